@@ -1,0 +1,1 @@
+"""Train two-layer ReLU networks, watch their activation patterns drift, prove how far they are from the optimum."""

@@ -1,0 +1,96 @@
+"""Settings as frozen dataclasses that check themselves; the command line and TOML files come from them.
+
+A configuration class derives from :class:`Config` and declares each field with :func:`setting`, which
+carries the help text, the limits and the choices. The same declaration makes the command-line option,
+the line in ``config.toml`` and the error message.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from reluopt.errors import ConfigError
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """Declare a field: its default, its help text, and what is allowed (``above`` is a strict minimum)."""
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum}
+    return field(default=default, metadata=metadata)
+
+
+def base_type(annotation: Any) -> type:
+    """The plain type of ``T`` or ``T | None``."""
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return next(arg for arg in typing.get_args(annotation) if arg is not type(None))
+    return annotation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Base of all settings: checked when made, convertible from and to plain mappings (TOML tables)."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for f in dataclasses.fields(self):
+            checked = _checked(f.name, getattr(self, f.name), hints[f.name], f.metadata)
+            object.__setattr__(self, f.name, checked)
+
+    @classmethod
+    def from_mapping(cls, mapping: typing.Mapping[str, Any], where: str = "the configuration") -> Self:
+        """Build from a TOML table; an unknown key is an error that lists the known ones."""
+        known = [f.name for f in dataclasses.fields(cls)]
+        for key in mapping:
+            if key not in known:
+                raise ConfigError(f"{where} has an unknown setting '{key}'.", f"Use one of: {', '.join(known)}.")
+        return cls(**mapping)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The settings as a plain mapping; TOML has no null, so unset ones are left out."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some settings changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+
+def _checked(name: str, value: Any, annotation: Any, limits: typing.Mapping[str, Any]) -> Any:
+    """The value if it is allowed (an int given for a float becomes a float); ConfigError if not."""
+    optional = type(None) in typing.get_args(annotation)
+    if value is None:
+        if optional:
+            return None
+        raise ConfigError(f"'{name}' is not set.", f"Give '{name}' a value.")
+    kind = base_type(annotation)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"'{name}' is {value!r}, not of type {kind.__name__}.", f"Give a {kind.__name__}.")
+    if kind is float and not math.isfinite(typing.cast(float, value)):
+        raise ConfigError(f"'{name}' is {value}.", "Give a finite number.")
+    return _within(name, value, limits)
+
+
+def _within(name: str, value: Any, limits: typing.Mapping[str, Any]) -> Any:
+    choices, low, above, high = (limits.get(k) for k in ("choices", "minimum", "above", "maximum"))
+    if choices and value not in choices:
+        raise ConfigError(f"'{name}' is {value!r}.", f"Choose one of: {', '.join(choices)}.")
+    if low is not None and value < low:
+        raise ConfigError(f"'{name}' is {value}, below {low}.", f"Give at least {low}.")
+    if above is not None and value <= above:
+        raise ConfigError(f"'{name}' is {value}.", f"Give a number above {above}.")
+    if high is not None and value > high:
+        raise ConfigError(f"'{name}' is {value}, above {high}.", f"Give at most {high}.")
+    return value

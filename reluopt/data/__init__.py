@@ -1,0 +1,1 @@
+"""Data sets: built in, synthetic, from files; every check of input data."""

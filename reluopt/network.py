@@ -1,0 +1,202 @@
+r"""The two-layer ReLU network f(x) = Σ_j (xᵀu_j)_+ α_j as a torch module, and what can be done to its neurons.
+
+``balance`` and ``merge`` keep the function on the given data and never raise the objective; ``prune`` drops
+neurons that contribute nothing. A bias is a column of ones in X.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from reluopt import objective as scaling
+from reluopt.errors import ConfigError, DataError
+
+
+class TwoLayerReLU(nn.Module):
+    """f(X) = (X Uᵀ)_+ α with ``U`` (m, d) and ``alpha`` (m,).
+
+    Parameters
+    ----------
+    d, width : input dimension and number of neurons m.
+    scale : standard deviation of the N(0, scale²) start (the paper's random start).
+    generator : the source of randomness; the global torch generator is never used.
+    dtype, device : of the parameters.
+    """
+
+    def __init__(
+        self,
+        d: int,
+        width: int,
+        *,
+        scale: float = 1.0,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        if d < 1 or width < 1:
+            raise ConfigError(f"A network with d={d} inputs and width={width}.", "Give at least one of each.")
+        generator = generator if generator is not None else torch.Generator().manual_seed(0)
+        # drawn in float64 on the generator's device, so that float32 and float64 runs start at the same point
+        start = torch.randn(width, d + 1, generator=generator, dtype=torch.float64, device=generator.device) * scale
+        self.U = nn.Parameter(start[:, :d].to(dtype=dtype, device=device).contiguous())
+        self.alpha = nn.Parameter(start[:, d].to(dtype=dtype, device=device).contiguous())
+
+    @property
+    def d(self) -> int:
+        """Input dimension (the ones column of a bias included)."""
+        return self.U.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Number of neurons m, zero ones included."""
+        return self.U.shape[0]
+
+    def preactivations(self, X: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
+        """X Uᵀ, whose signs are the activation patterns."""
+        return X @ self.U.T
+
+    def forward(self, X: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """f(X), shape (n,)."""
+        return torch.relu(self.preactivations(X)) @ self.alpha
+
+    def objective(self, X: Float[Tensor, "n d"], y: Float[Tensor, " n"], beta: float) -> Tensor:
+        """L(U, α) of KP eq. (1), differentiable."""
+        return scaling.SQUARED.value(self(X), y) + scaling.weight_decay(self.U, self.alpha, beta)
+
+    # -- neurons -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def balance(self) -> Self:
+        """Scale every neuron to ‖u_j‖ = |α_j|, in place: f stays, L falls to L_bal. Zero neurons become exact zeros.
+
+        u_j ← c u_j, α_j ← α_j / c with c = √(|α_j| / ‖u_j‖).
+        """
+        norms, sizes = self.U.norm(dim=1), self.alpha.abs()
+        alive = (norms > 0) & (sizes > 0)
+        c = torch.where(alive, (sizes / norms.where(alive, torch.ones_like(norms))).sqrt(), torch.zeros_like(norms))
+        self.U.mul_(c[:, None])
+        self.alpha.copy_(torch.where(alive, self.alpha / c.where(alive, torch.ones_like(c)), torch.zeros_like(c)))
+        return self
+
+    def active(self, tolerance: float = 0.0) -> Tensor:
+        """Mask (m,) of neurons with ‖u_j‖|α_j| > tolerance · max_k ‖u_k‖|α_k|."""
+        contribution = self.U.detach().norm(dim=1) * self.alpha.detach().abs()
+        return contribution > tolerance * contribution.max()
+
+    def prune(self, tolerance: float = 0.0) -> TwoLayerReLU:
+        """A copy without the neurons that contribute nothing; one zero neuron is kept if none contributes."""
+        keep = self.active(tolerance)
+        if not bool(keep.any()):
+            return from_weights(torch.zeros_like(self.U[:1]), torch.zeros_like(self.alpha[:1]))
+        return from_weights(self.U.detach()[keep], self.alpha.detach()[keep])
+
+    def merge(self, X: Float[Tensor, "n d"]) -> TwoLayerReLU:
+        """A balanced copy in which the neurons of one activation pattern and one sign are a single neuron.
+
+        On the data f stays; Σ‖u_j‖|α_j| does not rise (triangle inequality), so neither does L.
+        """
+        balanced = from_weights(self.U.detach(), self.alpha.detach()).balance().prune()
+        side = balanced.alpha.detach().sign()
+        keys = torch.cat([(balanced.preactivations(X).detach() >= 0).T, (side >= 0)[:, None]], dim=1)
+        _, group = torch.unique(keys, dim=0, return_inverse=True)
+        count = int(group.max()) + 1
+        total = torch.zeros(count, self.d, dtype=self.U.dtype, device=self.U.device)
+        total.index_add_(0, group, balanced.alpha.detach().abs()[:, None] * balanced.U.detach())
+        sign = torch.zeros(count, dtype=self.U.dtype, device=self.U.device).index_copy_(0, group, side)
+        return from_weights(total, sign).balance().prune()
+
+    # -- conversions ---------------------------------------------------------------------------------------------
+
+    def weights(self) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]:
+        """(U, α) as float64 numpy copies (exact for float32 networks): what the convex side works on."""
+        return (
+            self.U.detach().cpu().to(torch.float64, copy=True).numpy(),
+            self.alpha.detach().cpu().to(torch.float64, copy=True).numpy(),
+        )
+
+    def to_sequential(self, *, bias_column: bool = False) -> nn.Sequential:
+        """``nn.Sequential(Linear(d, m), ReLU(), Linear(m, 1, bias=False))`` with the same outputs, shape (n, 1).
+
+        With ``bias_column`` the last input (the ones column) becomes the bias of the first layer, so the
+        sequential model takes the data without that column.
+        """
+        inputs = self.d - 1 if bias_column else self.d
+        if inputs < 1:
+            raise ConfigError("A network with one input cannot give it up as a bias.", "Set bias_column=False.")
+        first = nn.Linear(inputs, self.width, bias=bias_column, dtype=self.U.dtype, device=self.U.device)
+        second = nn.Linear(self.width, 1, bias=False, dtype=self.U.dtype, device=self.U.device)
+        with torch.no_grad():
+            first.weight.copy_(self.U[:, :inputs])
+            if bias_column:
+                first.bias.copy_(self.U[:, inputs])
+            second.weight.copy_(self.alpha[None, :])
+        return nn.Sequential(first, nn.ReLU(), second)
+
+
+def from_weights(U: Tensor | np.ndarray, alpha: Tensor | np.ndarray) -> TwoLayerReLU:
+    """A network with the given weights, ``U`` (m, d) and ``alpha`` (m,), copied.
+
+    Raises
+    ------
+    DataError : shapes that do not fit, or non-finite weights.
+    """
+    U, alpha = torch.as_tensor(U), torch.as_tensor(alpha)
+    if U.ndim != 2 or alpha.ndim != 1 or U.shape[0] != alpha.shape[0]:
+        raise DataError(
+            f"Weights of shapes U {tuple(U.shape)} and alpha {tuple(alpha.shape)}.", "Give U (m, d) and alpha (m,)."
+        )
+    if not bool(torch.isfinite(U).all() and torch.isfinite(alpha).all()):
+        raise DataError("The network has weights that are NaN or infinite.", "Train with a smaller step size.")
+    network = TwoLayerReLU(U.shape[1], U.shape[0], dtype=U.dtype, device=U.device)
+    with torch.no_grad():
+        network.U.copy_(U)
+        network.alpha.copy_(alpha)
+    return network
+
+
+def from_sequential(model: nn.Sequential) -> TwoLayerReLU:
+    """The network of ``nn.Sequential(Linear(d, m), ReLU(), Linear(m, 1))``.
+
+    A first-layer bias becomes the last column of U: append a column of ones to X. An output bias c is
+    outside of the model L; it becomes one more neuron on the ones column, with the same outputs.
+
+    Raises
+    ------
+    ConfigError : another architecture, more than one output, or an output bias without a first-layer bias.
+    """
+    layers = list(model)
+    fits = (
+        len(layers) == 3
+        and isinstance(layers[0], nn.Linear)
+        and isinstance(layers[1], nn.ReLU)
+        and isinstance(layers[2], nn.Linear)
+    )
+    if not fits:
+        raise ConfigError(
+            f"The model is {[type(layer).__name__ for layer in layers]}.", "Give Sequential(Linear, ReLU, Linear)."
+        )
+    first, second = layers[0], layers[2]
+    assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+    if second.out_features != 1:
+        raise ConfigError(f"The model has {second.out_features} outputs.", "reluopt certifies scalar outputs.")
+    U, alpha = first.weight.detach(), second.weight.detach()[0]
+    if first.bias is not None:
+        U = torch.cat([U, first.bias.detach()[:, None]], dim=1)
+    constant = 0.0 if second.bias is None else float(second.bias)
+    if constant == 0.0:
+        return from_weights(U, alpha)
+    if first.bias is None:
+        raise ConfigError(
+            f"The model has an output bias ({constant:g}) but no bias in its first layer.",
+            "Set the output bias to zero, or give the first layer a bias.",
+        )
+    neuron = torch.zeros_like(U[:1])
+    neuron[0, -1] = abs(constant) ** 0.5
+    size = torch.full_like(alpha[:1], abs(constant) ** 0.5 * (1.0 if constant > 0 else -1.0))
+    return from_weights(torch.cat([U, neuron]), torch.cat([alpha, size]))

@@ -1,0 +1,1 @@
+"""What neurons do to samples: activation patterns, sampling, drift."""

@@ -1,0 +1,1 @@
+"""Going below the relaxation: pricing and refinement."""

@@ -1,0 +1,1 @@
+"""One `solve(program, solver)`; solvers know programs only through their protocol."""

@@ -1,0 +1,1 @@
+"""TensorBoard and plots: they consume plain records and import no solver."""

@@ -1,0 +1,1 @@
+"""Going down by gradient. Knows nothing convex."""
