@@ -1,0 +1,61 @@
+r"""The cones K_D = {u : (2D − I)Xu ≥ 0} of activation patterns: projection and the dual norm.
+
+Moreau: g = proj_K(g) − Aᵀλ with A = (2D − I)X and λ ≥ 0 the solution of the non-negative least squares problem
+min_{λ≥0} ‖g + Aᵀλ‖, whose value is ‖proj_K(g)‖ = sup{gᵀu : u ∈ K, ‖u‖ ≤ 1}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.optimize import nnls
+
+
+@dataclass(frozen=True)
+class ConeProjection:
+    """proj_K(g) with the multipliers λ ≥ 0 that prove ‖proj_K(g)‖ ≤ ``norm``."""
+
+    point: Float[np.ndarray, " d"]
+    multipliers: Float[np.ndarray, " n"]
+    norm: float
+
+
+def project(X: Float[np.ndarray, "n d"], pattern: Bool[np.ndarray, " n"], g: Float[np.ndarray, " d"]) -> ConeProjection:
+    """Project g on K_D by NNLS. Any λ ≥ 0 bounds the norm from above, so the result is safe to use in a dual.
+
+    Where the NNLS routine gives up (it does on badly scaled data), λ = 0 is returned: still a valid bound
+    ‖g‖ on the norm, but then ``point`` is g itself and may lie outside of the cone.
+    """
+    A = np.where(pattern, 1.0, -1.0)[:, None] * X
+    if (A @ g >= 0).all():
+        return ConeProjection(g, np.zeros(len(X)), float(np.linalg.norm(g)))
+    try:
+        multipliers, _ = nnls(A.T, -g, maxiter=10 * len(X) + 100)
+    except RuntimeError:
+        return ConeProjection(g, np.zeros(len(X)), float(np.linalg.norm(g)))
+    point = g + multipliers @ A
+    return ConeProjection(point, multipliers, float(np.linalg.norm(point)))
+
+
+def interior_shift(
+    X: Float[np.ndarray, "n d"],
+    pattern: Bool[np.ndarray, " n"],
+    u: Float[np.ndarray, " d"],
+    inner: Float[np.ndarray, " d"],
+) -> Float[np.ndarray, " d"] | None:
+    """u + τc with the smallest τ ≥ 0 that brings u into K_D, for c strictly inside it; None where c is not.
+
+    Rows with x_iᵀc = 0 are allowed only where x_i = 0 (those never constrain).
+    """
+    signs = np.where(pattern, 1.0, -1.0)
+    margin, depth = signs * (X @ u), signs * (X @ inner)
+    short = margin < 0
+    if not short.any():
+        return u
+    if (depth[short] <= 0).any():
+        return None
+    tau = float((-margin[short] / depth[short]).max()) * (1 + 1e-12)
+    shifted = u + tau * inner
+    return shifted if (signs * (X @ shifted) >= -1e-15 * np.abs(X).max() * np.linalg.norm(shifted)).all() else None

@@ -1,0 +1,55 @@
+"""Between convex programs and networks, both ways (Pilanci & Ergen 2020; design of KP section 1)."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt.network import TwoLayerReLU, from_weights
+from reluopt.patterns.pattern_set import PatternSet, activation_patterns
+from reluopt.programs.relaxed import RelaxedProgram
+
+
+def network_from_blocks(blocks: Float[np.ndarray, "2 P d"]) -> TwoLayerReLU:
+    """The balanced network of feasible relaxed blocks: v_i ↦ (v_i/√‖v_i‖, √‖v_i‖), w_i ↦ (w_i/√‖w_i‖, −√‖w_i‖).
+
+    For blocks in their cones the network has the program's fit and L equals the program's value. Zero blocks
+    make no neuron; all zero blocks make one zero neuron.
+    """
+    norms = np.linalg.norm(blocks, axis=-1)
+    side, i = np.nonzero(norms > 0)
+    if len(i) == 0:
+        return from_weights(np.zeros((1, blocks.shape[-1])), np.zeros(1))
+    root = np.sqrt(norms[side, i])
+    return from_weights(blocks[side, i] / root[:, None], np.where(side == 0, root, -root))
+
+
+def active_patterns(
+    X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], tolerance: float = 0.0
+) -> PatternSet:
+    """S(θ): the distinct patterns of the neurons with ‖u_j‖|α_j| > tolerance · the largest; their u_j as gates."""
+    contribution = np.linalg.norm(U, axis=1) * np.abs(alpha)
+    active = contribution > tolerance * contribution.max(initial=0.0)
+    return PatternSet.from_gates(X, U[active].T)
+
+
+def blocks_from_network(
+    program: RelaxedProgram, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]
+) -> Float[np.ndarray, "2 P d"]:
+    """The program's blocks of a network: v = Σ|α_j|u_j over the neurons of one pattern with α_j > 0, w with α_j < 0.
+
+    Neurons of one pattern and sign add up inside their cone, so the value is at most L_bal.
+
+    Raises
+    ------
+    KeyError : a contributing neuron whose pattern the program lacks (its blocks would be another function).
+    """
+    alive = (np.linalg.norm(U, axis=1) > 0) & (alpha != 0)
+    U, alpha = U[alive], alpha[alive]
+    own = np.packbits(activation_patterns(program.X, U.T).T, axis=1)
+    position = program.patterns.positions_of(PatternSet(own, len(program.X)))
+    if (position < 0).any():
+        raise KeyError(f"{int((position < 0).sum())} neurons have patterns that are not in the program's set")
+    blocks = program.zero_blocks()
+    np.add.at(blocks, ((alpha < 0).astype(int), position), np.abs(alpha)[:, None] * U)
+    return blocks

@@ -1,0 +1,102 @@
+r"""What all convex programs over a pattern set share: blocks, fit, and the dual point.
+
+A *block* is one vector of R^d for one pattern D_i and one side (sign of the output weight). Blocks are kept
+in one array of shape (k, P, d): k = 2 sides (v with +, w with −) for the relaxed and exact programs, k = 1
+for the gated ones. The n × dP design matrix is never formed: one product X·Bᵀ, then the pattern mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt.errors import ConfigError, DataError
+from reluopt.objective import SQUARED
+from reluopt.patterns.pattern_set import PatternSet
+
+
+@dataclass(frozen=True, eq=False)
+class PatternProgram:
+    """Data X (n, d), y (n,), a pattern set of P patterns, and weight decay β > 0.
+
+    Raises
+    ------
+    DataError : shapes that do not fit, or non-finite data.
+    ConfigError : β that is not a positive finite number.
+    """
+
+    X: Float[np.ndarray, "n d"]
+    y: Float[np.ndarray, " n"]
+    patterns: PatternSet
+    beta: float
+
+    #: The sign of each side's contribution to the fit.
+    sides: ClassVar[tuple[float, ...]] = (1.0,)
+    #: Whether each block must lie in the cone of its pattern.
+    has_cones: ClassVar[bool] = False
+    name: ClassVar[str] = "program"
+
+    def __post_init__(self) -> None:
+        n = self.X.shape[0]
+        if self.y.shape != (n,) or self.patterns.n != n:
+            raise DataError(
+                f"X has {n} rows, y has shape {self.y.shape}, the patterns are of {self.patterns.n} samples.",
+                "Give data and patterns of the same samples.",
+            )
+        if self.X.dtype != np.float64 or self.y.dtype != np.float64:
+            raise DataError(f"The data are {self.X.dtype} and {self.y.dtype}.", "Convert X and y to float64.")
+        if not (np.isfinite(self.X).all() and np.isfinite(self.y).all()):
+            raise DataError("The data have NaN or infinite entries.", "Clean the data first.")
+        if not (np.isfinite(self.beta) and self.beta > 0):
+            raise ConfigError(f"β is {self.beta}.", "Give a positive weight decay β.")
+        if len(self.patterns) == 0:
+            raise ConfigError("The pattern set is empty.", "Sample at least one pattern.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(k, P, d): the shape of the blocks."""
+        return len(self.sides), len(self.patterns), self.X.shape[1]
+
+    def zero_blocks(self) -> Float[np.ndarray, "k P d"]:
+        """All blocks zero: always feasible, value ½‖y‖²."""
+        return np.zeros(self.shape)
+
+    def preactivations(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k n P"]:
+        """X u for every block u."""
+        return self.X @ blocks.transpose(0, 2, 1)
+
+    def fit(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, " n"]:
+        """f = Σ_side ± Σ_i D_i X u_i."""
+        combined = np.tensordot(np.array(self.sides), blocks, axes=1)
+        return (self.X @ combined.T).sum(axis=1, where=self.patterns.dense)
+
+    def penalty(self, blocks: Float[np.ndarray, "k P d"]) -> float:
+        """The regulariser; β Σ‖u_i‖ unless a program says otherwise."""
+        return float(self.beta * np.linalg.norm(blocks, axis=-1).sum())
+
+    def value(self, blocks: Float[np.ndarray, "k P d"]) -> float:
+        """½‖f − y‖² + penalty. Feasibility is a separate question: see ``cone_violation``."""
+        return float(SQUARED.value(self.fit(blocks), self.y)) + self.penalty(blocks)
+
+    def dual_point(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, " n"]:
+        """z = y − f, dual optimal when the blocks are optimal."""
+        return SQUARED.dual_point(self.fit(blocks), self.y)
+
+    def correlations(self, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k P d"]:
+        """± Xᵀ D_i z for every side and pattern: minus the gradient of the loss by each block."""
+        g = (self.patterns.dense * z[:, None]).T @ self.X
+        return np.array(self.sides)[:, None, None] * g[None]
+
+    def cone_violation(self, blocks: Float[np.ndarray, "k P d"]) -> float:
+        """Largest violation of (2D_i − I) X u_i ≥ 0, in units of the preactivations; 0 without cones."""
+        if not self.has_cones:
+            return 0.0
+        worst = (self.patterns.signs[None] * self.preactivations(blocks)).min(initial=0.0)
+        return float(-worst)
+
+    def repair(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k P d"]:
+        """The blocks moved into their cones; without cones every point is feasible."""
+        return blocks
