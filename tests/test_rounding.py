@@ -1,0 +1,166 @@
+"""Rigorous float64 against exact rational arithmetic."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reluopt import rounding
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def dot(a, b):
+    return sum((Fraction(float(x)) * Fraction(float(y)) for x, y in zip(a, b, strict=True)), Fraction(0))
+
+
+def wild(rng, *shape, decades=8):
+    return rng.standard_normal(shape) * 10.0 ** rng.integers(-decades, decades + 1, shape)
+
+
+@given(st.lists(st.tuples(FINITE, FINITE), min_size=1, max_size=8))
+def test_exact_dot_is_exact(pairs):
+    a, b = np.array(pairs).T
+    assert rounding.exact_dot(a, b) == dot(a, b)
+
+
+@given(FINITE, FINITE)
+def test_directed_rounding_is_the_nearest_float_on_its_side(x, y):
+    value = Fraction(x) * Fraction(y) / 3
+    low, high = rounding.round_down(value), rounding.round_up(value)
+    assert low == -math.inf or Fraction(low) <= value
+    assert high == math.inf or Fraction(high) >= value
+    if math.isfinite(low) and math.isfinite(high):
+        assert high in (low, math.nextafter(low, math.inf))
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_dual_values_and_scalings_are_feasible(seed):
+    rng = np.random.default_rng(seed)
+    z, y, bound, beta = wild(rng, 9), wild(rng, 9), abs(float(wild(rng))) + 1e-9, abs(float(wild(rng))) + 1e-9
+    value, t = rounding.feasible_value(z, y, bound, beta)
+    assert Fraction(t) * Fraction(bound) <= Fraction(beta)
+    exact = Fraction(t) * dot(y, z) - Fraction(t) ** 2 * dot(z, z) / 2
+    assert value == max(0.0, rounding.dual_value_lower(z, y, t))
+    assert Fraction(value) <= max(exact, 0)
+    # nothing but the last digit is lost
+    assert value >= float(exact) - 1e-15 * abs(float(exact))
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_norm_upper_is_above_and_close(seed):
+    rng = np.random.default_rng(seed)
+    v, error = wild(rng, 3, 7, decades=150), np.abs(wild(rng, 3, 7))
+    bound = rounding.norm_upper(v, error)
+    for row, slack, b in zip(v, error, bound, strict=True):
+        corner = [Fraction(abs(float(x))) + Fraction(float(e)) for x, e in zip(row, slack, strict=True)]
+        exact = sum(x * x for x in corner)
+        assert Fraction(float(b)) ** 2 >= exact
+        assert Fraction(float(b)) ** 2 <= exact * Fraction(1 + 1e-13)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-8, 1.0, 1e8])
+def test_lambda_max_upper_is_above_and_close(scale):
+    rng = np.random.default_rng(1)
+    for k in (1, 2, 5, 40):
+        G = wild(rng, k, k, decades=2)
+        C = (G + G.T) * scale
+        bound = rounding.lambda_max_upper(C)
+        top = float(np.linalg.eigvalsh(C)[-1])
+        size = np.abs(C).sum(axis=1).max()
+        assert top - 1e-14 * size <= bound <= top + 1e-12 * size
+        # the proof itself: cI − C is positive definite in exact arithmetic for c a little above the bound
+        if k <= 5:
+            c = Fraction(bound) + Fraction(1e-300)
+            assert positive_definite(
+                [[(c if i == j else 0) - Fraction(float(C[i, j])) for j in range(k)] for i in range(k)]
+            )
+
+
+def positive_definite(A):
+    """Gaussian elimination in rationals: all pivots positive."""
+    for i in range(len(A)):
+        if A[i][i] <= 0:
+            return False
+        for j in range(i + 1, len(A)):
+            f = A[j][i] / A[i][i]
+            A[j] = [a - f * b for a, b in zip(A[j], A[i], strict=True)]
+    return True
+
+
+def test_lambda_max_upper_adds_the_entry_error():
+    C, error = np.diag([1.0, 2.0]), np.full((2, 2), 0.25)
+    assert rounding.lambda_max_upper(C, error) >= 2.5
+    assert rounding.lambda_max_upper(C, 0.5) >= 2.5
+
+
+def exact_objective(X, y, U, alpha, beta):
+    loss = Fraction(0)
+    for row, target in zip(X, y, strict=True):
+        f = sum(max(dot(row, u), Fraction(0)) * Fraction(float(a)) for u, a in zip(U, alpha, strict=True))
+        loss += (f - Fraction(float(target))) ** 2
+    decay = sum((dot(u, u) for u in U), Fraction(0)) + dot(alpha, alpha)
+    return loss / 2 + Fraction(beta) * decay / 2
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 8))
+@settings(max_examples=40, deadline=None)
+def test_objective_upper_is_above_and_close(seed, decades):
+    rng = np.random.default_rng(seed)
+    n, d, m = rng.integers(1, 7, 3)
+    X, y = wild(rng, n, d, decades=decades), wild(rng, n, decades=decades)
+    U, alpha = wild(rng, m, d, decades=2), wild(rng, m, decades=2)
+    exact = exact_objective(X, y, U, alpha, 0.1)
+    bound = rounding.objective_upper(X, y, U, alpha, 0.1)
+    assert Fraction(bound) >= exact
+    if decades == 0:
+        assert Fraction(bound) <= exact * Fraction(1 + 1e-12)
+
+
+def test_objective_upper_works_in_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y, U, alpha = (
+        rng.standard_normal((50, 4)),
+        rng.standard_normal(50),
+        rng.standard_normal((6, 4)),
+        rng.standard_normal(6),
+    )
+    whole = rounding.objective_upper(X, y, U, alpha, 1.0)
+    monkeypatch.setattr(rounding, "BLOCK", 7)
+    assert rounding.objective_upper(X, y, U, alpha, 1.0) == pytest.approx(whole, rel=1e-12)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_correlation_norms_are_above_the_exact_ones(seed):
+    rng = np.random.default_rng(seed)
+    X, z, multipliers = wild(rng, 6, 3), wild(rng, 6), np.abs(wild(rng, 6))
+    pattern, side = rng.random(6) < 0.5, float(rng.choice([-1.0, 1.0]))
+    exact = [
+        sum(
+            Fraction(float(x)) * ((Fraction(side * float(zi)) if p else 0) + (1 if p else -1) * Fraction(float(m)))
+            for x, zi, p, m in zip(column, z, pattern, multipliers, strict=True)
+        )
+        for column in X.T
+    ]
+    bound = rounding.correlation_norm_upper(X, z, side, pattern, multipliers)
+    assert Fraction(bound) ** 2 >= sum(v * v for v in exact)
+    assert rounding.correlation_norm_upper(X, z, side, pattern, -multipliers - 1) == math.inf
+
+
+def test_what_is_not_finite_proves_nothing():
+    bad, good = np.array([1.0, math.nan]), np.ones(2)
+    assert rounding.norm_upper(bad) == math.inf
+    assert rounding.norm_upper(np.array([1.0, math.inf])) == math.inf
+    assert rounding.lambda_max_upper(np.array([[math.nan]])) == math.inf
+    assert rounding.lambda_max_upper(np.eye(2), math.nan) == math.inf
+    assert rounding.dual_value_lower(bad, good, 1.0) == -math.inf
+    assert rounding.feasible_value(bad, good, 1.0, 1.0) == (0.0, 0.0)
+    assert rounding.feasible_value(good, good, math.inf, 1.0) == (0.0, 0.0)
+    assert rounding.objective_upper(np.ones((1, 2)), np.ones(1), np.full((1, 2), 1e200), np.ones(1), 1.0) == math.inf
+    assert rounding.objective_upper(np.ones((1, 2)), np.ones(1), bad[None], np.ones(1), 1.0) == math.inf
