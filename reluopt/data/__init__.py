@@ -1,1 +1,23 @@
-"""Data sets: built in, synthetic, from files; every check of input data."""
+"""Data: where it comes from, what is checked, and how it is prepared."""
+
+from reluopt.data.builtin import gaussian, planted
+from reluopt.data.checks import check_data
+from reluopt.data.config import BUILT_IN, DataConfig, load_dataset
+from reluopt.data.dataset import Dataset
+from reluopt.data.describe import Description, describe
+from reluopt.data.preprocess import Preprocessing
+from reluopt.data.samples import Origin
+
+__all__ = [
+    "BUILT_IN",
+    "DataConfig",
+    "Dataset",
+    "Description",
+    "Origin",
+    "Preprocessing",
+    "check_data",
+    "describe",
+    "gaussian",
+    "load_dataset",
+    "planted",
+]

@@ -1,0 +1,80 @@
+"""A user's own arrays (numpy, torch, pandas, scipy.sparse, lists) as samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from reluopt.data.samples import Origin, Samples
+from reluopt.errors import DataError
+
+
+def as_samples(X: Any, y: Any, name: str, feature_names: tuple[str, ...] | None = None) -> Samples:
+    """Samples of a user's X (n, d) and y (n,) or (n, 1), which are not changed.
+
+    Raises
+    ------
+    DataError : something that is no array of real numbers.
+    """
+    origin = Origin(name)
+    if feature_names is None and hasattr(X, "columns"):
+        feature_names = tuple(str(column) for column in X.columns)
+    features = _numbers(_array(X, "X", name), "X", origin, feature_names)
+    target = _array(y, "y", name)
+    if target.ndim == 2 and target.shape[1] == 1:
+        target = target[:, 0]
+    if target.dtype.kind not in "US":
+        target = _target(target, origin)
+    if feature_names is None:
+        feature_names = tuple(f"x{j}" for j in range(features.shape[1] if features.ndim == 2 else 0))
+    return Samples(features, target, tuple(feature_names), origin)
+
+
+def _array(values: Any, what: str, name: str) -> np.ndarray:
+    """Whatever it is as a numpy array, without copying where that is possible."""
+    if hasattr(values, "detach"):  # a torch tensor, on any device and of any type
+        values = values.detach().cpu().double()
+    elif hasattr(values, "toarray"):  # scipy.sparse
+        values = values.toarray()
+    elif hasattr(values, "to_numpy"):  # pandas, polars
+        values = values.to_numpy()
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise DataError(
+            f"{name}: {what} cannot be made into an array ({error}).", "Give every row the same length."
+        ) from None
+    if array.dtype.kind not in "bifuUSO":
+        raise DataError(f"{name}: {what} holds {array.dtype} values.", "Give real numbers.")
+    return array
+
+
+def _numbers(array: np.ndarray, what: str, origin: Origin, names: tuple[str, ...] | None = None) -> np.ndarray:
+    """The array as float64; the first entry that is no number is named."""
+    try:
+        return array.astype(np.float64, copy=False)
+    except (TypeError, ValueError, OverflowError):
+        at = _first_not_a_number(array)
+        row = origin.row(at[0]) if at else "its only entry"
+        column = "" if len(at) < 2 else f", column '{names[at[1]]}'" if names else f", column {at[1]}"
+        raise DataError(
+            f"{origin.name}, {what}, {row}{column}: {array[at]!r} is not a number.",
+            "Give numbers only: encode or drop other entries.",
+        ) from None
+
+
+def _target(array: np.ndarray, origin: Origin) -> np.ndarray:
+    """Numbers, or text where every entry of a vector is a string."""
+    if array.dtype.kind == "O" and array.ndim == 1 and len(array) and all(isinstance(value, str) for value in array):
+        return array.astype(np.str_)
+    return _numbers(array, "y", origin)
+
+
+def _first_not_a_number(array: np.ndarray) -> tuple[int, ...]:
+    for at in np.ndindex(array.shape):
+        try:
+            float(array[at])
+        except (TypeError, ValueError, OverflowError):
+            return at
+    raise AssertionError("an array of numbers was refused as one that is not")

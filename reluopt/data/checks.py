@@ -1,0 +1,107 @@
+"""What data must be before reluopt works on it. Each failure is a DataError with file, row, column and remedy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reluopt.data.samples import Origin
+from reluopt.errors import DataError
+
+#: Largest size of a value. Sums of squares of up to 1e28 such values stay finite in float64.
+LARGEST = 1e140
+
+#: The remedy for a sample without any nonzero feature.
+ZERO_ROW_REMEDY = "Add a bias column (bias = true), or drop the sample: no neuron can respond to it."
+
+
+def check_data(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], origin: Origin) -> None:
+    """Everything that finished data must satisfy; ``X`` (n, d) and ``y`` (n,) in float64.
+
+    Raises
+    ------
+    DataError : shapes that do not fit, no or one sample, NaN, infinite or huge values, a constant target,
+        a zero row of X.
+    """
+    check_shapes(X, y, feature_names, origin)
+    check_values(X, feature_names, origin)
+    check_target(y, origin)
+    check_zero_rows(X, origin)
+
+
+def check_shapes(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], origin: Origin) -> None:
+    """X is (n, d) and y (n,) with n ≥ 2, d ≥ 1, and every column has a name."""
+    if X.ndim != 2:
+        raise DataError(
+            f"{origin.name}: X has shape {X.shape}.",
+            "Give X as a matrix (n samples, d features); a single feature as X.reshape(-1, 1).",
+        )
+    if y.ndim != 1:
+        raise DataError(f"{origin.name}: y has shape {y.shape}.", "Give one target a sample, as a vector (n,).")
+    n, d = X.shape
+    if n != len(y):
+        raise DataError(f"{origin.name}: X has {n} samples and y has {len(y)}.", "Give X and y the same length.")
+    if n == 0 or d == 0:
+        what = "no samples" if n == 0 else "no features"
+        raise DataError(f"{origin.name} is empty: it has {what}.", "Give at least two samples and one feature.")
+    if n == 1:
+        raise DataError(f"{origin.name} has one sample only.", "Give at least two samples.")
+    if len(feature_names) != d:
+        raise DataError(f"{origin.name}: {d} features have {len(feature_names)} names.", "Give one name a feature.")
+
+
+def check_values(X: np.ndarray, feature_names: tuple[str, ...], origin: Origin) -> None:
+    """Every value of X is finite and at most :data:`LARGEST` in size."""
+    if _all_usable(X):
+        return
+    bad = np.argwhere(~(np.abs(X) <= LARGEST))
+    i, j = (int(k) for k in bad[0])
+    _refuse_value(float(X[i, j]), len(bad), f"{origin.name}, {origin.row(i)}, column '{feature_names[j]}'")
+
+
+def check_target_values(y: np.ndarray, origin: Origin) -> None:
+    """Every number of y is finite and at most :data:`LARGEST` in size."""
+    if _all_usable(y):
+        return
+    bad = np.flatnonzero(~(np.abs(y) <= LARGEST))
+    _refuse_value(float(y[bad[0]]), len(bad), f"{origin.name}, {origin.row(int(bad[0]))}, the target")
+
+
+def check_target(y: np.ndarray, origin: Origin) -> None:
+    """The target is usable and takes more than one value."""
+    check_target_values(y, origin)
+    if y.min() == y.max():
+        raise DataError(
+            f"{origin.name}: the target is constant, y = {y[0]:g} for all {len(y)} samples.",
+            "Choose another target, or a larger or other subset: there is nothing to learn.",
+        )
+
+
+def check_zero_rows(X: np.ndarray, origin: Origin) -> None:
+    """No row of X has the (float64) squared norm zero."""
+    zero = np.flatnonzero(np.einsum("ij,ij->i", X, X) == 0.0)
+    if len(zero):
+        raise DataError(
+            f"{origin.name}, {origin.row(int(zero[0]))}: all features are zero after preprocessing"
+            f" (squared norm 0 in float64){_more(len(zero), 'row')}.",
+            ZERO_ROW_REMEDY,
+        )
+
+
+def _all_usable(values: np.ndarray) -> bool:
+    """One pass without temporaries: max and min propagate NaN, and a comparison with NaN is false."""
+    return bool(values.max() <= LARGEST and values.min() >= -LARGEST)
+
+
+def _refuse_value(value: float, count: int, where: str) -> None:
+    if np.isnan(value):
+        what, remedy = "the value is missing (NaN)", "Fill in the value, or drop the sample or the column."
+    elif np.isinf(value):
+        what, remedy = f"the value is infinite ({value})", "Correct the value, or drop the sample."
+    else:
+        what = f"the value {value:g} is so large that its square may overflow"
+        remedy = f"Rescale the column: sizes up to {LARGEST:g} are allowed."
+    raise DataError(f"{where}: {what}{_more(count, 'value')}.", remedy)
+
+
+def _more(count: int, what: str) -> str:
+    return "" if count == 1 else f"; {count} such {what}s in all"

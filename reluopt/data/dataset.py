@@ -1,0 +1,115 @@
+"""Dataset: X and y that passed every check, with their names, their history and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt.data.arrays import as_samples
+from reluopt.data.checks import check_data
+from reluopt.data.preprocess import AS_GIVEN, Preprocessing, preprocess
+from reluopt.data.samples import Origin, Samples
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Data to train on and to certify. Making one runs every check; do not write into its arrays.
+
+    Attributes
+    ----------
+    X : (n, d) float64, C-contiguous, rows x_i; a bias is the last column, all ones.
+    y : (n,) float64 targets.
+    name : of the data set.
+    feature_names : d names.
+    preprocessing : what was done to the raw samples, as plain values that JSON can hold.
+    origin : where the samples came from; it names rows in messages.
+
+    Raises
+    ------
+    DataError : see :func:`reluopt.data.check_data`.
+    """
+
+    X: Float[np.ndarray, "n d"]
+    y: Float[np.ndarray, " n"]
+    name: str
+    feature_names: tuple[str, ...]
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "X", np.ascontiguousarray(self.X, dtype=np.float64))
+        object.__setattr__(self, "y", np.ascontiguousarray(self.y, dtype=np.float64))
+        check_data(self.X, self.y, self.feature_names, self.origin)
+
+    @classmethod
+    def from_samples(cls, samples: Samples, name: str, options: Preprocessing) -> Self:
+        """Preprocess raw samples with options as the data set fills them in (:meth:`Preprocessing.filled`)."""
+        done = preprocess(samples, options)
+        return cls(done.X, done.y, name, done.feature_names, done.record, done.origin)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: Any,
+        y: Any,
+        *,
+        name: str = "arrays",
+        feature_names: tuple[str, ...] | None = None,
+        **preprocessing: Any,
+    ) -> Self:
+        """A data set from your own numpy, torch or pandas data or lists; X and y are copied.
+
+        Parameters
+        ----------
+        X, y : (n, d) features and (n,) targets, of any real type. y may hold text labels if ``labels="binary"``.
+        feature_names : d names; the columns of a data frame give theirs.
+        preprocessing : the settings of :class:`Preprocessing` (``scaling="standardise"``, ``bias=True``,
+            ``labels="binary"``, ``standardise_target=True``, ``subset``, ``subset_seed``); without them the
+            arrays are taken as they are.
+
+        Raises
+        ------
+        DataError : data that cannot be used.
+        ConfigError : a preprocessing setting that does not exist or is outside of what is allowed.
+        """
+        options = Preprocessing.from_mapping(preprocessing, where="Dataset.from_arrays").filled(AS_GIVEN)
+        return cls.from_samples(as_samples(X, y, name, feature_names), name, options)
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return self.X.shape[0]
+
+    @property
+    def d(self) -> int:
+        """Number of features, the ones column of a bias included."""
+        return self.X.shape[1]
+
+    @property
+    def has_bias_column(self) -> bool:
+        """Whether the last column of X is all ones."""
+        return bool((self.X[:, -1] == 1.0).all())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of X and y as 64 hexadecimal digits; any change of one bit changes it.
+
+        The hashed bytes, all little-endian, without gaps:
+
+        1. n and d as two unsigned 64-bit integers (16 bytes),
+        2. X as IEEE 754 float64, row after row (8·n·d bytes),
+        3. y as IEEE 754 float64 (8·n bytes).
+
+        The same in three lines: ``h = hashlib.sha256(struct.pack("<QQ", n, d))``,
+        ``h.update(X.astype("<f8").tobytes(order="C"))``, ``h.update(y.astype("<f8").tobytes())``.
+        """
+        digest = hashlib.sha256(struct.pack("<QQ", self.n, self.d))
+        digest.update(np.ascontiguousarray(self.X, dtype="<f8").data)
+        digest.update(np.ascontiguousarray(self.y, dtype="<f8").data)
+        return digest.hexdigest()

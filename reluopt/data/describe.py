@@ -1,0 +1,90 @@
+"""A data set in numbers, as ``reluopt data`` shows it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a data set looks like. Singular values and norms are those of the prepared X.
+
+    Attributes
+    ----------
+    rank : numerical rank, the number of singular values above max(n, d)·ε·σ_1.
+    largest_singular_value : σ_1 of X.
+    condition : σ_1/σ_rank.
+    row_norm_min, row_norm_median, row_norm_max : of ‖x_i‖.
+    duplicate_rows : rows of X that repeat an earlier row.
+    contradicting_rows : among them, distinct targets beyond the first of equal rows (no network can fit them all).
+    zero_columns : columns of X that are all zero.
+    classes : samples a class for a −1/+1 target, else None.
+    """
+
+    name: str
+    fingerprint: str
+    n: int
+    d: int
+    has_bias_column: bool
+    rank: int
+    largest_singular_value: float
+    condition: float
+    row_norm_min: float
+    row_norm_median: float
+    row_norm_max: float
+    duplicate_rows: int
+    contradicting_rows: int
+    zero_columns: int
+    target_min: float
+    target_max: float
+    target_mean: float
+    target_std: float
+    target_norm: float
+    classes: dict[str, int] | None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The description as a plain mapping, ready for JSON."""
+        return asdict(self)
+
+
+def describe(dataset: Dataset) -> Description:
+    """Describe a data set; takes one singular value decomposition of X, O(n·d·min(n, d))."""
+    X, y = dataset.X, dataset.y
+    singular = np.linalg.svd(X, compute_uv=False)
+    rank = int((singular > max(X.shape) * np.finfo(np.float64).eps * singular[0]).sum())
+    norms = np.sqrt(np.einsum("ij,ij->i", X, X))
+    distinct = _distinct_rows(X)
+    return Description(
+        name=dataset.name,
+        fingerprint=dataset.fingerprint,
+        n=dataset.n,
+        d=dataset.d,
+        has_bias_column=dataset.has_bias_column,
+        rank=rank,
+        largest_singular_value=float(singular[0]),
+        condition=float(singular[0] / singular[rank - 1]),
+        row_norm_min=float(norms.min()),
+        row_norm_median=float(np.median(norms)),
+        row_norm_max=float(norms.max()),
+        duplicate_rows=dataset.n - distinct,
+        contradicting_rows=_distinct_rows(np.column_stack([X, y])) - distinct,
+        zero_columns=int((~X.any(axis=0)).sum()),
+        target_min=float(y.min()),
+        target_max=float(y.max()),
+        target_mean=float(y.mean()),
+        target_std=float(y.std()),
+        target_norm=float(np.linalg.norm(y)),
+        classes={"-1": int((y == -1).sum()), "+1": int((y == 1).sum())} if np.isin(y, (-1.0, 1.0)).all() else None,
+    )
+
+
+def _distinct_rows(X: Float[np.ndarray, "n d"]) -> int:
+    """Number of distinct rows, compared byte by byte (−0 counts as 0)."""
+    rows = np.ascontiguousarray(X + 0.0)
+    return len(np.unique(rows.view(np.dtype((np.void, rows.strides[0]))).ravel()))

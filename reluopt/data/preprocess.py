@@ -1,0 +1,177 @@
+"""From raw samples to the X and y that are trained on: subset, labels, scaling, bias column, in this order."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from reluopt.config import Config, setting
+from reluopt.data.checks import check_shapes, check_target_values, check_values
+from reluopt.data.labels import map_labels
+from reluopt.data.samples import Origin, Samples
+from reluopt.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+#: A feature that spans less than this has squares that underflow; it counts as constant.
+SMALLEST_SPREAD = 1e-150
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing(Config):
+    """What is done to the raw samples; an unset choice is what is usual for the data set."""
+
+    scaling: str | None = setting(
+        None,
+        "standardise (mean 0, population standard deviation 1), centre (mean 0), unit_rows (norm 1), or none; "
+        "unset: the data set's usual.",
+        choices=("standardise", "centre", "unit_rows", "none"),
+    )
+    bias: bool | None = setting(None, "Append a column of ones, the bias; unset: the data set's usual.")
+    labels: str | None = setting(
+        None,
+        "binary (two classes become -1/+1; digits: 0-4/5-9), real (numbers as they are), or auto (binary where "
+        "there are two values or digits, else real); unset: the data set's usual.",
+        choices=("auto", "binary", "real"),
+    )
+    standardise_target: bool | None = setting(
+        None,
+        "Shift and scale y to mean 0, standard deviation 1; unset: done for numbers in a table, not for two classes, "
+        "arrays (NPZ) or made-up data.",
+    )
+    subset: int | None = setting(None, "Keep this many samples, drawn at random before any scaling.", minimum=2)
+    subset_seed: int = setting(0, "Seed of the random subset.", minimum=0)
+
+    def filled(self, usual: Preprocessing) -> Preprocessing:
+        """These choices, with the unset ones taken from ``usual``."""
+        names = [f.name for f in dataclasses.fields(Preprocessing)]
+        own = {name: getattr(self, name) for name in names}
+        return Preprocessing(**{k: getattr(usual, k) if v is None else v for k, v in own.items()})
+
+
+#: What is done to arrays that a user made: nothing.
+AS_GIVEN = Preprocessing(scaling="none", bias=False, labels="real", standardise_target=False)
+
+#: What is usual for a raw table. ``standardise_target`` stays unset: numbers are standardised, classes are not.
+STANDARDISED = Preprocessing(scaling="standardise", bias=True, labels="auto")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The outcome of :func:`preprocess`: a new ``X`` (n, d), ``y`` (n,) and the record of what was done."""
+
+    X: Float[np.ndarray, "n d"]
+    y: Float[np.ndarray, " n"]
+    feature_names: tuple[str, ...]
+    record: dict[str, Any]
+    origin: Origin
+
+
+def preprocess(samples: Samples, options: Preprocessing) -> Prepared:
+    """Apply options as filled in by the data set. Means and deviations are those of the samples that are kept.
+
+    A constant feature is dropped under ``standardise`` and ``centre``, which would make it zero, and under
+    ``none`` with a bias column, which it would repeat. The record names what was dropped.
+
+    Raises
+    ------
+    DataError : unusable shapes or values, labels that do not fit, a subset larger than the data, a zero row
+        under ``unit_rows``, or nothing left but constant features.
+    """
+    check_shapes(samples.X, samples.y, samples.feature_names, samples.origin)
+    check_values(samples.X, samples.feature_names, samples.origin)
+    if samples.y.dtype.kind == "f":
+        check_target_values(samples.y, samples.origin)
+    record: dict[str, Any] = {"source": samples.origin.name, "samples_in_source": len(samples.X)}
+    record["subset"] = options.subset
+    if options.subset is not None:
+        samples = _subset(samples, options.subset, options.subset_seed)
+        record["subset_seed"] = options.subset_seed
+    y, record["labels"] = map_labels(samples, str(options.labels))
+    standardise_target = options.standardise_target
+    if standardise_target is None:
+        standardise_target = record["labels"] is None
+    record["standardise_target"] = standardise_target
+    if standardise_target:
+        y, record["target_mean"], record["target_std"] = _standardise_target(y)
+    keep = _kept_features(samples, options)
+    X = _scaled(samples, keep, options)
+    dropped = [name for name, kept in zip(samples.feature_names, keep, strict=True) if not kept]
+    if dropped:
+        logger.info("%s: dropped %d constant features: %s", samples.origin.name, len(dropped), ", ".join(dropped))
+    record |= {"divisor": samples.divisor, "dropped_constant_features": dropped}
+    record |= {"scaling": options.scaling, "bias": options.bias}
+    names = tuple(name for name, kept in zip(samples.feature_names, keep, strict=True) if kept)
+    return Prepared(X, y, names + (("bias",) if options.bias else ()), record, samples.origin)
+
+
+def _subset(samples: Samples, size: int, seed: int) -> Samples:
+    """A random subset without replacement, in the order of the file."""
+    n = len(samples.X)
+    if size > n:
+        raise DataError(
+            f"A subset of {size} samples was asked for, and {samples.origin.name} has {n}.",
+            f"Ask for at most {n}, or leave the subset out.",
+        )
+    return samples.select(np.sort(np.random.default_rng(seed).choice(n, size, replace=False)))
+
+
+def _standardise_target(y: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " n"], float, float]:
+    """(y − mean)/std with the population deviation; a constant y stays 0 and is refused later."""
+    mean, std = float(y.mean()), float(y.std())
+    return (y - mean) / (1.0 if y.min() == y.max() else std), mean, std
+
+
+def _kept_features(samples: Samples, options: Preprocessing) -> Shaped[np.ndarray, " d"]:
+    """Mask (d,) of the features that are kept.
+
+    A feature is constant if it varies by no more than rounding does: max − min ≤ n·ε·max|x|.
+    """
+    n, d = samples.X.shape
+    drops = options.scaling in ("standardise", "centre") or (options.scaling == "none" and options.bias)
+    if not drops:
+        return np.ones(d, dtype=bool)
+    low, high = samples.X.min(axis=0).astype(np.float64), samples.X.max(axis=0).astype(np.float64)
+    size = np.maximum(np.abs(low), np.abs(high))
+    keep = high - low > np.maximum(n * np.finfo(np.float64).eps * size, SMALLEST_SPREAD)
+    if not keep.any():
+        raise DataError(
+            f"{samples.origin.name}: every feature is constant over the {n} samples.",
+            "Choose a larger or other subset, or data whose features vary.",
+        )
+    return keep
+
+
+def _scaled(samples: Samples, keep: Shaped[np.ndarray, " d"], options: Preprocessing) -> Float[np.ndarray, "n e"]:
+    """The scaled features with the ones column: one new array, worked on in place."""
+    width = int(keep.sum())
+    out = np.ones((len(samples.X), width + bool(options.bias)))
+    X = out[:, :width]
+    X[...] = samples.X if keep.all() else samples.X[:, keep]
+    if samples.divisor != 1.0:
+        X /= samples.divisor
+    if options.scaling in ("standardise", "centre"):
+        X -= X.mean(axis=0)
+    if options.scaling == "standardise":
+        X /= np.sqrt(np.einsum("ij,ij->j", X, X) / len(X))
+    if options.scaling == "unit_rows":
+        _unit_rows(X, samples.origin)
+    return out
+
+
+def _unit_rows(X: Float[np.ndarray, "n d"], origin: Origin) -> None:
+    """x_i ← x_i/‖x_i‖ in place; first by the largest entry, so that squares neither overflow nor vanish."""
+    largest = np.maximum(X.max(axis=1), -X.min(axis=1))
+    zero = np.flatnonzero(largest == 0.0)
+    if len(zero):
+        raise DataError(
+            f"{origin.name}, {origin.row(int(zero[0]))}: all features are zero, so the row has no direction.",
+            "Choose another scaling than unit_rows, or drop the sample.",
+        )
+    X /= largest[:, None]
+    X /= np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]

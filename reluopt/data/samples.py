@@ -1,0 +1,60 @@
+"""Samples as they were read, before any preprocessing, and where each of them came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where samples came from, so that a message can name the file and the row in the file's own counting.
+
+    Attributes
+    ----------
+    name : the file, or the name of the data set.
+    row_word : what a sample is called there ("line", "row", "image").
+    row_numbers : (n,) the number of each sample there; None counts rows from 0.
+    """
+
+    name: str = "the data"
+    row_word: str = "row"
+    row_numbers: Int[np.ndarray, " n"] | None = None
+
+    def row(self, i: int) -> str:
+        """The name of sample i, e.g. ``line 7`` or ``row 6 (counting from 0)``."""
+        if self.row_numbers is None:
+            return f"{self.row_word} {i} (counting from 0)"
+        return f"{self.row_word} {self.row_numbers[i]}"
+
+    def select(self, index: Int[np.ndarray, " k"], n: int) -> Origin:
+        """The origin of some of the n samples, which keep their numbers."""
+        if self.row_numbers is not None:
+            return dataclasses.replace(self, row_numbers=self.row_numbers[index])
+        return dataclasses.replace(self, row_numbers=np.arange(n)[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Raw samples: ``X`` (n, d) of any real type, ``y`` (n,) of numbers or of text labels.
+
+    Attributes
+    ----------
+    divisor : the stored X stands for X/divisor (255 for pixels kept as bytes, which saves memory).
+    digit_labels : y holds digits 0 to 9, of which two classes are made as 0-4 and 5-9.
+    """
+
+    X: Shaped[np.ndarray, "n d"]
+    y: Shaped[np.ndarray, " n"]
+    feature_names: tuple[str, ...]
+    origin: Origin
+    divisor: float = 1.0
+    digit_labels: bool = False
+
+    def select(self, index: Int[np.ndarray, " k"]) -> Samples:
+        """Some of the samples, in the order of ``index``."""
+        origin = self.origin.select(index, len(self.X))
+        return dataclasses.replace(self, X=self.X[index], y=self.y[index], origin=origin)
