@@ -2,7 +2,8 @@ r"""The dual value of a pattern program, by scaling any z into feasibility.
 
 p̃(S) = max_z yᵀz − ½‖z‖²  s.t.  min_{λ≥0} ‖Xᵀ(±D_i z + (2D_i − I)λ)‖ ≤ β for each pattern and side;
 gated: the same with λ = 0. From any z, with B the largest of these norms, tz with
-t = min(β/B, yᵀz/‖z‖²) is feasible, and its value bounds p̃(S) from below.
+t = min(β/B, yᵀz/‖z‖²) is feasible, and its value bounds p̃(S) from below. Rounding is accounted for: value, B and t
+are proved, not approximate.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from reluopt.objective import SQUARED
+from reluopt import rounding
 from reluopt.programs import cones
 from reluopt.programs.pattern_program import PatternProgram
 
@@ -24,9 +25,9 @@ class DualBound:
 
     Attributes
     ----------
-    value : the dual objective at ``scale * z``.
-    z : (n,) the candidate before scaling. ``scale`` : t.
-    bound : B, at least the largest dual norm at z.
+    value : a proved lower bound of the dual objective at ``scale * z``, hence of p̃(S); 0 where z proves nothing.
+    z : (n,) the candidate before scaling. ``scale`` : t ≤ β/B.
+    bound : B, proved to be at least the largest dual norm at z.
     multipliers : (side, pattern) → λ (n,), for the blocks whose norm had to be lowered by their cone.
     """
 
@@ -47,20 +48,21 @@ def dual_bound(
     visits early: the remaining blocks count with λ = 0, which is looser and still valid.
     """
     correlations = program.correlations(z)
-    norms = np.linalg.norm(correlations, axis=-1)
+    norms = rounding.norm_upper(correlations, rounding.correlation_error(program.X, z))
     # below this B the scaling is limited by yᵀz/‖z‖² instead, and smaller norms gain nothing
     zz = float(z @ z)
     floor = program.beta * zz / float(program.y @ z) if float(program.y @ z) > 0 else np.inf
     bound = float(norms.max())
     multipliers: dict[tuple[int, int], Float[np.ndarray, " n"]] = {}
     if program.has_cones:
-        bound, multipliers = _cone_norms(program, correlations, norms, floor, stop)
-    scale = SQUARED.best_scaling(z, program.y, bound, program.beta)
-    return DualBound(float(SQUARED.dual_objective(scale * z, program.y)), z, scale, bound, multipliers)
+        bound, multipliers = _cone_norms(program, z, correlations, norms, floor, stop)
+    value, scale = rounding.feasible_value(z, program.y, bound, program.beta)
+    return DualBound(value, z, scale, bound, multipliers)
 
 
 def _cone_norms(
     program: PatternProgram,
+    z: Float[np.ndarray, " n"],
     correlations: Float[np.ndarray, "k P d"],
     norms: Float[np.ndarray, "k P"],
     floor: float,
@@ -73,10 +75,12 @@ def _cone_norms(
         if norms[side, i] <= max(bound, floor) or stop():
             bound = max(bound, float(norms[side, i]))
             break
-        projection = cones.project(program.X, program.patterns.dense[:, i], correlations[side, i])
-        bound = max(bound, projection.norm)
-        if projection.multipliers.any():
-            multipliers[side, i] = projection.multipliers
+        pattern = program.patterns.dense[:, i]
+        lowered = cones.project(program.X, pattern, correlations[side, i]).multipliers
+        proved = rounding.correlation_norm_upper(program.X, z, program.sides[side], pattern, lowered)
+        if proved < norms[side, i]:
+            multipliers[side, i] = lowered
+        bound = max(bound, min(proved, float(norms[side, i])))
     return bound, multipliers
 
 
