@@ -39,6 +39,10 @@ class CheckpointError(ReluoptError):
     """A run folder or checkpoint that is missing, damaged, or belongs to another run."""
 
 
+class TrainingError(ReluoptError):
+    """Training that cannot go on: the loss or the weights are no longer finite."""
+
+
 class SolverError(ReluoptError):
     """A solver that is not installed, or a program that the solver cannot take."""
 

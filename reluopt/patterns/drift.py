@@ -1,0 +1,224 @@
+"""Drift: how far the activation patterns have moved since initialisation (KP (A2), Lemma 2.4, Fig. 2).
+
+The patterns are kept bit-packed, sample after sample: (n, m/8) bytes, so that comparing two states of 10,000 samples
+and 512 neurons touches 0.6 MB. A recorder needs the preactivations X Uᵀ; a training loop that has them already pays
+for one pass over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from reluopt.errors import DataError
+from reluopt.patterns.pattern_set import KINK_TOLERANCE, activation_patterns
+
+#: A neuron is active while ‖u_j‖|α_j| is above this fraction of the largest one.
+ACTIVE_TOLERANCE = 1e-6
+
+#: Rows a block of the pass over the preactivations: small enough for the cache, a multiple of 8.
+BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What the patterns did up to one moment. "Initial" and "previous" are the recorder's first and last moments.
+
+    Attributes
+    ----------
+    preserved_from_init, preserved_from_previous : fraction of the m neurons whose whole pattern is unchanged (A2).
+    entries_preserved, entries_preserved_previous : fraction of the n·m (sample, neuron) entries that are unchanged.
+    worst_sample_preserved : the smallest fraction, over samples, of neurons unchanged since the start (Lemma 2.4).
+    distinct : number of distinct patterns among the m neurons.
+    active_neurons : neurons with ‖u_j‖|α_j| > 1e-6 of the largest (‖u_j‖ alone where α is not given).
+    kinks : entries with |x_iᵀu_j| ≤ 1e-6 ‖x_i‖‖u_j‖, u_j ≠ 0.
+    births, deaths : neurons that became active, or ceased to be, since the previous moment.
+    """
+
+    preserved_from_init: float
+    preserved_from_previous: float
+    entries_preserved: float
+    entries_preserved_previous: float
+    worst_sample_preserved: float
+    distinct: int
+    active_neurons: int
+    kinks: int
+    births: int
+    deaths: int
+
+    def scalars(self) -> dict[str, float]:
+        """The fields under their TensorBoard tags, ``patterns/...``."""
+        return {f"patterns/{name}": value for name, value in asdict(self).items()}
+
+
+class DriftRecorder:
+    """Follows the patterns of one hidden layer on fixed samples ``X`` (n, d).
+
+    In any training loop, with a layer of any model (its bias counts as a weight of a ones column)::
+
+        recorder = DriftRecorder(X)
+        for epoch in range(epochs):
+            ...
+            drift = recorder(model[0])          # an nn.Linear that sees X, or a weight tensor U (m, d)
+    """
+
+    def __init__(self, X: Float[Tensor, "n d"]) -> None:
+        if X.ndim != 2 or min(X.shape) < 1:
+            raise DataError(f"Samples of shape {tuple(X.shape)}.", "Give X as a matrix (n, d), one row a sample.")
+        self.X = X.detach()
+        self._squared_norms = self.X.square().sum(1).cpu().numpy()
+        self._m = 0
+        self._initial: UInt8[np.ndarray, "N bytes"] | None = None
+        self._current: UInt8[np.ndarray, "N bytes"] | None = None
+        self._active: Bool[np.ndarray, " m"] | None = None
+
+    @torch.no_grad()
+    def __call__(self, layer: nn.Linear | Tensor, outer: Tensor | None = None) -> Drift:
+        """Record the layer as it is now; its preactivations are computed. ``outer`` (m,) are the α_j, if there are."""
+        if isinstance(layer, nn.Linear):
+            bias = layer.bias
+            U = layer.weight if bias is None else torch.cat([layer.weight, bias[:, None]], dim=1)
+            return self.update(layer(self.X), U, outer)
+        return self.update(self.X @ layer.T, layer, outer)
+
+    def update(self, preactivations: Tensor, U: Tensor, outer: Tensor | None = None) -> Drift:
+        """Record the moment with ``preactivations`` X Uᵀ (n, m), weights ``U`` (m, d or d+1), ``outer`` (m,) or None.
+
+        Raises
+        ------
+        DataError : shapes that do not fit the samples, or the moments before.
+        """
+        self._check(preactivations, U)
+        H = preactivations.detach().cpu().numpy()
+        sizes = U.detach().norm(dim=1)
+        bits, kinks = self._pack(H, sizes.cpu().numpy(), U.shape[1] > self.X.shape[1])
+        contribution = sizes if outer is None else sizes * outer.detach().abs()
+        active = (contribution > ACTIVE_TOLERANCE * contribution.max()).cpu().numpy()
+        if self._initial is None or self._current is None or self._active is None:
+            self._initial, self._current, self._active = bits, bits, active
+        drift = self._compare(bits, active, kinks)
+        self._current, self._active = bits, active
+        return drift
+
+    def kept(self) -> Bool[np.ndarray, " m"]:
+        """Neurons whose whole pattern is now what it was at the start: they make S_kept of KP Thm 2.5."""
+        initial, current = self._moments()
+        return ~_any_row(initial ^ current, self._m)
+
+    def flipped(self) -> Bool[np.ndarray, "n m"]:
+        """Entries (sample, neuron) that differ from the start."""
+        initial, current = self._moments()
+        return np.unpackbits((initial ^ current)[: len(self.X)], axis=1, count=self._m).astype(bool)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What a later recorder needs to go on from here; empty before the first moment."""
+        if self._initial is None or self._current is None or self._active is None:
+            return {}
+        return {"initial": self._initial, "current": self._current, "active": self._active}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a :meth:`state`."""
+        if state:
+            self._initial, self._current, self._active = (state[k].copy() for k in ("initial", "current", "active"))
+            self._m = len(self._active)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _check(self, H: Tensor, U: Tensor) -> None:
+        n, m = len(self.X), U.shape[0]
+        if H.shape != (n, m) or m < 1:
+            raise DataError(
+                f"Preactivations of shape {tuple(H.shape)} for {n} samples and {m} neurons.",
+                "Give X Uᵀ of the recorder's own samples, shape (n, m).",
+            )
+        if self._initial is not None and m != self._m:
+            raise DataError(
+                f"{m} neurons, but the recorder started with {self._m}.", "Use a new recorder for another network."
+            )
+        self._m = m
+
+    def _moments(self) -> tuple[UInt8[np.ndarray, "N bytes"], UInt8[np.ndarray, "N bytes"]]:
+        if self._initial is None or self._current is None:
+            raise DataError("The recorder has seen no moment yet.", "Call it on the layer first.")
+        return self._initial, self._current
+
+    def _pack(
+        self, H: Float[np.ndarray, "n m"], sizes: Float[np.ndarray, " m"], bias: bool
+    ) -> tuple[UInt8[np.ndarray, "N bytes"], int]:
+        """The packed patterns, padded to whole 8 samples and 64 neurons, and the number of kinks.
+
+        In blocks, so that H is read from memory once. The test |h_ij| ≤ tol·max_k‖x_k‖·‖u_j‖ is cheap and catches every
+        kink; the few entries that pass it meet the exact one.
+        """
+        n, m = H.shape
+        norms = np.sqrt(self._squared_norms + bias).astype(H.dtype)
+        limits = np.where(sizes > 0, KINK_TOLERANCE * norms.max() * sizes, -1.0).astype(H.dtype)
+        bits = np.zeros((-(-n // 8) * 8, -(-m // 64) * 8), np.uint8)
+        magnitude, near = np.empty((BLOCK, m), H.dtype), np.empty((BLOCK, m), bool)
+        kinks = 0
+        for start in range(0, n, BLOCK):
+            h = H[start : start + BLOCK]
+            size = np.abs(h, out=magnitude[: len(h)])
+            close = np.less_equal(size, limits, out=near[: len(h)])
+            if close.any():
+                i, j = np.nonzero(close)
+                kinks += int(np.count_nonzero(size[i, j] <= KINK_TOLERANCE * norms[start + i] * sizes[j]))
+            np.greater_equal(h, 0, out=close)
+            bits[start : start + len(h), : (m + 7) // 8] = np.packbits(close, axis=1)
+        return bits, kinks
+
+    def _compare(self, bits: UInt8[np.ndarray, "N bytes"], active: Bool[np.ndarray, " m"], kinks: int) -> Drift:
+        assert self._initial is not None and self._current is not None and self._active is not None
+        n, m = len(self.X), self._m
+        since_start, since_previous = bits ^ self._initial, bits ^ self._current
+        flips = np.bitwise_count(since_start.view(np.uint64)).sum(axis=1, dtype=np.int64)
+        flips_previous = int(np.bitwise_count(since_previous.view(np.uint64)).sum(dtype=np.int64))
+        return Drift(
+            preserved_from_init=1.0 - float(np.count_nonzero(_any_row(since_start, m))) / m,
+            preserved_from_previous=1.0 - float(np.count_nonzero(_any_row(since_previous, m))) / m,
+            entries_preserved=1.0 - int(flips.sum()) / (n * m),
+            entries_preserved_previous=1.0 - flips_previous / (n * m),
+            worst_sample_preserved=1.0 - int(flips.max()) / m,
+            distinct=_distinct_rows(_by_neuron(bits)[:m]),
+            active_neurons=int(np.count_nonzero(active)),
+            kinks=kinks,
+            births=int(np.count_nonzero(active & ~self._active)),
+            deaths=int(np.count_nonzero(self._active & ~active)),
+        )
+
+
+def unchanged_neurons(
+    X: Float[np.ndarray, "n d"], initial: Float[np.ndarray, "m d"], final: Float[np.ndarray, "m d"]
+) -> Bool[np.ndarray, " m"]:
+    """Neurons with the same pattern under weights ``initial`` and ``final``: S_kept of KP Thm 2.5."""
+    return (activation_patterns(X, initial.T) == activation_patterns(X, final.T)).all(axis=0)
+
+
+def _any_row(bits: UInt8[np.ndarray, "N bytes"], m: int) -> Bool[np.ndarray, " m"]:
+    """For each of m packed columns: is a bit set in any row?"""
+    words = np.bitwise_or.reduce(bits.view(np.uint64), axis=0)
+    return np.unpackbits(words.view(np.uint8), count=m).astype(bool)
+
+
+def _by_neuron(bits: UInt8[np.ndarray, "N bytes"]) -> UInt8[np.ndarray, "M cols"]:
+    """Transpose a packed bit matrix (8a, b bytes) into (8b, a bytes): bytes by copying, bits by three delta swaps.
+
+    Source: Warren, Hacker's Delight, 7-3.
+    """
+    rows, columns = bits.shape[0] // 8, bits.shape[1]
+    # one 64-bit word for each 8x8 block, its first row in the highest byte (the last one in memory, little-endian)
+    words = np.ascontiguousarray(bits.reshape(rows, 8, columns).transpose(2, 0, 1)[:, :, ::-1]).view("<u8")[..., 0]
+    for shift, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0x00000000F0F0F0F0)):
+        swap = (words ^ (words >> np.uint64(shift))) & np.uint64(mask)
+        words = words ^ swap ^ (swap << np.uint64(shift))
+    blocks = words.view(np.uint8).reshape(columns, rows, 8)[:, :, ::-1]
+    return np.ascontiguousarray(blocks.transpose(0, 2, 1)).reshape(columns * 8, rows)
+
+
+def _distinct_rows(bits: UInt8[np.ndarray, "M cols"]) -> int:
+    return len(np.unique(np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1])))))

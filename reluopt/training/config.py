@@ -1,0 +1,114 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from reluopt.config import Config, setting
+from reluopt.errors import ConfigError
+from reluopt.network import TwoLayerReLU
+
+#: β as a fraction of β_max where neither ``beta`` nor ``beta_fraction`` is given.
+DEFAULT_BETA_FRACTION = 0.1
+
+#: Records a run makes where ``record_every`` is not given, and checkpoints where ``checkpoint_every`` is not.
+RECORDS_PER_RUN, CHECKPOINTS_PER_RUN = 500, 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Config):
+    """How a network is trained. The defaults suit the built-in data sets at β = 0.1 β_max.
+
+    Weight decay is *coupled*: β u and β α are added to the gradient, so a stationary point of the optimizer is one of
+    L. The decoupled decay of AdamW has other fixed points and is therefore not offered.
+    """
+
+    width: int = setting(100, "Number of neurons m.", minimum=1)
+    beta: float | None = setting(None, "Weight decay β, as an absolute number.", above=0.0)
+    beta_fraction: float | None = setting(
+        None,
+        f"Weight decay as a fraction of β_max (default {DEFAULT_BETA_FRACTION} where beta is not given).",
+        above=0.0,
+    )
+    optimizer: str = setting("adam", "The optimizer, with coupled weight decay.", choices=("adam", "sgd"))
+    learning_rate: float = setting(
+        1e-2, "Step size at the start; the gradient is that of L, not divided by n.", above=0.0
+    )
+    momentum: float = setting(0.9, "Momentum of sgd.", minimum=0.0, maximum=1.0)
+    schedule: str = setting(
+        "exponential",
+        "How the step size goes from learning_rate to final_learning_rate.",
+        choices=("constant", "exponential", "cosine", "linear", "step"),
+    )
+    final_learning_rate: float = setting(1e-7, "Step size at the end (unless the schedule is constant).", above=0.0)
+    step_size: int | None = setting(None, "Epochs between the drops of schedule 'step' (default a tenth).", minimum=1)
+    epochs: int = setting(6000, "Passes over the data.", minimum=0)
+    batch_size: int | None = setting(None, "Samples a step (default all: full batch).", minimum=1)
+    init_scale: float = setting(0.1, "Standard deviation of the random start N(0, scale²).", above=0.0)
+    seed: int = setting(0, "Seed of the random start and of the order of the mini-batches.", minimum=0, maximum=2**62)
+    dtype: str = setting("float64", "Precision of training.", choices=("float32", "float64"))
+    device: str = setting("cpu", "Torch device: cpu, cuda, cuda:1, ...")
+    stationarity_tolerance: float = setting(
+        1e-9, "Stop when ‖∇L‖·‖θ‖ <= tolerance · L at a record (0: never).", minimum=0.0
+    )
+    record_every: int | None = setting(
+        None, f"Epochs between records (default: about {RECORDS_PER_RUN} records a run).", minimum=1
+    )
+    checkpoint_every: int | None = setting(
+        None, f"Epochs between checkpoints (default: about {CHECKPOINTS_PER_RUN} a run).", minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beta is not None and self.beta_fraction is not None:
+            raise ConfigError("Both 'beta' and 'beta_fraction' are given.", "Give one of the two.")
+        if self.schedule != "constant" and self.final_learning_rate > self.learning_rate:
+            raise ConfigError(
+                f"'final_learning_rate' is {self.final_learning_rate}, above 'learning_rate' {self.learning_rate}.",
+                "Give a final step size at or below the first, or schedule 'constant'.",
+            )
+
+    def resolve_beta(self, beta_max: float) -> float:
+        """The absolute β: ``beta`` itself, or its fraction of ``beta_max``."""
+        if self.beta is not None:
+            return self.beta
+        fraction = self.beta_fraction if self.beta_fraction is not None else DEFAULT_BETA_FRACTION
+        return fraction * beta_max
+
+    def make_network(self, d: int) -> TwoLayerReLU:
+        """The random start: weights N(0, init_scale²) from ``seed``, the same numbers on every device."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return TwoLayerReLU(
+            d,
+            self.width,
+            scale=self.init_scale,
+            generator=generator,
+            dtype=getattr(torch, self.dtype),
+            device=self.torch_device(),
+        )
+
+    def torch_device(self) -> torch.device:
+        """The device.
+
+        Raises
+        ------
+        ConfigError : torch does not know it, or this machine does not have it.
+        """
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"The device '{self.device}' cannot be used here.", "Choose cpu, or cuda.") from error
+        return device
+
+    @property
+    def epochs_between_records(self) -> int:
+        """``record_every``, resolved."""
+        return self.record_every or max(1, self.epochs // RECORDS_PER_RUN)
+
+    @property
+    def epochs_between_checkpoints(self) -> int:
+        """``checkpoint_every``, resolved."""
+        return self.checkpoint_every or max(1, self.epochs // CHECKPOINTS_PER_RUN)

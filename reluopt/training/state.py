@@ -1,0 +1,102 @@
+"""Everything a training run consists of at one moment: the problem, the network, the optimizer, the clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer, lr_scheduler
+
+from reluopt.errors import ConfigError, DataError
+from reluopt.network import TwoLayerReLU
+from reluopt.runs import RunFolder
+from reluopt.training.config import TrainConfig
+
+
+@dataclass(eq=False)
+class TrainState:
+    """What the loop moves and what callbacks see. ``epoch`` counts the epochs that the weights have behind them."""
+
+    network: TwoLayerReLU
+    X: Tensor
+    y: Tensor
+    beta: float
+    config: TrainConfig
+    run: RunFolder | None
+    optimizer: Optimizer
+    scheduler: lr_scheduler.LRScheduler
+    sampler: torch.Generator
+    epoch: int = 0
+    resumed: bool = False
+    stopped_because: str | None = None
+    interrupted: bool = False
+    callbacks: tuple[Any, ...] = field(default=(), repr=False)
+
+    def stop(self, reason: str) -> None:
+        """Ask the loop to end at the present epoch, after its record."""
+        self.stopped_because = self.stopped_because or reason
+
+    @property
+    def learning_rate(self) -> float:
+        """The step size of the present epoch."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+
+def begin(network: TwoLayerReLU, X: Any, y: Any, beta: float, config: TrainConfig, run: RunFolder | None) -> TrainState:
+    """The state at epoch 0; ``X`` and ``y`` are brought to the network's dtype and device.
+
+    Raises
+    ------
+    DataError : shapes that do not fit, or non-finite data.
+    ConfigError : β that is not a positive finite number, a batch larger than the data.
+    """
+    X, y = (torch.as_tensor(array).to(network.U) for array in (X, y))
+    if X.ndim != 2 or y.shape != X.shape[:1] or X.shape[1] != network.d or len(X) < 1:
+        raise DataError(
+            f"Data of shapes X {tuple(X.shape)} and y {tuple(y.shape)} for a network of {network.d} inputs.",
+            "Give X (n, d) and y (n,); a bias is a column of ones in X.",
+        )
+    if not bool(torch.isfinite(X).all() and torch.isfinite(y).all()):
+        raise DataError(
+            "The data hold NaN or infinite numbers.", "Load them through reluopt.data, which names the cell."
+        )
+    if not (np.isfinite(beta) and beta > 0):
+        raise ConfigError(f"β is {beta}.", "Give a positive finite number.")
+    if config.batch_size is not None and config.batch_size > len(X):
+        raise ConfigError(
+            f"'batch_size' is {config.batch_size}, but there are {len(X)} samples.", "Leave it out for full batches."
+        )
+    optimizer = make_optimizer(network, beta, config)
+    # a stream of its own: the seed itself drew the weights
+    sampler = torch.Generator().manual_seed(config.seed + 2**62)
+    return TrainState(network, X, y, float(beta), config, run, optimizer, make_schedule(optimizer, config), sampler)
+
+
+def make_optimizer(network: TwoLayerReLU, beta: float, config: TrainConfig) -> Optimizer:
+    """SGD or Adam with coupled weight decay β on both layers: the gradient it sees is ∇L."""
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            network.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=beta
+        )
+    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, weight_decay=beta)
+
+
+def make_schedule(optimizer: Optimizer, config: TrainConfig) -> lr_scheduler.LRScheduler:
+    """Torch's schedule from ``learning_rate`` to ``final_learning_rate`` over the epochs, one step an epoch."""
+    epochs, ratio = max(1, config.epochs), config.final_learning_rate / config.learning_rate
+    match config.schedule:
+        case "exponential":
+            return lr_scheduler.ExponentialLR(optimizer, gamma=ratio ** (1 / epochs))
+        case "cosine":
+            return lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs, eta_min=config.final_learning_rate)
+        case "linear":
+            return lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=ratio, total_iters=epochs)
+        case "step":
+            size = config.step_size or max(1, epochs // 10)
+            drops = max(1, (epochs - 1) // size)
+            return lr_scheduler.StepLR(optimizer, step_size=size, gamma=ratio ** (1 / drops))
+        case _:
+            return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)

@@ -1,0 +1,251 @@
+"""The training loop: gradient descent on L with coupled weight decay, full batch or mini-batch, with callbacks."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reluopt.errors import CheckpointError
+from reluopt.network import TwoLayerReLU
+from reluopt.objective import SQUARED, weight_decay
+from reluopt.patterns.drift import DriftRecorder
+from reluopt.runs import RunFolder
+from reluopt.training.callbacks import (
+    Callback,
+    ProgressBar,
+    Record,
+    RecordDrift,
+    SaveCheckpoints,
+    StopWhenStationary,
+    WriteMetrics,
+)
+from reluopt.training.checkpoint import diverged, fingerprint, load_checkpoint
+from reluopt.training.config import TrainConfig
+from reluopt.training.state import TrainState, begin
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A trained network and how it got there.
+
+    Attributes
+    ----------
+    network : the network that was given to the trainer, moved in place.
+    epochs : passes over the data behind its weights.
+    objective : L(U, α).
+    stationarity_residual : ‖∇L‖, with ReLU'(0) = 0.
+    relative_residual : ‖∇L‖·‖θ‖/L.
+    stopped_because : "epochs", "stationary to ...", or a callback's reason.
+    """
+
+    network: TwoLayerReLU
+    epochs: int
+    objective: float
+    stationarity_residual: float
+    relative_residual: float
+    stopped_because: str
+
+
+class Trainer:
+    """Trains ``network`` in place on ``X`` (n, d), ``y`` (n,) with weight decay ``beta``.
+
+    A step goes along ∇L of the full batch, or of a mini-batch of size B with its loss scaled by n/B; weight decay β on
+    both layers goes through the optimizer (coupled). A full-batch step makes the record of its epoch by the way, from
+    the same forward and backward pass; in mini-batch mode a record costs one pass over the data (``record_every``).
+
+    Parameters
+    ----------
+    callbacks : further callbacks; they see the drift in the record and come before the metrics file.
+    run : where metrics and checkpoints go; without it nothing is written.
+    progress : a progress bar, where standard error is a terminal.
+
+    Raises
+    ------
+    DataError, ConfigError : data, β or settings that cannot be used.
+    """
+
+    def __init__(
+        self,
+        network: TwoLayerReLU,
+        X: np.ndarray | Tensor,
+        y: np.ndarray | Tensor,
+        beta: float,
+        config: TrainConfig,
+        *,
+        callbacks: Sequence[Callback] = (),
+        run: RunFolder | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.state = begin(network, X, y, beta, config, run)
+        self.drift = DriftRecorder(self.state.X)
+        own: list[Callback] = [RecordDrift(self.drift), StopWhenStationary(config.stationarity_tolerance), *callbacks]
+        if run is not None:
+            own += [WriteMetrics(run), SaveCheckpoints(run, config.epochs_between_checkpoints)]
+        if progress:
+            own.append(ProgressBar())
+        self.state.callbacks = tuple(own)
+        self._last: Record | None = None
+
+    def fit(self, resume: bool = False) -> TrainResult:
+        """Train to the end. With ``resume`` go on from the run folder's last checkpoint, bit for bit (on a CPU).
+
+        A finished run is returned as it is. A run that was killed before its first checkpoint starts again. Ctrl-C ends
+        the epoch, saves and raises KeyboardInterrupt (where there is a run folder); a second one stops at once.
+
+        Raises
+        ------
+        CheckpointError : nothing to resume, another run's checkpoint, or a folder that holds a run already.
+        TrainingError : the loss is no longer finite.
+        """
+        state = self.state
+        self._locate(resume)
+        if state.stopped_because is not None:
+            return self._result(self._make_record(*self._full_pass()))
+        try:
+            with _ctrl_c(state):
+                self._tell("on_start")
+                self._loop()
+        except BaseException:
+            state.interrupted = False  # the weights may be in the middle of an epoch: do not save them
+            raise
+        finally:
+            self._tell("on_end")
+        if state.interrupted:
+            where = state.run.path if state.run else ""
+            raise KeyboardInterrupt(
+                f"Interrupted after epoch {state.epoch} of {state.config.epochs}; everything is saved.\n"
+                f"  -> Resume with: reluopt train --resume {where}   (in Python: Trainer(...).fit(resume=True))"
+            )
+        assert self._last is not None
+        return self._result(self._last)
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        """One turn an epoch: the checkpoint, the record of the weights as they are, then the step."""
+        state, config = self.state, self.state.config
+        while True:
+            if state.interrupted:
+                return
+            if state.epoch >= config.epochs:
+                state.stop("epochs")
+            due = state.epoch % config.epochs_between_records == 0 or state.stopped_because is not None
+            H, loss = self._full_pass() if due or config.batch_size is None else (None, None)
+            self._tell("on_epoch")
+            if due and H is not None and loss is not None:
+                self._last = self._make_record(H, loss)
+                self._tell("on_record", self._last)
+            if state.stopped_because is not None:
+                return
+            if config.batch_size is None:
+                state.optimizer.step()
+            else:
+                self._mini_batches(config.batch_size)
+            state.scheduler.step()
+            state.epoch += 1
+
+    def _full_pass(self) -> tuple[Tensor, Tensor]:
+        """Preactivations and loss on all data; the gradient of the loss is left in ``.grad``."""
+        return self._backward(self.state.X, self.state.y, 1.0)
+
+    def _mini_batches(self, size: int) -> None:
+        """One epoch of steps over a random order of the samples."""
+        state, n = self.state, len(self.state.X)
+        order = torch.randperm(n, generator=state.sampler).to(state.X.device)
+        for batch in order.split(size):
+            self._backward(state.X[batch], state.y[batch], n / len(batch))
+            state.optimizer.step()
+
+    def _backward(self, X: Tensor, y: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+        network = self.state.network
+        self.state.optimizer.zero_grad()
+        H = network.preactivations(X)
+        loss = factor * SQUARED.value(torch.relu(H) @ network.alpha, y)
+        if not math.isfinite(float(loss)):
+            raise diverged(self.state.epoch)
+        loss.backward()
+        return H.detach(), loss.detach()
+
+    @torch.no_grad()
+    def _make_record(self, H: Tensor, loss: Tensor) -> Record:
+        """The record of the weights from which the last full pass was made."""
+        state = self.state
+        weights = list(state.network.parameters())
+        decay = weight_decay(state.network.U, state.network.alpha, state.beta)
+        objective = float(loss + decay)
+        residual = math.hypot(*(float((w.grad + state.beta * w).norm()) for w in weights if w.grad is not None))
+        size = math.hypot(*(float(w.norm()) for w in weights))
+        scalars = {
+            "train/objective": objective,
+            "train/loss": float(loss),
+            "train/stationarity_residual": residual,
+            "train/learning_rate": state.learning_rate,
+        }
+        return Record(state.epoch, H, residual * size / objective if objective > 0 else 0.0, scalars)
+
+    # -- around it -----------------------------------------------------------------------------------------------
+
+    def _locate(self, resume: bool) -> None:
+        """Find where to start: at a checkpoint, or at the beginning of a folder without one."""
+        run, state = self.state.run, self.state
+        if run is None:
+            if resume:
+                raise CheckpointError("There is no run folder to resume from.", "Give Trainer(..., run=RunFolder...).")
+            return
+        present = [f for f in (run.latest_checkpoint, run.initial_checkpoint) if f.is_file()]
+        if present and not resume:
+            raise CheckpointError(
+                f"The folder '{run.path}' already holds a trained run.", "Resume it, or start a new run folder."
+            )
+        if resume:
+            run.remove_leftovers()
+            if present:
+                load_checkpoint(present[0], state, fingerprint(state.X, state.y))
+            logger.info("%s resumes at epoch %d", run.path, state.epoch)
+
+    def _tell(self, event: str, *arguments: Any) -> None:
+        for callback in self.state.callbacks:
+            getattr(callback, event)(self.state, *arguments)
+
+    def _result(self, record: Record) -> TrainResult:
+        state = self.state
+        return TrainResult(
+            state.network,
+            state.epoch,
+            record.scalars["train/objective"],
+            record.scalars["train/stationarity_residual"],
+            record.relative_residual,
+            state.stopped_because or "",
+        )
+
+
+@contextmanager
+def _ctrl_c(state: TrainState) -> Iterator[None]:
+    """Within it the first Ctrl-C lets the epoch end; only where there is a run folder to save to."""
+    if state.run is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(signum: int, frame: Any) -> None:
+        if state.interrupted:
+            raise KeyboardInterrupt
+        state.interrupted = True
+        logger.warning("Interrupted: this epoch ends first. Press Ctrl-C again to stop at once.")
+
+    earlier = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
