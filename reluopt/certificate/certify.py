@@ -1,0 +1,291 @@
+"""Build the ladder of a network: what its patterns allow, what any width allows, and how each is known."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+import reluopt
+from reluopt import bounds, rounding, theory
+from reluopt import objective as scaling
+from reluopt.certificate.config import CertifyConfig
+from reluopt.certificate.ladder import Certificate, Kind, Rung
+from reluopt.certificate.stationarity import NeuronPatterns, clarke_residual, kept_patterns, neuron_patterns
+from reluopt.certificate.verdict import verdict
+from reluopt.errors import CertificateError
+from reluopt.network import TwoLayerReLU
+from reluopt.patterns.pattern_set import PatternSet
+from reluopt.patterns.sampling import sample_patterns
+from reluopt.programs.dual import DualBound, dual_bound
+from reluopt.programs.mapping import blocks_from_network
+from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.search.pricing import price
+from reluopt.solvers import CvxpySolver, Solution, solve
+
+#: κ needs all eigenvalues of an n×n matrix; above this many samples it is left out, and the certificate says so.
+KAPPA_SAMPLES = 3000
+
+
+@dataclass
+class _Case:
+    """One network on one data set, and the clock of its certificate."""
+
+    X: Float[np.ndarray, "n d"]
+    y: Float[np.ndarray, " n"]
+    beta: float
+    U: Float[np.ndarray, "m d"]
+    alpha: Float[np.ndarray, " m"]
+    config: CertifyConfig
+    say: Callable[[str], None]
+    start: float = field(default_factory=time.perf_counter)
+    notes: list[str] = field(default_factory=list)
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.start
+
+    def program(self, patterns: PatternSet) -> RelaxedProgram:
+        return RelaxedProgram(self.X, self.y, patterns, self.beta)
+
+
+def certify(
+    network: TwoLayerReLU,
+    X: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, " n"],
+    beta: float,
+    config: CertifyConfig | None = None,
+    *,
+    initial_U: Float[np.ndarray, "m d"] | None = None,
+    data: dict[str, Any] | None = None,
+    drift: dict[str, Any] | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> Certificate:
+    """The certificate of one network for the training problem L on (X, y) with weight decay β.
+
+    Parameters
+    ----------
+    network : any two-layer ReLU network of input dimension d; its weights are taken as exact float64.
+    X, y, beta : the data (n, d), (n,), float64, and the weight decay in the scaling of ``reluopt.objective``.
+    initial_U : (m, d) first-layer weights at the start of training, for S_kept (KP Thm 2.5).
+    data, drift : plain records put into the certificate as they are (name, fingerprint; last drift record).
+    say : receives a line on each step (for a progress display).
+
+    Raises
+    ------
+    CertificateError : a network whose dimension is not that of the data, or ``initial_U`` of another shape.
+    """
+    config = config or CertifyConfig()
+    if network.d != X.shape[1]:
+        raise CertificateError(
+            f"The network takes {network.d} inputs, the data have {X.shape[1]} columns.",
+            "Use the data the network was trained on (with the ones column of a bias).",
+        )
+    U, alpha = network.weights()
+    if initial_U is not None and initial_U.shape != U.shape:
+        raise CertificateError(
+            f"The initial weights have shape {initial_U.shape}, the network's {U.shape}.", "Give those of the same run."
+        )
+    if not (np.isfinite(U).all() and np.isfinite(alpha).all()):
+        raise CertificateError("The network has weights that are NaN or infinite.", "Train with a smaller step size.")
+    case = _Case(X, y, beta, U, alpha, config, say)
+    rungs, facts = _climb(case, initial_U, drift)
+    return Certificate(
+        verdict=verdict(rungs, facts),
+        rungs=tuple(rungs),
+        facts=facts,
+        data={"n": len(X), "d": X.shape[1], **(data or {})},
+        settings={"beta": beta, **config.to_mapping(), "reluopt": reluopt.__version__},
+        network={"width": network.width, "dtype": str(network.U.dtype).removeprefix("torch.")},
+        seconds=case.seconds(),
+        notes=tuple(case.notes),
+    )
+
+
+def _climb(
+    case: _Case, initial_U: Float[np.ndarray, "m d"] | None, drift: dict[str, Any] | None
+) -> tuple[list[Rung], dict[str, Any]]:
+    """All rungs, the cheap proofs first so that they stand whatever the budget is."""
+    case.say("reading the network's patterns")
+    sets = neuron_patterns(
+        case.X, case.U, case.alpha, kink_tolerance=case.config.kink_tolerance, kink_cap=case.config.kink_cap
+    )
+    top = _network_rungs(case)
+    case.say("proving stationarity from the network's own residual")
+    facts: dict[str, Any] = {"stationarity": _stationarity(case, sets, top[-1].value)}
+    case.say("bounding the global optimum from below")
+    below = _lower_rungs(case)
+    facts["pricing"] = _pricing(case)
+    facts["theory"] = _theory(case)
+    own = _own_rungs(case, sets, facts["stationarity"])
+    others = _comparison_rungs(case, initial_U, sets, facts)
+    facts["drift"] = drift
+    return [*below, *own, *top, *others], facts
+
+
+def _network_rungs(case: _Case) -> list[Rung]:
+    """L_bal ≤ L(θ), both rounded up."""
+    norms = np.sqrt(np.linalg.norm(case.U, axis=1) * np.abs(case.alpha))
+    size = np.linalg.norm(case.U, axis=1)
+    balanced_U = case.U * (norms / np.where(size > 0, size, 1.0))[:, None]
+    upper = rounding.objective_upper(case.X, case.y, case.U, case.alpha, case.beta)
+    balanced = rounding.objective_upper(case.X, case.y, balanced_U, np.sign(case.alpha) * norms, case.beta)
+    if not (math.isfinite(upper) and math.isfinite(balanced)):
+        raise CertificateError(
+            "The objective of this network overflows.", "Standardise X, or train with smaller steps."
+        )
+    return [
+        Rung(
+            "balanced", "L_bal, neurons balanced", min(balanced, upper), Kind.PROVED, "above",
+            "The network after scaling each neuron to ‖u‖ = |α|: the same function, never a higher objective.",
+        ),
+        Rung("objective", "L(θ), the network", upper, Kind.PROVED, "above", "The objective of the network as it is."),
+    ]  # fmt: skip
+
+
+def _lower_rungs(case: _Case) -> list[Rung]:
+    """Lower bounds on p*: no network of any width has a smaller objective."""
+    closed = bounds.closed_form(case.X, case.y, case.beta)
+    moment = bounds.moment(case.X, case.y, case.beta)
+    return [
+        Rung(
+            "closed_form", "closed-form lower bound", closed.value, Kind.PROVED, "below",
+            "KP Prop. 3.6 with the best scaling: no network of any width is below this.",
+        ),
+        Rung(
+            "moment", "moment lower bound", moment.value, Kind.PROVED, "below",
+            "From second moments of the neurons: no network of any width is below this.",
+        ),
+    ]  # fmt: skip
+
+
+def _stationarity(case: _Case, sets: NeuronPatterns, objective: float) -> dict[str, Any]:
+    """L(θ) − d_S(z) for the three pattern sets, without solving any program, and the Clarke residual."""
+    z = scaling.SQUARED.dual_point(scaling.predict(case.X, case.U, case.alpha), case.y)
+    gaps = {}
+    named = (("active", sets.active), ("with_kinks", sets.with_kinks), ("with_inactive", sets.with_inactive))
+    for name, patterns in named:
+        bound = _bound_over(case, patterns, z)
+        gaps[name] = {
+            "patterns": len(patterns),
+            "dual_value": bound,
+            "gap": objective - bound,
+            "relative_gap": (objective - bound) / objective if objective > 0 else 0.0,
+        }
+    residual = clarke_residual(case.X, case.y, case.U, case.alpha, case.beta, kink_tolerance=case.config.kink_tolerance)
+    return {
+        "gap_to_own_patterns": gaps,
+        "clarke_residual": residual.value,
+        "clarke_residual_relative": residual.relative,
+        "gradient_norm": residual.plain,
+        "active_neurons": sets.active_neurons,
+        "kinks": sets.kink_count,
+        "kink_cap_met": sets.kinks_capped,
+    }
+
+
+def _bound_over(case: _Case, patterns: PatternSet, z: Float[np.ndarray, " n"]) -> float:
+    """d_S(z), rounded down; over no pattern at all the only network is zero, with ½‖y‖²."""
+    if len(patterns) == 0:
+        return rounding.dual_value_lower(case.y, case.y, 1.0)
+    return _best_dual(case.program(patterns), z).value
+
+
+def _best_dual(program: RelaxedProgram, z: Float[np.ndarray, " n"]) -> DualBound:
+    """The better of the dual bounds from z and from the trivial z = y (which wins for a zero network)."""
+    return max(dual_bound(program, z), dual_bound(program, program.y), key=lambda bound: bound.value)
+
+
+def _pricing(case: _Case) -> dict[str, Any]:
+    """Does a neuron exist whose addition lowers L? A value above β shows one; a search that finds none proves nothing."""
+    z = scaling.SQUARED.dual_point(scaling.predict(case.X, case.U, case.alpha), case.y)
+    rng = np.random.default_rng(case.config.seed)
+    found = price(case.X, z, rng)
+    largest = price(case.X, case.y, rng).value
+    return {"largest_price_over_beta": found.value / case.beta, "beta_over_beta_max_estimate": case.beta / largest}
+
+
+def _theory(case: _Case) -> dict[str, Any]:
+    n = len(case.X)
+    if n > KAPPA_SAMPLES:
+        case.notes.append(f"κ was left out: n = {n} exceeds {KAPPA_SAMPLES} (it needs an n×n eigenvalue problem).")
+        kappa = math.nan
+    else:
+        kappa = theory.kappa(case.X)
+    return {
+        "kappa": kappa,
+        "instance_factor": 2 * math.sqrt(2) * math.sqrt(kappa),
+        "sqrt_log_2n": theory.log_factor(n),
+    }
+
+
+def _own_rungs(case: _Case, sets: NeuronPatterns, stationarity: dict[str, Any]) -> list[Rung]:
+    """p̃(S(θ)): the optimum over the network's own active patterns, bracketed within the budget."""
+    dual = stationarity["gap_to_own_patterns"]["active"]["dual_value"]
+    primal, status = math.nan, "no program was solved (time budget 0)"
+    if len(sets.active) == 0:
+        primal, status = scaling.SQUARED.value(np.zeros_like(case.y), case.y), "the network is zero"
+    elif case.config.time_budget > 0:
+        solution = _solve(case, sets.active, 0.6, warm=True)
+        dual, primal, status = max(dual, solution.dual.value), solution.value, solution.status.value
+    stationarity["program_status"] = status
+    return [
+        Rung(
+            "own_dual", "p̃(S(θ)) from below", dual, Kind.PROVED, "above",
+            "No choice of weights with the network's own activation patterns is below this.",
+        ),
+        Rung(
+            "own_primal", "p̃(S(θ)) from above", float(primal), Kind.MEASURED, "above",
+            f"The best found with the network's own patterns ({status}).",
+        ),
+    ]  # fmt: skip
+
+
+def _comparison_rungs(
+    case: _Case, initial_U: Float[np.ndarray, "m d"] | None, sets: NeuronPatterns, facts: dict[str, Any]
+) -> list[Rung]:
+    """p̃ over Gaussian patterns and over the patterns kept since initialisation (KP Thm 2.1, 2.5)."""
+    rungs = []
+    if case.config.gaussian_patterns and case.config.time_budget > 0:
+        rng = np.random.default_rng(case.config.seed)
+        gaussian = sample_patterns(case.X, case.config.gaussian_patterns, rng)
+        text = f"The Gaussian relaxation over {len(gaussian)} random patterns"
+        rungs.append(_solved_rung(case, "gaussian", f"p̃(Gaussian, P={len(gaussian)})", gaussian, text, 0.7))
+    if initial_U is not None:
+        kept = kept_patterns(case.X, initial_U, case.U)
+        facts["kept_patterns"] = len(kept)
+        text = f"The optimum over the {len(kept)} patterns unchanged since initialisation"
+        if len(kept) == 0:
+            zero = float(scaling.SQUARED.value(np.zeros_like(case.y), case.y))
+            rungs.append(Rung("kept", "p̃(S_kept)", zero, Kind.MEASURED, "above", f"{text}: the zero network's value."))
+        elif case.config.time_budget > 0:
+            rungs.append(_solved_rung(case, "kept", f"p̃(S_kept), {len(kept)} patterns", kept, text, 1.0))
+    return rungs
+
+
+def _solved_rung(case: _Case, key: str, label: str, patterns: PatternSet, text: str, share: float) -> Rung:
+    solution = _solve(case, patterns, share)
+    bracket = f"{text} ({solution.status.value}, bracket [{solution.dual.value:.6g}, {solution.value:.6g}])."
+    return Rung(key, label, solution.value, Kind.MEASURED, "above", bracket)
+
+
+def _solve(case: _Case, patterns: PatternSet, share: float, *, warm: bool = False) -> Solution:
+    """Solve over the patterns within ``share`` of what is left of the budget (at least a moment, to start at all)."""
+    case.say(f"solving the convex program over {len(patterns)} patterns")
+    left = max(0.1, share * (case.config.time_budget - case.seconds()))
+    solver = CvxpySolver(backend=case.config.solver, tolerance=case.config.tolerance, time_limit=left)
+    program = case.program(patterns)
+    warm_start = _own_blocks(program, case) if warm else None
+    return solve(program, solver, warm_start=warm_start)
+
+
+def _own_blocks(program: RelaxedProgram, case: _Case) -> Float[np.ndarray, "2 P d"]:
+    """The network's active neurons as blocks of the program over their own patterns."""
+    from reluopt.certificate.stationarity import active_mask
+
+    mask = active_mask(case.U, case.alpha)
+    return blocks_from_network(program, case.U[mask], case.alpha[mask])

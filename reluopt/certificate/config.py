@@ -1,0 +1,25 @@
+"""Settings of a certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reluopt.config import Config, setting
+from reluopt.patterns.pattern_set import KINK_TOLERANCE
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifyConfig(Config):
+    """How much work to put into a certificate, and which comparisons to make."""
+
+    time_budget: float = setting(
+        30.0, "Seconds for the convex programs; when they end, the brackets reached so far stand.", minimum=0.0
+    )
+    solver: str = setting("clarabel", "Backend for the convex programs.", choices=("clarabel", "scs"))
+    tolerance: float = setting(1e-6, "Relative duality gap at which a program counts as solved.", above=0.0)
+    gaussian_patterns: int = setting(50, "Gates of the Gaussian relaxation to compare with (0: leave out).", minimum=0)
+    seed: int = setting(0, "Seed of the Gaussian gates and of the pricing search.", minimum=0)
+    kink_tolerance: float = setting(
+        KINK_TOLERANCE, "|x·u| up to this times ‖x‖‖u‖ counts as a kink: the pattern takes both sides.", minimum=0.0
+    )
+    kink_cap: int = setting(1000, "At most this many patterns are added for the other sides of kinks.", minimum=0)

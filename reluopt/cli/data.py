@@ -1,0 +1,43 @@
+"""`reluopt data`: look at a data set before training on it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reluopt.cli.options import read_toml, settle, with_settings
+from reluopt.cli.show import console, show_data
+from reluopt.cli.train import TABLES as TRAIN_TABLES
+from reluopt.data import DataConfig, describe, load_dataset
+from reluopt.search.pricing import beta_max_estimate
+
+TABLES = {"data": DataConfig}
+
+
+@with_settings(**TABLES)
+def data(
+    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
+    config: Annotated[Path | None, typer.Option(help="A TOML file with a table [data].")] = None,
+    *,
+    given: dict[str, dict[str, Any]],
+) -> None:
+    """Describe a data set after preprocessing: shape, rank, norms, targets, β_max over sampled patterns.
+
+    [bold]Examples[/]
+
+      reluopt data diabetes
+
+      reluopt data table.csv --target price --scaling unit_rows
+
+      reluopt data planted --n 200 --d 20 --teacher-width 8
+    """
+    file = read_toml(config, TRAIN_TABLES)
+    given["data"]["dataset"] = dataset
+    settings = settle(DataConfig, "data", file["data"], given["data"], str(config or "the command line"))
+    loaded = load_dataset(settings)
+    with console.status("searching β_max ..."):
+        beta_max = beta_max_estimate(loaded.X, loaded.y)
+    show_data(asdict(describe(loaded)), beta_max, loaded.fingerprint)

@@ -1,0 +1,84 @@
+"""Pictures of plain records. One style: readable in print and for colour-blind readers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+#: Okabe and Ito's colours: distinct in print, in grey, and for colour-blind readers.
+COLOURS = {"proved": "#0072B2", "measured": "#E69F00", "theory": "#999999"}
+MARKERS = {"proved": "o", "measured": "D", "theory": "s"}
+_INK, _SHADE = "#222222", "#F0E4D7"
+
+
+def ladder_figure(rungs: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
+    """The ladder as a picture: one row a rung, its value on the axis of the objective, the region of p* marked.
+
+    Parameters
+    ----------
+    rungs : records with keys label, value, kind ("proved", "measured", "theory") and side ("below", "above" p*).
+        Rungs whose value is not finite are listed without a mark.
+    """
+    drawn = sorted((r for r in rungs if _finite(r)), key=lambda r: r["value"])
+    missing = [r for r in rungs if not _finite(r)]
+    rows = [*drawn, *missing]
+    figure = Figure(figsize=(9.0, 1.6 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    _mark_optimum(axes, drawn)
+    for height, rung in enumerate(rows):
+        if _finite(rung):
+            axes.hlines(height, 0, rung["value"], color="#DDDDDD", linewidth=1, zorder=1)
+            axes.plot(rung["value"], height, MARKERS[rung["kind"]], color=COLOURS[rung["kind"]], markersize=9, zorder=3)
+        text = f"  {rung['value']:.6g}" if _finite(rung) else "  unknown"
+        axes.annotate(
+            text, (1.0, height), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=_INK,
+            annotation_clip=False,
+        )  # fmt: skip
+    _finish(axes, rows, drawn, title)
+    return figure
+
+
+def save_ladder(path: Path, rungs: Sequence[Mapping[str, Any]], title: str = "") -> None:
+    """Write the ladder's picture as a PNG of 150 dpi."""
+    ladder_figure(rungs, title).savefig(path, dpi=150, format="png")
+
+
+def _finite(rung: Mapping[str, Any]) -> bool:
+    return rung["value"] is not None and math.isfinite(rung["value"])
+
+
+def _mark_optimum(axes: Axes, drawn: Sequence[Mapping[str, Any]]) -> None:
+    """Shade where the global optimum p* lies: between the best proved lower and the best proved upper bound."""
+    low = max((r["value"] for r in drawn if r["side"] == "below" and r["kind"] == "proved"), default=0.0)
+    # own_dual is proved as a lower bound of one program's optimum; only networks bound p* from above
+    high = min((r["value"] for r in drawn if r.get("key") in ("balanced", "objective")), default=None)
+    if high is not None and high >= low:
+        axes.axvspan(low, high, color=_SHADE, zorder=0, label="the global optimum p* is in here")
+
+
+def _finish(axes: Axes, rows: Sequence[Mapping[str, Any]], drawn: Sequence[Mapping[str, Any]], title: str) -> None:
+    axes.set_yticks(range(len(rows)), [r["label"] for r in rows], fontsize=9)
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    values = [r["value"] for r in drawn if r["value"] > 0]
+    if values and max(values) > 20 * min(values):
+        axes.set_xscale("log")
+        axes.set_xlim(min(values) / 1.5, max(values) * 1.3)
+    elif values:
+        axes.set_xlim(0, max(values) * 1.06)
+    axes.set_xlabel("objective ½‖f − y‖² + (β/2)(‖U‖² + ‖α‖²)")
+    if title:
+        axes.set_title(title, fontsize=11, loc="left")
+    for kind in COLOURS:
+        if any(r["kind"] == kind for r in drawn):
+            axes.plot([], [], MARKERS[kind], color=COLOURS[kind], label=kind)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.9 / (0.42 * len(rows) + 0.6)), ncols=4, frameon=False, fontsize=9
+    )
+    for spine in ("top", "right", "left"):
+        axes.spines[spine].set_visible(False)
+    axes.tick_params(axis="y", length=0)
