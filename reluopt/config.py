@@ -11,10 +11,14 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from reluopt.errors import ConfigError
+
+# not typing.Self: the tests check every function by itself, outside of its class
+ConfigT = TypeVar("ConfigT", bound="Config")
 
 
 def setting(
@@ -49,7 +53,7 @@ class Config:
             object.__setattr__(self, f.name, checked)
 
     @classmethod
-    def from_mapping(cls, mapping: typing.Mapping[str, Any], where: str = "the configuration") -> Self:
+    def from_mapping(cls: type[ConfigT], mapping: Mapping[str, Any], where: str = "the configuration") -> ConfigT:
         """Build from a TOML table; an unknown key is an error that lists the known ones."""
         known = [f.name for f in dataclasses.fields(cls)]
         for key in mapping:
@@ -61,12 +65,12 @@ class Config:
         """The settings as a plain mapping; TOML has no null, so unset ones are left out."""
         return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self: ConfigT, **changes: Any) -> ConfigT:
         """A copy with some settings changed, checked again."""
         return dataclasses.replace(self, **changes)
 
 
-def _checked(name: str, value: Any, annotation: Any, limits: typing.Mapping[str, Any]) -> Any:
+def _checked(name: str, value: Any, annotation: Any, limits: Mapping[str, Any]) -> Any:
     """The value if it is allowed (an int given for a float becomes a float); ConfigError if not."""
     optional = type(None) in typing.get_args(annotation)
     if value is None:
@@ -83,7 +87,7 @@ def _checked(name: str, value: Any, annotation: Any, limits: typing.Mapping[str,
     return _within(name, value, limits)
 
 
-def _within(name: str, value: Any, limits: typing.Mapping[str, Any]) -> Any:
+def _within(name: str, value: Any, limits: Mapping[str, Any]) -> Any:
     choices, low, above, high = (limits.get(k) for k in ("choices", "minimum", "above", "maximum"))
     if choices and value not in choices:
         raise ConfigError(f"'{name}' is {value!r}.", f"Choose one of: {', '.join(choices)}.")

@@ -6,8 +6,6 @@ neurons that contribute nothing. A bias is a column of ones in X.
 
 from __future__ import annotations
 
-from typing import Self
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -72,7 +70,7 @@ class TwoLayerReLU(nn.Module):
     # -- neurons -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def balance(self) -> Self:
+    def balance(self) -> TwoLayerReLU:
         """Scale every neuron to ‖u_j‖ = |α_j|, in place: f stays, L falls to L_bal. Zero neurons become exact zeros.
 
         u_j ← c u_j, α_j ← α_j / c with c = √(|α_j| / ‖u_j‖).

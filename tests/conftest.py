@@ -8,7 +8,8 @@ from jaxtyping import install_import_hook
 
 # two workers on two cores: more threads would only fight
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-install_import_hook("reluopt", "beartype.beartype")
+# as in PEP 484, an int is good where a float is asked for
+install_import_hook("reluopt", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
