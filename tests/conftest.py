@@ -4,12 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # two workers on two cores: more threads would only fight
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # as in PEP 484, an int is good where a float is asked for
 install_import_hook("reluopt", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+# a busy machine is slow now and then; that is no failure
+settings.register_profile("reluopt", deadline=None)
+settings.load_profile("reluopt")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

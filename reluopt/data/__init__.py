@@ -5,8 +5,8 @@ from reluopt.data.checks import check_data
 from reluopt.data.config import BUILT_IN, DataConfig, load_dataset
 from reluopt.data.dataset import Dataset
 from reluopt.data.describe import Description, describe
+from reluopt.data.origin import Origin
 from reluopt.data.preprocess import Preprocessing
-from reluopt.data.samples import Origin
 
 __all__ = [
     "BUILT_IN",

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from reluopt.data.samples import Origin, Samples
+from reluopt.data.origin import Origin
+from reluopt.data.samples import Samples
 from reluopt.errors import DataError
 
 

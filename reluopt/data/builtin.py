@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from reluopt.data.dataset import Dataset
+from reluopt.data.origin import Origin
 from reluopt.data.preprocess import AS_GIVEN
-from reluopt.data.samples import Origin, Samples
+from reluopt.data.samples import Samples
 from reluopt.errors import ConfigError
 from reluopt.objective import predict
 

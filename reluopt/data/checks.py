@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from reluopt.data.samples import Origin
+from reluopt.data.origin import Origin
 from reluopt.errors import DataError
 
 #: Largest size of a value. Sums of squares of up to 1e28 such values stay finite in float64.
 LARGEST = 1e140
 
-#: The remedy for a sample without any nonzero feature.
-ZERO_ROW_REMEDY = "Add a bias column (bias = true), or drop the sample: no neuron can respond to it."
+#: A target or feature that spans less than this has squares that underflow; it counts as constant.
+SMALLEST_SPREAD = 1e-150
 
 
 def check_data(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], origin: Origin) -> None:
@@ -67,9 +67,9 @@ def check_target_values(y: np.ndarray, origin: Origin) -> None:
 
 
 def check_target(y: np.ndarray, origin: Origin) -> None:
-    """The target is usable and takes more than one value."""
+    """The target is usable and varies."""
     check_target_values(y, origin)
-    if y.min() == y.max():
+    if y.max() - y.min() < SMALLEST_SPREAD:
         raise DataError(
             f"{origin.name}: the target is constant, y = {y[0]:g} for all {len(y)} samples.",
             "Choose another target, or a larger or other subset: there is nothing to learn.",
@@ -83,7 +83,7 @@ def check_zero_rows(X: np.ndarray, origin: Origin) -> None:
         raise DataError(
             f"{origin.name}, {origin.row(int(zero[0]))}: all features are zero after preprocessing"
             f" (squared norm 0 in float64){_more(len(zero), 'row')}.",
-            ZERO_ROW_REMEDY,
+            "Add a bias column (bias = true), or drop the sample: no neuron can respond to it.",
         )
 
 

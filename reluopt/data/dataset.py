@@ -6,15 +6,16 @@ import hashlib
 import struct
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from reluopt.data.arrays import as_samples
 from reluopt.data.checks import check_data
+from reluopt.data.origin import Origin
 from reluopt.data.preprocess import AS_GIVEN, Preprocessing, preprocess
-from reluopt.data.samples import Origin, Samples
+from reluopt.data.samples import Samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class Dataset:
         check_data(self.X, self.y, self.feature_names, self.origin)
 
     @classmethod
-    def from_samples(cls, samples: Samples, name: str, options: Preprocessing) -> Self:
+    def from_samples(cls, samples: Samples, name: str, options: Preprocessing) -> Dataset:
         """Preprocess raw samples with options as the data set fills them in (:meth:`Preprocessing.filled`)."""
         done = preprocess(samples, options)
         return cls(done.X, done.y, name, done.feature_names, done.record, done.origin)
@@ -62,7 +63,7 @@ class Dataset:
         name: str = "arrays",
         feature_names: tuple[str, ...] | None = None,
         **preprocessing: Any,
-    ) -> Self:
+    ) -> Dataset:
         """A data set from your own numpy, torch or pandas data or lists; X and y are copied.
 
         Parameters

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from reluopt.data.arrays import as_samples
-from reluopt.data.samples import Origin, Samples
+from reluopt.data.origin import Origin
+from reluopt.data.samples import Samples
 from reluopt.errors import DataError
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from reluopt.data.samples import Origin, Samples
+from reluopt.data.origin import Origin
+from reluopt.data.samples import Samples
 from reluopt.errors import DataError
 
 SPLITS = ("train", "t10k")

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float
 
 from reluopt.config import Config, setting
-from reluopt.data.checks import check_shapes, check_target_values, check_values
+from reluopt.data.checks import SMALLEST_SPREAD, check_target, check_target_values, check_values
 from reluopt.data.labels import map_labels
-from reluopt.data.samples import Origin, Samples
+from reluopt.data.origin import Origin
+from reluopt.data.samples import Samples
 from reluopt.errors import DataError
 
 logger = logging.getLogger(__name__)
-
-#: A feature that spans less than this has squares that underflow; it counts as constant.
-SMALLEST_SPREAD = 1e-150
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,34 +78,19 @@ def preprocess(samples: Samples, options: Preprocessing) -> Prepared:
 
     Raises
     ------
-    DataError : unusable shapes or values, labels that do not fit, a subset larger than the data, a zero row
+    DataError : unusable values, a constant target, labels that do not fit, a subset larger than the data, a zero row
         under ``unit_rows``, or nothing left but constant features.
     """
-    check_shapes(samples.X, samples.y, samples.feature_names, samples.origin)
     check_values(samples.X, samples.feature_names, samples.origin)
     if samples.y.dtype.kind == "f":
         check_target_values(samples.y, samples.origin)
     record: dict[str, Any] = {"source": samples.origin.name, "samples_in_source": len(samples.X)}
-    record["subset"] = options.subset
+    record |= {"subset": options.subset, "subset_seed": None if options.subset is None else options.subset_seed}
     if options.subset is not None:
         samples = _subset(samples, options.subset, options.subset_seed)
-        record["subset_seed"] = options.subset_seed
-    y, record["labels"] = map_labels(samples, str(options.labels))
-    standardise_target = options.standardise_target
-    if standardise_target is None:
-        standardise_target = record["labels"] is None
-    record["standardise_target"] = standardise_target
-    if standardise_target:
-        y, record["target_mean"], record["target_std"] = _standardise_target(y)
-    keep = _kept_features(samples, options)
-    X = _scaled(samples, keep, options)
-    dropped = [name for name, kept in zip(samples.feature_names, keep, strict=True) if not kept]
-    if dropped:
-        logger.info("%s: dropped %d constant features: %s", samples.origin.name, len(dropped), ", ".join(dropped))
-    record |= {"divisor": samples.divisor, "dropped_constant_features": dropped}
-    record |= {"scaling": options.scaling, "bias": options.bias}
-    names = tuple(name for name, kept in zip(samples.feature_names, keep, strict=True) if kept)
-    return Prepared(X, y, names + (("bias",) if options.bias else ()), record, samples.origin)
+    y, about_target = _prepared_target(samples, options)
+    X, names, about_features = _prepared_features(samples, options)
+    return Prepared(X, y, names, record | about_target | about_features, samples.origin)
 
 
 def _subset(samples: Samples, size: int, seed: int) -> Samples:
@@ -121,13 +104,34 @@ def _subset(samples: Samples, size: int, seed: int) -> Samples:
     return samples.select(np.sort(np.random.default_rng(seed).choice(n, size, replace=False)))
 
 
-def _standardise_target(y: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " n"], float, float]:
-    """(y − mean)/std with the population deviation; a constant y stays 0 and is refused later."""
-    mean, std = float(y.mean()), float(y.std())
-    return (y - mean) / (1.0 if y.min() == y.max() else std), mean, std
+def _prepared_target(samples: Samples, options: Preprocessing) -> tuple[Float[np.ndarray, " n"], dict[str, Any]]:
+    """The target as classes −1/+1 or numbers, perhaps (y − mean)/std with the population deviation; the record."""
+    y, label_map = map_labels(samples, str(options.labels))
+    check_target(y, samples.origin)
+    standardise = label_map is None if options.standardise_target is None else options.standardise_target
+    record: dict[str, Any] = {"labels": label_map, "standardise_target": standardise}
+    if standardise:
+        mean, std = float(y.mean()), float(y.std())
+        y = (y - mean) / std
+        record |= {"target_mean": mean, "target_std": std}
+    return y, record
 
 
-def _kept_features(samples: Samples, options: Preprocessing) -> Shaped[np.ndarray, " d"]:
+def _prepared_features(
+    samples: Samples, options: Preprocessing
+) -> tuple[Float[np.ndarray, "n e"], tuple[str, ...], dict[str, Any]]:
+    """The scaled features with the bias, their names, and the record."""
+    keep = _kept_features(samples, options)
+    names = tuple(name for name, kept in zip(samples.feature_names, keep, strict=True) if kept)
+    dropped = [name for name, kept in zip(samples.feature_names, keep, strict=True) if not kept]
+    if dropped:
+        logger.info("%s: dropped %d constant features: %s", samples.origin.name, len(dropped), ", ".join(dropped))
+    record = {"scaling": options.scaling, "bias": options.bias, "divisor": samples.divisor}
+    X = _scaled(samples, keep, options)
+    return X, names + (("bias",) if options.bias else ()), record | {"dropped_constant_features": dropped}
+
+
+def _kept_features(samples: Samples, options: Preprocessing) -> Bool[np.ndarray, " d"]:
     """Mask (d,) of the features that are kept.
 
     A feature is constant if it varies by no more than rounding does: max − min ≤ n·ε·max|x|.
@@ -147,7 +151,7 @@ def _kept_features(samples: Samples, options: Preprocessing) -> Shaped[np.ndarra
     return keep
 
 
-def _scaled(samples: Samples, keep: Shaped[np.ndarray, " d"], options: Preprocessing) -> Float[np.ndarray, "n e"]:
+def _scaled(samples: Samples, keep: Bool[np.ndarray, " d"], options: Preprocessing) -> Float[np.ndarray, "n e"]:
     """The scaled features with the ones column: one new array, worked on in place."""
     width = int(keep.sum())
     out = np.ones((len(samples.X), width + bool(options.bias)))

@@ -1,4 +1,4 @@
-"""Samples as they were read, before any preprocessing, and where each of them came from."""
+"""Samples as they were read, before any preprocessing."""
 
 from __future__ import annotations
 
@@ -6,35 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 
-
-@dataclass(frozen=True, eq=False)
-class Origin:
-    """Where samples came from, so that a message can name the file and the row in the file's own counting.
-
-    Attributes
-    ----------
-    name : the file, or the name of the data set.
-    row_word : what a sample is called there ("line", "row", "image").
-    row_numbers : (n,) the number of each sample there; None counts rows from 0.
-    """
-
-    name: str = "the data"
-    row_word: str = "row"
-    row_numbers: Int[np.ndarray, " n"] | None = None
-
-    def row(self, i: int) -> str:
-        """The name of sample i, e.g. ``line 7`` or ``row 6 (counting from 0)``."""
-        if self.row_numbers is None:
-            return f"{self.row_word} {i} (counting from 0)"
-        return f"{self.row_word} {self.row_numbers[i]}"
-
-    def select(self, index: Int[np.ndarray, " k"], n: int) -> Origin:
-        """The origin of some of the n samples, which keep their numbers."""
-        if self.row_numbers is not None:
-            return dataclasses.replace(self, row_numbers=self.row_numbers[index])
-        return dataclasses.replace(self, row_numbers=np.arange(n)[index])
+from reluopt.data.checks import check_shapes
+from reluopt.data.origin import Origin
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +20,21 @@ class Samples:
     ----------
     divisor : the stored X stands for X/divisor (255 for pixels kept as bytes, which saves memory).
     digit_labels : y holds digits 0 to 9, of which two classes are made as 0-4 and 5-9.
+
+    Raises
+    ------
+    DataError : shapes that do not fit, or fewer than two samples.
     """
 
-    X: Shaped[np.ndarray, "n d"]
-    y: Shaped[np.ndarray, " n"]
+    X: np.ndarray
+    y: np.ndarray
     feature_names: tuple[str, ...]
     origin: Origin
     divisor: float = 1.0
     digit_labels: bool = False
+
+    def __post_init__(self) -> None:
+        check_shapes(self.X, self.y, self.feature_names, self.origin)
 
     def select(self, index: Int[np.ndarray, " k"]) -> Samples:
         """Some of the samples, in the order of ``index``."""
