@@ -173,7 +173,7 @@ class Trainer:
         self.state.optimizer.zero_grad()
         H = network.preactivations(X)
         loss = factor * SQUARED.value(torch.relu(H) @ network.alpha, y)
-        if not math.isfinite(float(loss)):
+        if not math.isfinite(float(loss.detach())):
             raise diverged(self.state.epoch)
         loss.backward()
         return H.detach(), loss.detach()
