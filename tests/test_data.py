@@ -386,6 +386,7 @@ def test_arrays_are_copied_and_left_alone():
 def test_arrays_take_text_labels():
     data = Dataset.from_arrays(X0, ["no", "yes"] * 6, labels="binary")
     np.testing.assert_array_equal(data.y, [-1.0, 1.0] * 6)
+    assert set(Dataset.from_arrays(X0, ["1", "2.5"] * 6).y) == {1.0, 2.5}
     np.testing.assert_array_equal(Dataset.from_arrays(X0, [True, False] * 6, labels="binary").y, [1.0, -1.0] * 6)
 
 
@@ -401,6 +402,8 @@ def test_arrays_take_text_labels():
         (X0, X0, ["y has shape (12, 3)"]),
         (X0, np.ones(12), ["constant"]),
         (X0 + 1j, Y0, ["complex128"]),
+        (X0, np.array([b"no", b"yes"] * 6), ["y holds", "real numbers"]),
+        (np.ma.masked_array(X0, np.eye(12, 3, dtype=bool)), Y0, ["row 0", "'x0'", "NaN", "3 such values"]),
         ([[1, 2], [3]], [1, 2], ["same length"]),
         ([[1, "a"], [3, 4]], [1, 2], ["row 0", "column 1", "'a'"]),
         (np.array([[1, None], [3, 4]]), [1, 2], ["row 0"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from reluopt.data.samples import Samples
 from reluopt.errors import DataError
 
 
-def as_samples(X: Any, y: Any, name: str, feature_names: tuple[str, ...] | None = None) -> Samples:
+def as_samples(X: Any, y: Any, name: str, feature_names: Sequence[str] | None = None) -> Samples:
     """Samples of a user's X (n, d) and y (n,) or (n, 1), which are not changed.
 
     Raises
@@ -25,8 +26,7 @@ def as_samples(X: Any, y: Any, name: str, feature_names: tuple[str, ...] | None 
     target = _array(y, "y", name)
     if target.ndim == 2 and target.shape[1] == 1:
         target = target[:, 0]
-    if target.dtype.kind not in "US":
-        target = _target(target, origin)
+    target = _target(target, origin)
     if feature_names is None:
         feature_names = tuple(f"x{j}" for j in range(features.shape[1] if features.ndim == 2 else 0))
     return Samples(features, target, tuple(feature_names), origin)
@@ -40,18 +40,20 @@ def _array(values: Any, what: str, name: str) -> np.ndarray:
         values = values.toarray()
     elif hasattr(values, "to_numpy"):  # pandas, polars
         values = values.to_numpy()
+    elif isinstance(values, np.ma.MaskedArray):  # what is masked is missing
+        values = np.ma.filled(values.astype(np.float64), np.nan)
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise DataError(
             f"{name}: {what} cannot be made into an array ({error}).", "Give every row the same length."
         ) from None
-    if array.dtype.kind not in "bifuUSO":
+    if array.dtype.kind not in "bifuUO":
         raise DataError(f"{name}: {what} holds {array.dtype} values.", "Give real numbers.")
     return array
 
 
-def _numbers(array: np.ndarray, what: str, origin: Origin, names: tuple[str, ...] | None = None) -> np.ndarray:
+def _numbers(array: np.ndarray, what: str, origin: Origin, names: Sequence[str] | None = None) -> np.ndarray:
     """The array as float64; the first entry that is no number is named."""
     try:
         return array.astype(np.float64, copy=False)
@@ -66,10 +68,15 @@ def _numbers(array: np.ndarray, what: str, origin: Origin, names: tuple[str, ...
 
 
 def _target(array: np.ndarray, origin: Origin) -> np.ndarray:
-    """Numbers, or text where every entry of a vector is a string."""
-    if array.dtype.kind == "O" and array.ndim == 1 and len(array) and all(isinstance(value, str) for value in array):
-        return array.astype(np.str_)
-    return _numbers(array, "y", origin)
+    """Numbers, or text labels where all entries are strings and not all of them numbers."""
+    if array.dtype.kind == "O" and array.size and all(isinstance(value, str) for value in array.flat):
+        array = array.astype(np.str_)
+    if array.dtype.kind != "U":
+        return _numbers(array, "y", origin)
+    try:
+        return array.astype(np.float64)
+    except ValueError:
+        return array
 
 
 def _first_not_a_number(array: np.ndarray) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -61,7 +62,7 @@ class Dataset:
         y: Any,
         *,
         name: str = "arrays",
-        feature_names: tuple[str, ...] | None = None,
+        feature_names: Sequence[str] | None = None,
         **preprocessing: Any,
     ) -> Dataset:
         """A data set from your own numpy, torch or pandas data or lists; X and y are copied.

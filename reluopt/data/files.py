@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import zipfile
 import zlib
 from array import array
@@ -19,10 +20,12 @@ DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 
 
 def require_file(path: Path) -> Path:
-    """The path, if a file is there."""
+    """The path, if there is a file that can be read."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"The file '{path}' {what}.", f"Check the path (seen from {Path.cwd()}).")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"The file '{path}' may not be read by you.", f"Change its permissions: chmod u+r '{path}'.")
     return path
 
 
