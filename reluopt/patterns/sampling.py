@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from reluopt.errors import ConfigError
+from reluopt.patterns.arrangement import expected_count
 from reluopt.patterns.pattern_set import PatternSet
+
+log = logging.getLogger(__name__)
 
 
 def gaussian_gates(d: int, count: int, rng: np.random.Generator) -> Float[np.ndarray, "d P"]:
@@ -19,3 +25,60 @@ def gaussian_gates(d: int, count: int, rng: np.random.Generator) -> Float[np.nda
 def sample_patterns(X: Float[np.ndarray, "n d"], draws: int, rng: np.random.Generator) -> PatternSet:
     """The distinct patterns of ``draws`` Gaussian gates: the pattern set of the Gaussian relaxation."""
     return PatternSet.from_gates(X, gaussian_gates(X.shape[1], draws, rng))
+
+
+@dataclass(frozen=True, eq=False)
+class Discovery:
+    """Distinct patterns found by sampling, and how the finding went.
+
+    Attributes
+    ----------
+    patterns : the distinct patterns, in the order of their discovery.
+    draws, distinct : the discovery curve: after draws[i] gates, distinct[i] patterns were known.
+    reached : whether the requested number was found.
+    """
+
+    patterns: PatternSet
+    draws: Int[np.ndarray, " steps"]
+    distinct: Int[np.ndarray, " steps"]
+    reached: bool
+
+    @property
+    def new_rate(self) -> float:
+        """Share of the last batch's draws that were new: the chance that one more gate brings a new pattern."""
+        before = (0, 0) if len(self.draws) < 2 else (int(self.draws[-2]), int(self.distinct[-2]))
+        return (int(self.distinct[-1]) - before[1]) / (int(self.draws[-1]) - before[0])
+
+
+def discover_patterns(
+    X: Float[np.ndarray, "n d"], count: int, rng: np.random.Generator, *, max_draws: int | None = None
+) -> Discovery:
+    """Draw Gaussian gates until ``count`` distinct patterns are known, or ``max_draws`` gates (100·count) are spent.
+
+    The first gate of each pattern is kept, so the set is that of the first so many i.i.d. gates.
+
+    Raises
+    ------
+    ConfigError : more patterns asked for than X can have (Cover's count, for its rank and distinct directions).
+    """
+    possible = expected_count(X)
+    if not 1 <= count <= possible:
+        raise ConfigError(
+            f"{count} distinct patterns were asked for; this X has at most {possible:,}.",
+            f"Ask for 1 to {possible:,}, or enumerate them all with all_patterns.",
+        )
+    budget = 100 * count if max_draws is None else max_draws
+    batch = max(64, min(count, 4096))
+    known: PatternSet | None = None
+    curve: list[tuple[int, int]] = []
+    while (known is None or len(known) < count) and (not curve or curve[-1][0] < budget):
+        spent = curve[-1][0] if curve else 0
+        new = sample_patterns(X, min(batch, budget - spent), rng)
+        known = new if known is None else known.union(new)
+        curve.append((spent + min(batch, budget - spent), len(known)))
+    assert known is not None
+    reached = len(known) >= count
+    if not reached:
+        log.warning("%d of %d patterns after %d gates; the rest are rare.", len(known), count, budget)
+    draws, distinct = np.array(curve, dtype=np.int64).T
+    return Discovery(known.select(np.arange(min(count, len(known)))), draws, distinct, reached)
