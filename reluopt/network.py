@@ -77,7 +77,10 @@ class TwoLayerReLU(nn.Module):
         """
         norms, sizes = self.U.norm(dim=1), self.alpha.abs()
         alive = (norms > 0) & (sizes > 0)
-        c = torch.where(alive, (sizes / norms.where(alive, torch.ones_like(norms))).sqrt(), torch.zeros_like(norms))
+        # a quotient of roots, because the quotient itself may overflow
+        c = torch.where(
+            alive, sizes.sqrt() / norms.where(alive, torch.ones_like(norms)).sqrt(), torch.zeros_like(norms)
+        )
         self.U.mul_(c[:, None])
         self.alpha.copy_(torch.where(alive, self.alpha / c.where(alive, torch.ones_like(c)), torch.zeros_like(c)))
         return self
@@ -145,6 +148,8 @@ def from_weights(U: Tensor | np.ndarray, alpha: Tensor | np.ndarray) -> TwoLayer
     DataError : shapes that do not fit, or non-finite weights.
     """
     U, alpha = torch.as_tensor(U), torch.as_tensor(alpha)
+    if not (U.is_floating_point() and U.dtype == alpha.dtype):
+        U, alpha = U.to(torch.float64), alpha.to(torch.float64)
     if U.ndim != 2 or alpha.ndim != 1 or U.shape[0] != alpha.shape[0]:
         raise DataError(
             f"Weights of shapes U {tuple(U.shape)} and alpha {tuple(alpha.shape)}.", "Give U (m, d) and alpha (m,)."
