@@ -191,7 +191,7 @@ def from_sequential(model: nn.Sequential) -> TwoLayerReLU:
     U, alpha = first.weight.detach(), second.weight.detach()[0]
     if first.bias is not None:
         U = torch.cat([U, first.bias.detach()[:, None]], dim=1)
-    constant = 0.0 if second.bias is None else float(second.bias)
+    constant = 0.0 if second.bias is None else second.bias.item()
     if constant == 0.0:
         return from_weights(U, alpha)
     if first.bias is None:
