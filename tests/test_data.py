@@ -190,6 +190,7 @@ def test_csv_text_labels_become_two_classes(csv_file):
     [
         (GOOD.replace("4,300,20", "4,300,old"), ["houses.csv", "line 3", "'age'", "'old' is not a number"]),
         (GOOD.replace("4,300,20", "\n4,300,old"), ["line 4"]),  # a blank line counts, as in an editor
+        (GOOD.replace("4,300,20", "\n4,300,nan"), ["line 4", "'age'", "NaN"]),
         (GOOD.replace("4,300,20", "4,300,"), ["line 3", "'age'", "empty"]),
         (GOOD.replace("4,300,20", ",,"), ["line 3", "'rooms'", "empty"]),
         (GOOD.replace("4,300,20", "4,cheap,20"), ["line 3", "'price'", "'cheap' is not a number"]),
