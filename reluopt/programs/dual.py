@@ -56,7 +56,7 @@ def dual_bound(
     multipliers: dict[tuple[int, int], Float[np.ndarray, " n"]] = {}
     if program.has_cones:
         bound, multipliers = _cone_norms(program, z, correlations, norms, floor, stop)
-    value, scale = rounding.feasible_value(z, program.y, bound, program.beta)
+    value, scale = program.scaled_dual(z, bound)
     return DualBound(value, z, scale, bound, multipliers)
 
 
@@ -93,3 +93,8 @@ def block_norms(program: PatternProgram, z: Float[np.ndarray, " n"]) -> Float[np
     return np.array(
         [[cones.project(program.X, dense[:, i], g).norm for i, g in enumerate(side)] for side in correlations]
     )
+
+
+def dual_violation(program: PatternProgram, z: Float[np.ndarray, " n"]) -> float:
+    """How far z is from dual feasible: max(0, largest block norm − ``program.dual_radius``)."""
+    return max(0.0, float(block_norms(program, z).max()) - program.dual_radius)

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from reluopt import rounding
 from reluopt.errors import ConfigError, DataError
 from reluopt.objective import SQUARED
 from reluopt.patterns.pattern_set import PatternSet
@@ -37,6 +38,10 @@ class PatternProgram:
     sides: ClassVar[tuple[float, ...]] = (1.0,)
     #: Whether each block must lie in the cone of its pattern.
     has_cones: ClassVar[bool] = False
+    #: The power p of the regulariser (β/p) Σ‖u_i‖^p: 1 for the group norm, 2 for ridge.
+    penalty_power: ClassVar[int] = 1
+    #: Whether the fit must equal y, instead of being close to it.
+    exact_fit: ClassVar[bool] = False
     name: ClassVar[str] = "program"
 
     def __post_init__(self) -> None:
@@ -81,9 +86,33 @@ class PatternProgram:
         """½‖f − y‖² + penalty. Feasibility is a separate question: see ``cone_violation``."""
         return float(SQUARED.value(self.fit(blocks), self.y)) + self.penalty(blocks)
 
+    def gradient(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k P d"]:
+        """The smallest subgradient of the value by each block (cones aside): −(± XᵀD_i z) + β u/‖u‖, z = y − f.
+
+        At a zero block −(± XᵀD_i z) is shrunk by β, so without cones the gradient vanishes exactly at an optimum.
+        """
+        g = self.correlations(SQUARED.dual_point(self.fit(blocks), self.y))
+        norms, sizes = np.linalg.norm(blocks, axis=-1), np.linalg.norm(g, axis=-1)
+        excess = np.maximum(1 - self.beta / np.where(sizes > 0, sizes, np.inf), 0.0)
+        direction = blocks / np.where(norms > 0, norms, 1.0)[..., None]
+        return np.where((norms > 0)[..., None], self.beta * direction - g, -excess[..., None] * g)
+
     def dual_point(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, " n"]:
         """z = y − f, dual optimal when the blocks are optimal."""
         return SQUARED.dual_point(self.fit(blocks), self.y)
+
+    @property
+    def dual_radius(self) -> float:
+        """What the dual norm of every block must stay within: β (``inf`` where the dual has no constraint)."""
+        return self.beta
+
+    def dual_value(self, z: Float[np.ndarray, " n"]) -> float:
+        """The dual objective yᵀz − ½‖z‖²; a bound on the optimum where z is feasible (see ``dual_violation``)."""
+        return float(SQUARED.dual_objective(z, self.y))
+
+    def scaled_dual(self, z: Float[np.ndarray, " n"], bound: float) -> tuple[float, float]:
+        """(value, t): the best dual value of a multiple tz, proved, given a proved ``bound`` on all block norms."""
+        return rounding.feasible_value(z, self.y, bound, self.beta)
 
     def correlations(self, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k P d"]:
         """± Xᵀ D_i z for every side and pattern: minus the gradient of the loss by each block."""
