@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from dataclasses import dataclass, field
 
 import cvxpy as cp
@@ -62,19 +63,21 @@ class CvxpySolver:
     def solve(self, program: PatternProgram, warm_start: Float[np.ndarray, "k P d"] | None = None) -> Solution:
         """Bracket the program's optimum; ``warm_start`` blocks (of a network, say) choose the first rows and blocks."""
         clock = _Clock(self.time_limit)
-        state = _Working.whole(program) if not self.lazy else _Working.first(program, warm_start)
+        # under ridge every block is active, and an exact fit may need every block
+        lazy = self.lazy and program.penalty_power == 1 and not program.exact_fit
+        state = _Working.first(program, warm_start) if lazy else _Working.whole(program)
         best = _Best(program, warm_start)
         status, rounds = Status.ITERATION_LIMIT, 0
         while rounds < self.max_rounds:
             if clock.left() <= 0:
                 status = Status.TIME_LIMIT
                 break
-            blocks, said = self._solve_subprogram(program, state, clock.left())
+            blocks, z, said = self._solve_subprogram(program, state, clock.left())
             rounds += 1
             if blocks is None:
                 status = Status.TIME_LIMIT if clock.left() <= 0 else said
                 break
-            best.offer(blocks)
+            best.offer(blocks, z)
             log.info("round %d: %d rows, gap %.2e", rounds, state.rows.sum(), best.relative_gap())
             if best.relative_gap() <= self.tolerance:
                 status = Status.CONVERGED
@@ -86,22 +89,27 @@ class CvxpySolver:
 
     def _solve_subprogram(
         self, program: PatternProgram, state: _Working, seconds: float
-    ) -> tuple[Float[np.ndarray, "k P d"] | None, Status]:
-        """Optimal blocks of the subprogram over the working rows and blocks (None where the backend has none)."""
+    ) -> tuple[Float[np.ndarray, "k P d"] | None, Float[np.ndarray, " n"] | None, Status]:
+        """Optimal blocks over the working rows and blocks, and the multipliers of an exact fit, where there are any."""
         scale_x = float(np.linalg.norm(program.X, axis=1).max()) or 1.0
         scale_y = float(np.linalg.norm(program.y)) or 1.0
-        problem, x = _statement(program, state, scale_x, scale_y)
+        problem, x, fit = _statement(program, state, scale_x, scale_y)
         try:
-            problem.solve(**self._options(seconds))
+            with warnings.catch_warnings():
+                # CVXPY's word on accuracy is not needed: the gap is recomputed from the program
+                warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+                problem.solve(**self._options(seconds))
         except cp.error.SolverError as error:
             log.info("%s gave up: %s", self.name, error)
-            return None, Status.FAILED
+            return None, None, Status.FAILED
         if x.value is None or not np.isfinite(x.value).all():
             limit = problem.status == cp.USER_LIMIT
-            return None, Status.TIME_LIMIT if limit else Status.FAILED
+            return None, None, Status.TIME_LIMIT if limit else Status.FAILED
         blocks = program.zero_blocks()
         blocks[state.side, state.index] = x.value.T * (scale_y / scale_x)
-        return blocks, Status.CONVERGED if problem.status == cp.OPTIMAL else Status.INACCURATE
+        # −dual_value is a multiple of z; the dual bound scales it
+        z = None if fit is None else -np.asarray(fit.dual_value, dtype=np.float64)
+        return blocks, z, Status.CONVERGED if problem.status == cp.OPTIMAL else Status.INACCURATE
 
     def _options(self, seconds: float) -> dict[str, object]:
         limit = min(seconds, 1e8)
@@ -119,19 +127,29 @@ class CvxpySolver:
 
 def _statement(
     program: PatternProgram, state: _Working, scale_x: float, scale_y: float
-) -> tuple[cp.Problem, cp.Variable]:
-    """The subprogram in units where X has rows of norm ≤ 1 and ‖y‖ = 1."""
+) -> tuple[cp.Problem, cp.Variable, cp.Constraint | None]:
+    """The subprogram in units where X has rows of norm ≤ 1 and ‖y‖ = 1; its blocks; its fit where that is exact."""
     count, d = len(state.index), program.X.shape[1]
     x = cp.Variable((d, count))
-    t = cp.Variable(count)
     flat = cp.vec(x, order="F")
-    design, target = _compressed(_design(program, state) / scale_x, program.y / scale_y)
+    design, target = _design(program, state) / scale_x, program.y / scale_y
+    constraints: list[cp.Constraint] = []
+    weight = program.beta / (scale_x * scale_y)
+    if program.penalty_power == 2:
+        penalty = 0.5 * program.beta / scale_x**2 * cp.sum_squares(x)
+    else:
+        t = cp.Variable(count)
+        constraints.append(cp.SOC(t, x, axis=0))
+        penalty = weight * cp.sum(t)
+    if program.exact_fit:
+        fit = sparse.csc_matrix(design) @ flat == target
+        return cp.Problem(cp.Minimize(penalty), [*constraints, fit]), x, fit
+    design, target = _compressed(design, target)
     residual = cp.Variable(len(target))
-    constraints = [residual == design @ flat - target, cp.SOC(t, x, axis=0)]
+    constraints.append(residual == design @ flat - target)
     if state.rows.any():
         constraints.append(_cone_rows(program, state) @ flat >= 0)
-    weight = program.beta / (scale_x * scale_y)
-    return cp.Problem(cp.Minimize(0.5 * cp.sum_squares(residual) + weight * cp.sum(t)), constraints), x
+    return cp.Problem(cp.Minimize(0.5 * cp.sum_squares(residual) + penalty), constraints), x, None
 
 
 def _design(program: PatternProgram, state: _Working) -> Float[np.ndarray, "n columns"]:
@@ -238,18 +256,18 @@ class _Best:
 
     def __init__(self, program: PatternProgram, warm_start: Float[np.ndarray, "k P d"] | None) -> None:
         self.program = program
-        self.blocks = program.zero_blocks()
+        self.blocks = program.repair(program.zero_blocks())
         self.value = program.value(self.blocks)
         self.dual: DualBound = dual_bound(program, program.y)
         if warm_start is not None:
             self.offer(warm_start)
 
-    def offer(self, raw: Float[np.ndarray, "k P d"]) -> None:
+    def offer(self, raw: Float[np.ndarray, "k P d"], z: Float[np.ndarray, " n"] | None = None) -> None:
         feasible = self.program.repair(raw)
         value = self.program.value(feasible)
         if value < self.value:
             self.blocks, self.value = feasible, value
-        dual = dual_bound(self.program, self.program.dual_point(raw))
+        dual = dual_bound(self.program, self.program.dual_point(raw) if z is None else z)
         if dual.value > self.dual.value:
             self.dual = dual
 
