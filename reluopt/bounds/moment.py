@@ -1,0 +1,162 @@
+r"""The moment bound: Theorem B solved over low-rank factors, Theorem A as its proof (section 7 of the design).
+
+.. math:: \min_{Y^± ⪰ 0} ½ Σ_i dist(y_i, [lo⁺_i − hi⁻_i, hi⁺_i − lo⁻_i])² + (β/2)(tr Y⁺ + tr Y⁻)
+
+is convex; its optimal Y have rank 2 or 3, so Y = RᵀR with a few rows is minimised by L-BFGS over R, the smoothing of
+lo falling from step to step. After each step the multipliers (q, ν) of Theorem A are read off, the bound is *proved*
+for them, and the best one is kept. Where Theorem A's matrix shows a direction that still lowers the objective, it
+is put into an empty row of R: that is how a stationary point of the factors that is no optimum is left.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reluopt.bounds.evidence import Evidence, unsplit
+from reluopt.bounds.factors import (
+    ROWS,
+    SMOOTHING,
+    Moments,
+    ScaledData,
+    minimised,
+    moments,
+    multipliers,
+    random_factors,
+)
+from reluopt.bounds.lower_bound import LowerBound, check_inputs, prove
+from reluopt.bounds.support import tighten
+from reluopt.bounds.theorem_a import bound_matrix, forms
+
+#: A direction is worth adding where it lowers the objective by more than this fraction of its penalty.
+WORTH = 1e-5
+#: A scale t this far below 1 says that the multipliers do not fit z yet.
+LOOSE = 1e-4
+
+
+def moment(
+    X: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, " n"],
+    beta: float,
+    *,
+    device: str | torch.device = "cpu",
+    time_limit: float | None = None,
+    iterations: int = 300,
+    seed: int = 0,
+) -> LowerBound:
+    """A proved lower bound of p* for every width: the unsplit moment bound.
+
+    Parameters
+    ----------
+    device : where the factors are multiplied; the proof is always made on the CPU in float64.
+    time_limit : seconds after which the best bound so far is returned.
+    iterations : of L-BFGS for each of the six smoothings.
+    seed : of the factors' random start.
+
+    Raises
+    ------
+    DataError, ConfigError : see ``check_inputs``.
+    """
+    started = time.perf_counter()
+    check_inputs(X, y, beta)
+    search = MomentSearch(X, y, beta, device=device, seed=seed)
+    best: LowerBound | None = None
+    for epsilon in SMOOTHING:
+        left = math.inf if time_limit is None else time_limit - (time.perf_counter() - started)
+        if best is not None and left <= 0:
+            break
+        search.descend(epsilon, iterations, left)
+        bound = prove(X, y, beta, search.evidence(epsilon), method="moment", started=started)
+        best = bound if best is None or bound.value >= best.value else best
+        search.escape(bound.evidence)
+    assert best is not None
+    left = math.inf if time_limit is None else time_limit - (time.perf_counter() - started)
+    if best.scale * (1 + LOOSE) < 1 and left > 0:
+        # the factors of one sign vanish (β ≥ β_max, say): its multipliers want their own search at this z
+        _, evidence = tighten(X, best.evidence.z, device=device, time_limit=left, iterations=iterations, seed=seed)
+        bound = prove(X, y, beta, evidence, method="moment", started=started)
+        best = max(best, bound, key=lambda b: b.value)
+    return replace(best, seconds=time.perf_counter() - started)
+
+
+def beta_max_upper(
+    X: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, " n"],
+    *,
+    device: str | torch.device = "cpu",
+    time_limit: float | None = None,
+) -> float:
+    """A proved upper bound of β_max = max_{‖u‖≤1} |yᵀ(Xu)_+|: from there on the zero network is optimal."""
+    check_inputs(X, y, 1.0)
+    return tighten(X, y, device=device, time_limit=time_limit)[0]
+
+
+class MomentSearch:
+    """Theorem B's objective over the factors R (2, k, d + 1), in units where ‖X‖ = √n and y has mean square one."""
+
+    def __init__(
+        self,
+        X: Float[np.ndarray, "n d"],
+        y: Float[np.ndarray, " n"],
+        beta: float,
+        *,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        rows: int = ROWS,
+    ) -> None:
+        self.original = X
+        self.data = ScaledData.of(X, device)
+        self.unit = float(np.linalg.norm(y)) / math.sqrt(len(y)) or 1.0
+        self.y = torch.as_tensor(y / self.unit, dtype=torch.float64, device=device)
+        self.beta = beta / (self.data.unit * self.unit)
+        self.R = random_factors(rows, X.shape[1], seed)
+
+    def _moments(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> Moments:
+        return moments(self.data.X, torch.as_tensor(R, device=self.data.X.device), epsilon)
+
+    def _residuals(self, m: Moments) -> Float[Tensor, "2 n"]:
+        """How far y is above (row 0) and below (row 1) what the moments can reach."""
+        above = self.y - m.hi[0] + m.lo[1]
+        below = m.lo[0] - m.hi[1] - self.y
+        return torch.stack([above, below]).clamp(min=0)
+
+    def objective(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> tuple[float, Float[np.ndarray, "2 k e"]]:
+        """Theorem B's smoothed objective and its gradient."""
+        m = self._moments(R, epsilon)
+        miss = self._residuals(m)
+        value = 0.5 * float((miss * miss).sum()) + 0.5 * self.beta * float((R * R).sum())
+        by_R = m.pull_back(self.data.X, -miss, miss.flip(0))
+        return value, by_R.cpu().numpy() + self.beta * R
+
+    def descend(self, epsilon: float, iterations: int, seconds: float) -> None:
+        """One L-BFGS run at one smoothing."""
+        self.R = minimised(lambda R: self.objective(R, epsilon), self.R, iterations=iterations, seconds=seconds)
+
+    def evidence(self, epsilon: float) -> Evidence:
+        """z = y − clip and Theorem A's multipliers, in the data's own units."""
+        m = self._moments(self.R, epsilon)
+        miss = self._residuals(m)
+        z = self.unit * (miss[0] - miss[1]).cpu().numpy()
+        return unsplit(z, self.original.shape[1], *multipliers(m, z, self.data.unit))
+
+    def escape(self, evidence: Evidence) -> None:
+        """Put the top eigenvector of C into the emptiest row of R where it lowers the objective: λmax(C) > β/2."""
+        region, beta = evidence.regions[0], self.beta * self.data.unit * self.unit
+        F = forms(evidence, region)
+        for side, m in enumerate((region.positive, region.negative)):
+            C, _ = bound_matrix(self.original, m, F)
+            values, vectors = np.linalg.eigh(C)
+            if 2 * values[-1] <= beta * (1 + WORTH):
+                continue
+            # the same Y = RᵀR with its rows sorted by size
+            _, sizes, rows = np.linalg.svd(self.R[side], full_matrices=False)
+            sorted_rows = np.zeros_like(self.R[side])
+            sorted_rows[: len(sizes)] = sizes[:, None] * rows
+            sorted_rows[-1] = 0.1 * max(float(sizes[0]), 0.1) * vectors[:, -1]
+            self.R[side] = sorted_rows

@@ -1,0 +1,270 @@
+"""Lower bounds: sound against brute force, tight against independent solvers, proved whatever the scale of the data."""
+
+import json
+import math
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reluopt import objective
+from reluopt.bounds import beta_max_upper, closed_form, moment
+from reluopt.bounds.evidence import Evidence, Multipliers, Region, theorem_a
+from reluopt.bounds.moment import MomentSearch
+from reluopt.bounds.support import SupportSearch, tighten
+from reluopt.bounds.theorem_a import allowed, forms, support_upper
+from reluopt.errors import ConfigError, DataError
+
+NO_CUT = np.eye(1, 1)
+
+
+def unit_vectors(rng, d, count):
+    U = rng.standard_normal((d, count))
+    return U / np.linalg.norm(U, axis=0)
+
+
+def planted(seed, n=30, d=4):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d))
+    y = objective.predict(X, rng.standard_normal((3, d)), rng.standard_normal(3)) + 0.3 * rng.standard_normal(n)
+    return X, y, 0.1 * float(np.linalg.norm(X, 2) * np.linalg.norm(y)) / 2
+
+
+# -- Theorem A -----------------------------------------------------------------------------------------------------
+
+
+def test_theorem_a_holds_for_any_multipliers():
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        n, d = rng.integers(1, 7), rng.integers(1, 4)
+        X, z = rng.standard_normal((n, d)), rng.standard_normal(n)
+        q = np.abs(rng.standard_normal(n)) * rng.integers(0, 2, n)
+        w = np.nextafter(z + q, np.inf) + rng.integers(0, 2, n) * np.abs(rng.standard_normal(n))
+        m = Multipliers(w[:, None], q[:, None], np.exp(rng.standard_normal(n)), np.zeros((1, 1)))
+        bound = support_upper(X, z, m, np.eye(1, d + 1))
+        assert math.isfinite(bound)
+        assert (z @ np.maximum(X @ unit_vectors(rng, d, 60), 0)).max() <= bound
+
+
+def test_theorem_a_with_cuts_holds_on_its_region():
+    rng = np.random.default_rng(1)
+    checked = 0
+    for _ in range(1500):
+        n, d, k = rng.integers(1, 7), rng.integers(2, 4), rng.integers(1, 3)
+        X, z, g = rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal((k, d))
+        c = np.abs(rng.standard_normal((n, k + 1))) * rng.integers(0, 2, (n, k + 1))
+        w = c + np.abs(rng.standard_normal((n, k + 1))) * rng.integers(0, 2, (n, k + 1))
+        w[:, 0] = np.nextafter(z + c[:, 0], np.inf)
+        r = np.abs(rng.standard_normal((k + 1, k + 1)))
+        m = Multipliers(w, c, np.exp(rng.standard_normal(n)), r)
+        path = tuple((i, int(s)) for i, s in enumerate(rng.choice([-1, 1], k)))
+        region = Region(path, m, m)
+        F = forms(Evidence(z, g, np.zeros((1, 3), dtype=np.int64), (region,)), region)
+        U = unit_vectors(rng, d, 200)
+        U = U[:, (F[1:, 1:] @ U >= 0).all(axis=0)]
+        if U.shape[1]:
+            checked += 1
+            assert (z @ np.maximum(X @ U, 0)).max() <= support_upper(X, z, m, F)
+    assert checked > 1000
+
+
+def test_multipliers_that_break_a_condition_prove_nothing():
+    X, z, F = np.ones((2, 1)), np.array([1.0, -1.0]), np.eye(1, 2)
+    good = theorem_a(z, np.array([0.0, 0.5]), np.ones(2))
+    assert allowed(z, good)
+    assert math.isfinite(support_upper(X, z, good, F))
+    for broken in (
+        Multipliers(np.nextafter(good.w, -1), good.c, good.nu, good.r),
+        Multipliers(good.w - 2, good.c, good.nu, good.r),
+        Multipliers(good.w, -good.c, good.nu, good.r),
+        Multipliers(good.w, good.c, 0 * good.nu, good.r),
+        Multipliers(good.w, good.c, -good.nu, good.r),
+        Multipliers(good.w, good.c, good.nu, good.r - 1),
+        Multipliers(good.w * math.nan, good.c, good.nu, good.r),
+        Multipliers(good.w, good.c, good.nu * math.nan, good.r),
+    ):
+        if (broken.w == np.nextafter(good.w, -1)).all():
+            broken.w[0] = np.nextafter(1.0, 0)  # one digit below z + q
+        assert support_upper(X, z, broken, F) == math.inf
+
+
+# -- independent oracles -------------------------------------------------------------------------------------------
+
+
+def theorem_a_sdp(X, y, beta):
+    """max_z over all multipliers at once, by an interior point method. ν enters through w²/ν: a Schur complement."""
+    n, d = X.shape
+    z = cp.Variable(n)
+    constraints = []
+    for sign in (1, -1):
+        q, nu, w, top = (
+            cp.Variable(n, nonneg=True),
+            cp.Variable(n, nonneg=True),
+            cp.Variable(n, nonneg=True),
+            cp.Variable(n),
+        )
+        constraints += [w >= sign * z + q]
+        for i in range(n):
+            constraints += [cp.quad_over_lin(w[i], nu[i]) <= top[i]]
+        corner = cp.reshape(beta / 2 - cp.sum(top) / 4, (1, 1), order="C")
+        side = cp.reshape(-(X.T @ w / 4 - X.T @ q / 2), (d, 1), order="C")
+        block = beta / 2 * np.eye(d) - X.T @ cp.diag(nu) @ X / 4
+        C = cp.bmat([[corner, side.T], [side, block]])
+        constraints += [(C + C.T) / 2 >> 0]
+    problem = cp.Problem(cp.Maximize(y @ z - cp.sum_squares(z) / 2), constraints)
+    return problem.solve(solver="CLARABEL")
+
+
+def theorem_b_sdp(X, y, beta):
+    """Theorem B itself: second moments Y^± and the interval that they allow."""
+    n, d = X.shape
+    hi, lo, trace, constraints = [], [], 0, []
+    for _ in range(2):
+        Y = cp.Variable((d + 1, d + 1), PSD=True)
+        a, B, h = X @ Y[0, 1:], cp.sum(cp.multiply(X @ Y[1:, 1:], X), axis=1), cp.Variable(n)
+        lo.append(cp.pos(a))
+        for i in range(n):
+            constraints += [h[i] <= (a[i] + cp.geo_mean(cp.hstack([Y[0, 0], B[i]]))) / 2]
+        hi.append(h)
+        trace += cp.trace(Y)
+    over, under = cp.pos(y - hi[0] + lo[1]), cp.pos(lo[0] - hi[1] - y)
+    problem = cp.Problem(cp.Minimize((cp.sum_squares(over) + cp.sum_squares(under) + beta * trace) / 2), constraints)
+    return problem.solve(solver="CLARABEL")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_moment_is_the_optimum_of_both_theorems(seed):
+    X, y, beta = planted(seed, n=12, d=3)
+    value = moment(X, y, beta).value
+    assert value == pytest.approx(theorem_a_sdp(X, y, beta), rel=1e-4)
+    assert value == pytest.approx(theorem_b_sdp(X, y, beta), rel=1e-4)
+
+
+def test_moment_reaches_the_reference_values(shared):
+    values = json.loads((shared / "reference" / "values.json").read_text())
+    for name, expected in values.items():
+        file = np.load(shared / "reference" / f"{name}.npz")
+        bound = moment(file["X"], file["y"], float(file["beta"]))
+        assert 0.9999 * expected["moment_bound_dual"] <= bound.value <= expected["moment_bound_dual"] * (1 + 1e-6)
+        assert bound.value <= expected["best_known"]
+
+
+# -- the searches --------------------------------------------------------------------------------------------------
+
+
+def finite_differences(f, R):
+    step, gradient = 1e-6, np.zeros_like(R)
+    for index in np.ndindex(*R.shape):
+        moved = R.copy()
+        moved[index] += step
+        up = f(moved)[0]
+        moved[index] -= 2 * step
+        gradient[index] = (up - f(moved)[0]) / (2 * step)
+    return gradient
+
+
+def test_gradients_are_those_of_the_objectives():
+    X, y, beta = planted(3, n=9, d=2)
+    rng = np.random.default_rng(0)
+    R = rng.standard_normal((2, 8, 3))
+    for f in (
+        lambda R: MomentSearch(X, y, beta).objective(R, 0.1),
+        lambda R: SupportSearch(X, y).objective(R, 0.1),
+    ):
+        assert f(R)[1] == pytest.approx(finite_differences(f, R), abs=1e-6)
+
+
+def test_stationary_factors_that_are_no_optimum_are_left():
+    """A start whose second sign has one row only cannot reach an optimum of rank two without a new direction."""
+    X, y, beta = planted(5, n=40, d=5)
+    search = MomentSearch(X, y, beta)
+    search.R[:, 1:] = 0.0  # an invariant set of the descent: rows that are zero stay zero
+    search.descend(1e-3, 500, math.inf)
+    stuck = search.objective(search.R, 1e-3)[0]
+    search.escape(search.evidence(1e-3))
+    search.descend(1e-3, 500, math.inf)
+    assert search.objective(search.R, 1e-3)[0] < stuck * (1 - 1e-4)
+
+
+def test_tighten_at_a_fixed_point_is_below_the_closed_form():
+    X, y, _ = planted(4)
+    bound, evidence = tighten(X, y)
+    rng = np.random.default_rng(0)
+    assert np.abs(y @ np.maximum(X @ unit_vectors(rng, 4, 5000), 0)).max() <= bound
+    assert bound < np.linalg.norm(X, 2) * max(np.linalg.norm(np.maximum(s * y, 0)) for s in (1, -1))
+    assert evidence.z is y
+    assert beta_max_upper(X, y) == pytest.approx(bound)
+
+
+def test_above_beta_max_the_zero_network_is_proved_optimal():
+    X, y, _ = planted(6)
+    top = beta_max_upper(X, y)
+    for factor in (1.001, 3):
+        assert moment(X, y, factor * top).value == pytest.approx(0.5 * y @ y, rel=1e-5)
+        assert moment(X, y, factor * top).value <= 0.5 * y @ y
+
+
+# -- soundness -----------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.integers(1, 9))
+@settings(max_examples=25, deadline=None)
+def test_no_network_is_below_a_bound(seed, n, d):
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
+    X[rng.random((n, d)) < 0.2] = 0.0
+    beta = float(np.exp(rng.standard_normal()))
+    bounds = [closed_form(X, y, beta), moment(X, y, beta, iterations=60)]
+    for _ in range(8):
+        U, alpha = rng.standard_normal((3, d)), rng.standard_normal(3)
+        for _ in range(10):  # a few steps of descent: networks near an optimum are the hard ones
+            by_U, by_alpha = objective.gradient(X, y, U, alpha, beta)
+            step = 0.1 / (1.0 + float(np.linalg.norm(by_U) + np.linalg.norm(by_alpha)))
+            U, alpha = U - step * by_U, alpha - step * by_alpha
+        value = float(objective.objective(X, y, U, alpha, beta))
+        assert all(bound.value <= value * (1 + 1e-12) for bound in bounds)
+    assert all(bound.value <= 0.5 * y @ y * (1 + 1e-12) for bound in bounds)
+
+
+@pytest.mark.parametrize("x_scale", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("y_scale", [1e-8, 1e8])
+def test_bounds_do_not_depend_on_the_units(x_scale, y_scale):
+    X, y, beta = planted(7)
+    for bound in (closed_form, moment):
+        plain = bound(X, y, beta).value
+        scaled = bound(X * x_scale, y * y_scale, beta * x_scale * y_scale).value
+        assert scaled / y_scale**2 == pytest.approx(plain, rel=2e-4)
+
+
+def test_ill_scaled_columns_duplicates_and_zero_rows_keep_the_proof():
+    X, y, beta = planted(8)
+    X = X * np.array([1e-8, 1.0, 1e4, 1e8])
+    X, y = np.vstack([X, X[:5], np.zeros((3, 4))]), np.concatenate([y, y[:5], [1.0, -1.0, 0.0]])
+    bound = moment(X, y, beta * 1e8)
+    assert 0 < bound.value <= 0.5 * y @ y
+    assert bound.scale * bound.support <= beta * 1e8
+
+
+def test_nothing_to_learn():
+    X, y, beta = planted(9)
+    for bound in (closed_form, moment):
+        assert bound(X, np.zeros_like(y), beta).value == 0.0
+        assert bound(np.zeros_like(X), y, beta).value == pytest.approx(0.5 * y @ y)
+
+
+def test_the_time_limit_still_gives_a_proof():
+    X, y, beta = planted(10, n=200, d=20)
+    bound = moment(X, y, beta, time_limit=0.01)
+    assert 0 <= bound.value <= moment(X, y, beta).value * (1 + 1e-6)
+
+
+def test_bad_input_is_refused():
+    X, y, beta = planted(11)
+    with pytest.raises(DataError, match="NaN or infinite"):
+        moment(np.where(X > 1, np.nan, X), y, beta)
+    with pytest.raises(ConfigError, match="β is 0"):
+        moment(X, y, 0.0)
+    with pytest.raises(ConfigError, match="β is nan"):
+        closed_form(X, y, math.nan)
