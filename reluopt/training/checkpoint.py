@@ -69,7 +69,8 @@ def save_checkpoint(path: Path, state: TrainState, data: str) -> None:
         "optimizer": {"state": numbers, "param_groups": optimizer["param_groups"]},
         "scheduler": state.scheduler.state_dict(),
     }
-    contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    # copies, because safetensors refuses tensors that share memory (a recorder at its first moment)
+    contiguous = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
     write_atomically(path, save(contiguous, metadata={"reluopt": json.dumps(record, allow_nan=False)}))
 
 

@@ -136,16 +136,17 @@ class Trainer:
     def _loop(self) -> None:
         """One turn an epoch: the checkpoint, the record of the weights as they are, then the step."""
         state, config = self.state, self.state.config
-        while True:
-            if state.interrupted:
-                return
-            if state.epoch >= config.epochs:
+        while not state.interrupted:
+            last = state.epoch >= config.epochs
+            due = last or state.epoch % config.epochs_between_records == 0
+            passed = self._full_pass() if due or config.batch_size is None else None
+            self._tell(
+                "on_epoch"
+            )  # checkpoints: of an unfinished run, also at the last epoch, until its record is made
+            if last:
                 state.stop("epochs")
-            due = state.epoch % config.epochs_between_records == 0 or state.stopped_because is not None
-            H, loss = self._full_pass() if due or config.batch_size is None else (None, None)
-            self._tell("on_epoch")
-            if due and H is not None and loss is not None:
-                self._last = self._make_record(H, loss)
+            if due or state.stopped_because is not None:
+                self._last = self._make_record(*(passed or self._full_pass()))
                 self._tell("on_record", self._last)
             if state.stopped_because is not None:
                 return
