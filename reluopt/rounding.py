@@ -169,7 +169,7 @@ def correlation_norm_upper(
     return float(norm_upper(a @ X, correlation_error(X, a)))
 
 
-def correlation_error(X: Float[np.ndarray, "n d"], a: Vector) -> Float[np.ndarray, " d"]:
+def correlation_error(X: Float[np.ndarray, "n d"], a: Float[np.ndarray, "... n"]) -> Float[np.ndarray, "... d"]:
     """≥ |fl(Xᵀa') − Xᵀa| entrywise, where a' = a but for one rounding or for entries that are left out (set to 0)."""
     return gamma(len(X) + 2) * (np.abs(a) @ np.abs(X)) * (1 + gamma(len(X))) + TINY * len(X)
 

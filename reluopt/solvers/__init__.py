@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from reluopt.programs.pattern_program import PatternProgram
 from reluopt.solvers.cvxpy_backend import CvxpySolver
+from reluopt.solvers.native import NativeSolver, blocks_for, regularization_path
 from reluopt.solvers.solution import Solution, Status
 
 
+@runtime_checkable
 class Solver(Protocol):
     """What every solver offers."""
 
@@ -25,4 +27,4 @@ def solve(program: PatternProgram, solver: Solver | None = None, *, warm_start: 
     return (solver or CvxpySolver()).solve(program, warm_start)
 
 
-__all__ = ["CvxpySolver", "Solution", "Solver", "Status", "solve"]
+__all__ = ["CvxpySolver", "NativeSolver", "Solution", "Solver", "Status", "blocks_for", "regularization_path", "solve"]

@@ -1,0 +1,101 @@
+r"""The generalised Newton system (I + σ Σ_b D X J_b Xᵀ D) δ = −g of the augmented Lagrangian.
+
+For an active block with p = proj(W), s = σβ/‖p‖ and Π the projector on the linear span of its face,
+J_b = Π((1 − s)I + s p̂p̂ᵀ)Π. Two structures make it cheap, and the n × dP design is never formed:
+
+- a face of small dimension gives few columns D X Π^½(…): with K < n columns in all, Woodbury's identity needs a
+  K × K factor only;
+- Π = I (no cones) gives D_iXXᵀD_i = (XXᵀ) ∘ (D_i 1 1ᵀ D_i), so Σ_b a_b D_bXXᵀD_b = (XXᵀ) ∘ (S diag(a) Sᵀ): one
+  product of n × P matrices instead of d times that; faces near to full dimension are handled as I − (I − Π).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reluopt.solvers.native.instance import Instance
+
+
+class NewtonSystem:
+    """Solves the Newton system at the active blocks (``blocks``, with projections ``points`` (b, d))."""
+
+    def __init__(
+        self, instance: Instance, sigma: float, blocks: Int[Tensor, " b"], points: Float[Tensor, "b d"]
+    ) -> None:
+        self.instance, self.sigma, self.blocks = instance, sigma, blocks
+        norms = points.norm(dim=1)
+        self.unit = points / norms[:, None]
+        self.shrink = (sigma * instance.beta / norms).clamp(0.0, 1.0)
+        n, d = instance.X.shape
+        if instance.faces is None:
+            self.free = torch.full_like(blocks, d)
+        else:
+            self.free = d - instance.faces.active[blocks].sum(dim=1)
+        self.wide = self.free * 2 > d + 1
+        # all faces as columns if these are fewer than the samples
+        self.small = int(self.free.sum()) < n
+        if self.small:
+            self.wide = torch.zeros_like(self.wide)
+
+    def solve(self, gradient: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """δ, by one Cholesky factorisation."""
+        narrow = self._narrow_columns()
+        if self.small:
+            return -_woodbury(narrow, gradient)
+        H = self._full_matrix(narrow)
+        L, info = torch.linalg.cholesky_ex(H)
+        if int(info):
+            H.diagonal().add_(1e-10 * float(H.diagonal().max()))
+            L = torch.linalg.cholesky(H)
+        return -torch.cholesky_solve(gradient[:, None], L)[:, 0]
+
+    def _narrow_columns(self) -> Float[Tensor, "n c"]:
+        """√σ D X N(√(1−s) I + (1−√(1−s)) vvᵀ) with N a basis of the face, Nv = p̂."""
+        which = (~self.wide).nonzero()[:, 0]
+        basis, owner = self._bases(which)
+        owner = which[owner]
+        root = (1.0 - self.shrink).sqrt()[owner]
+        along = (basis * self.unit[owner]).sum(dim=1)
+        vectors = root[:, None] * basis + ((1.0 - root) * along)[:, None] * self.unit[owner]
+        return self.instance.columns(vectors * self.sigma**0.5, self.blocks[owner])
+
+    def _bases(self, which: Tensor) -> tuple[Tensor, Tensor]:
+        if self.instance.faces is not None:
+            return self.instance.faces.null_basis(self.blocks[which])
+        d = self.instance.X.shape[1]
+        eye = torch.eye(d, dtype=self.unit.dtype, device=self.unit.device)
+        owner = torch.arange(len(which), device=self.unit.device).repeat_interleave(d)
+        return eye.repeat(len(which), 1), owner
+
+    def _full_matrix(self, narrow: Tensor) -> Float[Tensor, "n n"]:
+        """I + σ Σ D X J Xᵀ D as an n × n matrix."""
+        instance, wide = self.instance, self.wide.nonzero()[:, 0]
+        X, blocks = instance.X, self.blocks[wide]
+        masks = instance.masks[instance.pattern_of[blocks]]
+        weight = self.sigma * (1.0 - self.shrink[wide])
+        H = (masks.T * weight) @ masks
+        H *= X @ X.T
+        along = instance.columns(self.unit[wide] * (self.sigma * self.shrink[wide]).sqrt()[:, None], blocks)
+        positive = torch.cat([narrow, along], dim=1)
+        H.addmm_(positive, positive.T)
+        if instance.faces is not None:
+            span, owner = instance.faces.span_basis(blocks)
+            negative = instance.columns(span * weight.sqrt()[owner][:, None], blocks[owner])
+            H.addmm_(negative, negative.T, alpha=-1.0)
+        H.diagonal().add_(1.0)
+        return H
+
+
+def _woodbury(C: Float[Tensor, "n c"], g: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """(I + CCᵀ)⁻¹ g = g − C (I + CᵀC)⁻¹ Cᵀ g."""
+    if C.shape[1] == 0:
+        return g
+    gram = C.T @ C
+    gram.diagonal().add_(1.0)
+    L = torch.linalg.cholesky(gram)
+    x = g - C @ torch.cholesky_solve((C.T @ g)[:, None], L)[:, 0]
+    # once more: with σ large the first answer has lost digits
+    residual = g - x - C @ (C.T @ x)
+    return x + residual - C @ torch.cholesky_solve((C.T @ residual)[:, None], L)[:, 0]

@@ -1,0 +1,71 @@
+"""From the solver's last point to a result that checks itself: blocks in their cones, a proved dual bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from reluopt import rounding
+from reluopt.programs import cones
+from reluopt.programs.dual import DualBound
+from reluopt.programs.pattern_program import PatternProgram
+
+#: Blocks whose dense (n,) multipliers are formed at a time.
+BATCH = 256
+
+Multipliers = Callable[[Int[np.ndarray, " c"]], Float[np.ndarray, "c n"]]
+
+
+def prove(program: PatternProgram, z: Float[np.ndarray, " n"], multipliers: Multipliers | None) -> DualBound:
+    """The dual value at the best feasible multiple of z, with the given λ ≥ 0 of every block and rounding proved."""
+    plain = rounding.norm_upper(program.correlations(z), rounding.correlation_error(program.X, z)).ravel()
+    if multipliers is None:
+        bound: float = float(plain.max())
+        kept: dict[tuple[int, int], Float[np.ndarray, " n"]] = {}
+    else:
+        bound, kept = _with_multipliers(program, z, plain, multipliers)
+    value, scale = rounding.feasible_value(z, program.y, bound, program.beta)
+    return DualBound(value, z, scale, bound, kept)
+
+
+def _with_multipliers(
+    program: PatternProgram, z: Float[np.ndarray, " n"], plain: Float[np.ndarray, " m"], multipliers: Multipliers
+) -> tuple[float, dict[tuple[int, int], Float[np.ndarray, " n"]]]:
+    """(B, the multipliers that lowered a norm above β); blocks below β without any cannot matter."""
+    bound = min(float(plain.max()), program.beta)
+    kept: dict[tuple[int, int], Float[np.ndarray, " n"]] = {}
+    for blocks in np.array_split(np.flatnonzero(plain > program.beta), len(plain) // BATCH + 1):
+        if len(blocks) == 0:
+            continue
+        side, pattern = np.divmod(blocks, len(program.patterns))
+        dense = program.patterns.dense[:, pattern].T
+        weights = np.maximum(multipliers(blocks), 0.0)
+        a = np.where(dense, np.array(program.sides)[side][:, None] * z + weights, -weights)
+        proved = rounding.norm_upper(a @ program.X, rounding.correlation_error(program.X, a))
+        bound = max(bound, float(np.minimum(proved, plain[blocks]).max()))
+        kept.update({(int(s), int(i)): w for s, i, w in zip(side, pattern, weights, strict=True)})
+    return bound, kept
+
+
+def into_cones(program: PatternProgram, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k P d"]:
+    """Blocks that are in their cones up to rounding, shifted along the pattern's gate until nothing is violated.
+
+    Without gates, or where a gate lies on the border of its cone, a block stays as it is: its violation, reported in
+    the solution, is then of the size of rounding.
+    """
+    gates = program.patterns.gates
+    if not program.has_cones or gates is None:
+        return blocks
+    repaired = blocks.copy()
+    used = np.flatnonzero((blocks != 0).any(axis=-1).ravel())
+    side, pattern = np.divmod(used, len(program.patterns))
+    signs = np.where(program.patterns.dense[:, pattern], 1.0, -1.0)
+    violated = (signs * (program.X @ blocks[side, pattern].T)).min(axis=0, initial=0.0) < 0
+    for s, i in zip(side[violated], pattern[violated], strict=True):
+        dense = program.patterns.dense[:, i]
+        shifted = cones.interior_shift(program.X, dense, blocks[s, i], gates[:, i])
+        if shifted is not None:
+            repaired[s, i] = shifted
+    return repaired

@@ -1,0 +1,199 @@
+"""The native solver: its bracket holds the optimum, its blocks are in their cones, its status is the truth."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from reluopt.errors import ConfigError
+from reluopt.patterns.pattern_set import PatternSet
+from reluopt.patterns.sampling import sample_patterns
+from reluopt.programs.dual import block_norms
+from reluopt.programs.gated import GatedProgram
+from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.solvers import CvxpySolver, Status
+from reluopt.solvers.native import NativeSolver, blocks_for, regularization_path
+
+KINDS = [RelaxedProgram, GatedProgram]
+
+
+def planted(seed, n=30, d=4, draws=20, kind=RelaxedProgram, ratio=0.05):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d))
+    y = np.maximum(X @ rng.standard_normal((d, 3)), 0) @ rng.standard_normal(3) + 0.1 * rng.standard_normal(n)
+    return at_ratio(kind(X, y, sample_patterns(X, draws, rng), 1.0), ratio)
+
+
+def at_ratio(program, ratio):
+    top = block_norms(program, program.y).max()
+    return dataclasses.replace(program, beta=float(ratio * top) if top > 1e-9 else 0.1)
+
+
+def check_bracket(program, solution, tolerance):
+    """Everything recomputed here from the program."""
+    assert solution.status is Status.CONVERGED
+    assert solution.cone_violation <= 1e-12 * max(1.0, float(np.abs(solution.blocks).max()))
+    assert np.isclose(solution.value, program.value(solution.blocks), rtol=1e-13)
+    assert solution.gap >= -1e-12 * abs(solution.value)
+    assert solution.relative_gap <= tolerance
+    tz = solution.dual.scale * solution.z
+    assert block_norms(program, tz).max() <= program.beta * (1 + 1e-9)
+    assert solution.dual.value <= program.y @ tz - 0.5 * tz @ tz + 1e-12 * abs(solution.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ratio", [0.9, 0.1, 0.001])
+def test_the_bracket_is_narrow_and_valid(kind, ratio):
+    program = planted(0, kind=kind, ratio=ratio)
+    check_bracket(program, NativeSolver(tolerance=1e-8).solve(program), 1e-8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(6))
+def test_agrees_with_clarabel(kind, seed):
+    program = planted(seed, n=20, d=3, draws=8, kind=kind, ratio=0.02)
+    ours = NativeSolver(tolerance=1e-8).solve(program)
+    theirs = CvxpySolver(tolerance=1e-9).solve(program)
+    assert np.isclose(ours.value, theirs.value, rtol=1e-7)
+
+
+@pytest.mark.parametrize("instance", ["a", "b"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_benchmark_optima(shared, instance, kind):
+    reference = json.loads((shared / "bench" / "optima.json").read_text())
+    data = np.load(shared / "bench" / f"{instance}.npz")
+    X, y, gates = (data[key].astype(float) for key in ("X", "y", "G"))
+    entry = reference[f"{instance}_0.1"]
+    program = kind(X, y, PatternSet.from_gates(X, gates), entry["beta"])
+    solution = NativeSolver(tolerance=1e-6).solve(program)
+    check_bracket(program, solution, 1e-6)
+    key = "relu" if kind is RelaxedProgram else "gated"
+    assert solution.dual.value <= entry[key] * (1 + 1e-12)
+    assert solution.value >= entry[f"{key}_lb"] * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_above_beta_max_the_solution_is_exactly_zero(kind):
+    program = planted(1, kind=kind, ratio=1.001)
+    solution = NativeSolver().solve(program)
+    assert solution.status is Status.CONVERGED
+    assert not solution.blocks.any()
+    assert solution.value == pytest.approx(0.5 * program.y @ program.y)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_time_limit_returns_a_valid_bracket(kind):
+    program = planted(2, n=200, d=10, draws=100, kind=kind, ratio=0.01)
+    optimum = NativeSolver(tolerance=1e-8).solve(program)
+    for limit in (1e-6, 0.01):
+        stopped = NativeSolver(tolerance=1e-12, time_limit=limit).solve(program)
+        assert stopped.status is Status.TIME_LIMIT
+        assert stopped.dual.value <= optimum.value * (1 + 1e-12)
+        assert stopped.value >= optimum.dual.value * (1 - 1e-12)
+        assert stopped.cone_violation <= 1e-10
+
+
+def test_an_iteration_limit_says_so():
+    solution = NativeSolver(max_iterations=2).solve(planted(3))
+    assert solution.status is Status.ITERATION_LIMIT
+    assert solution.relative_gap > 1e-6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_units_do_not_matter(kind, factor):
+    program = planted(4, kind=kind)
+    scaled = dataclasses.replace(program, X=program.X * factor, beta=program.beta * factor)
+    ours, other = NativeSolver(tolerance=1e-8).solve(program), NativeSolver(tolerance=1e-8).solve(scaled)
+    check_bracket(scaled, other, 1e-8)
+    assert np.isclose(ours.value, other.value, rtol=1e-7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_warm_starts_reach_the_same_optimum_in_fewer_steps(kind):
+    program = planted(5, n=100, d=6, draws=60, kind=kind)
+    cold = NativeSolver(tolerance=1e-8).solve(program)
+    for start in (cold, cold.blocks):
+        warm = NativeSolver(tolerance=1e-8).solve(program, start)
+        check_bracket(program, warm, 1e-8)
+        assert warm.iterations < cold.iterations
+
+
+def test_warm_start_from_a_smaller_pattern_set():
+    program = planted(6, n=60, d=5, draws=40)
+    some = program.patterns.select(np.arange(10))
+    smaller = dataclasses.replace(program, patterns=some)
+    blocks = blocks_for(program.patterns, NativeSolver().solve(smaller).blocks, some)
+    check_bracket(program, NativeSolver().solve(program, blocks), 1e-6)
+    with pytest.raises(ConfigError, match="blocks_for"):
+        NativeSolver().solve(program, np.zeros((2, 10, 5)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_path_agrees_with_single_solves(kind):
+    program = planted(7, kind=kind)
+    betas = program.beta * np.array([4.0, 1.0, 0.2])
+    for beta, solution in zip(betas, regularization_path(program, betas.tolist()), strict=True):
+        here = dataclasses.replace(program, beta=float(beta))
+        check_bracket(here, solution, 1e-6)
+        assert np.isclose(solution.value, NativeSolver().solve(here).value, rtol=1e-6)
+
+
+def degenerate(case):
+    rng = np.random.default_rng(11)
+    X = rng.standard_normal((20, 4))
+    if case == "duplicate rows":
+        X = np.vstack([X[:10], X[:10]])
+    elif case == "zero columns and rows":
+        X[:, 2] = 0.0
+        X[3] = 0.0
+    elif case == "fewer samples than features":
+        X = rng.standard_normal((6, 9))
+    elif case == "collinear":
+        X = np.outer(rng.standard_normal(20), rng.standard_normal(4))
+    y = rng.standard_normal(len(X))
+    if case == "one pattern, all active":
+        return X, y, PatternSet.from_dense(np.ones((len(X), 1), dtype=bool))
+    if case == "one pattern, none active":
+        return X, y, PatternSet.from_dense(np.zeros((len(X), 1), dtype=bool))
+    return X, y, sample_patterns(X, 10, rng)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        "duplicate rows",
+        "zero columns and rows",
+        "fewer samples than features",
+        "collinear",
+        "one pattern, all active",
+        "one pattern, none active",
+    ],
+)
+@pytest.mark.parametrize("ratio", [0.3, 1e-4])
+def test_degenerate_instances(kind, case, ratio):
+    X, y, patterns = degenerate(case)
+    program = at_ratio(kind(X, y, patterns, 1.0), ratio)
+    ours = NativeSolver(tolerance=1e-7).solve(program)
+    check_bracket(program, ours, 1e-7)
+    theirs = CvxpySolver(tolerance=1e-8).solve(program)
+    assert ours.dual.value <= theirs.value * (1 + 1e-9) + 1e-12
+    assert theirs.dual.value <= ours.value * (1 + 1e-9) + 1e-12
+
+
+def test_float32_iteration_tells_its_true_gap():
+    program = planted(8)
+    solution = NativeSolver(tolerance=1e-3, dtype=torch.float32).solve(program)
+    exact = NativeSolver(tolerance=1e-9).solve(program)
+    assert solution.dual.value <= exact.value <= solution.value * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"tolerance": 0.0}, {"max_iterations": 0}, {"time_limit": -1.0}, {"dtype": torch.int32}]
+)
+def test_bad_settings_are_named(bad):
+    with pytest.raises(ConfigError, match=next(iter(bad)).replace("_", ".")):
+        NativeSolver(**bad)
