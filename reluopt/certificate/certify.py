@@ -12,11 +12,19 @@ import numpy as np
 from jaxtyping import Float
 
 import reluopt
-from reluopt import bounds, rounding, theory
 from reluopt import objective as scaling
+from reluopt import rounding
+from reluopt.bounds.closed_form import closed_form
+from reluopt.bounds.moment import moment
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.ladder import Certificate, Kind, Rung
-from reluopt.certificate.stationarity import NeuronPatterns, clarke_residual, kept_patterns, neuron_patterns
+from reluopt.certificate.stationarity import (
+    NeuronPatterns,
+    active_mask,
+    clarke_residual,
+    kept_patterns,
+    neuron_patterns,
+)
 from reluopt.certificate.verdict import verdict
 from reluopt.errors import CertificateError
 from reluopt.network import TwoLayerReLU
@@ -26,7 +34,9 @@ from reluopt.programs.dual import DualBound, dual_bound
 from reluopt.programs.mapping import blocks_from_network
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.search.pricing import price
-from reluopt.solvers import CvxpySolver, Solution, solve
+from reluopt.solvers import CvxpySolver, Solution, Status, solve
+from reluopt.theory.kernel import kappa as theory_kappa
+from reluopt.theory.kernel import log_factor
 
 #: κ needs all eigenvalues of an n×n matrix; above this many samples it is left out, and the certificate says so.
 KAPPA_SAMPLES = 3000
@@ -127,6 +137,7 @@ def _climb(
     return [*below, *own, *top, *others], facts
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _network_rungs(case: _Case) -> list[Rung]:
     """L_bal ≤ L(θ), both rounded up."""
     norms = np.sqrt(np.linalg.norm(case.U, axis=1) * np.abs(case.alpha))
@@ -141,24 +152,24 @@ def _network_rungs(case: _Case) -> list[Rung]:
     return [
         Rung(
             "balanced", "L_bal, neurons balanced", min(balanced, upper), Kind.PROVED, "above",
-            "The network after scaling each neuron to ‖u‖ = |α|: the same function, never a higher objective.",
+            "the same function with every neuron scaled to ‖u‖ = |α|",
         ),
-        Rung("objective", "L(θ), the network", upper, Kind.PROVED, "above", "The objective of the network as it is."),
+        Rung("objective", "L(θ), the network", upper, Kind.PROVED, "above", "the network as it is"),
     ]  # fmt: skip
 
 
 def _lower_rungs(case: _Case) -> list[Rung]:
     """Lower bounds on p*: no network of any width has a smaller objective."""
-    closed = bounds.closed_form(case.X, case.y, case.beta)
-    moment = bounds.moment(case.X, case.y, case.beta)
+    closed = closed_form(case.X, case.y, case.beta)
+    second_moment = moment(case.X, case.y, case.beta)
     return [
         Rung(
             "closed_form", "closed-form lower bound", closed.value, Kind.PROVED, "below",
-            "KP Prop. 3.6 with the best scaling: no network of any width is below this.",
+            "no network of any width is below this (KP Prop. 3.6)",
         ),
         Rung(
-            "moment", "moment lower bound", moment.value, Kind.PROVED, "below",
-            "From second moments of the neurons: no network of any width is below this.",
+            "moment", "moment lower bound", second_moment.value, Kind.PROVED, "below",
+            "no network of any width is below this (second moments)",
         ),
     ]  # fmt: skip
 
@@ -201,7 +212,7 @@ def _best_dual(program: RelaxedProgram, z: Float[np.ndarray, " n"]) -> DualBound
 
 
 def _pricing(case: _Case) -> dict[str, Any]:
-    """Does a neuron exist whose addition lowers L? A value above β shows one; a search that finds none proves nothing."""
+    """Is there a neuron whose addition lowers L? A price above β shows one; finding none proves nothing."""
     z = scaling.SQUARED.dual_point(scaling.predict(case.X, case.U, case.alpha), case.y)
     rng = np.random.default_rng(case.config.seed)
     found = price(case.X, z, rng)
@@ -215,11 +226,11 @@ def _theory(case: _Case) -> dict[str, Any]:
         case.notes.append(f"κ was left out: n = {n} exceeds {KAPPA_SAMPLES} (it needs an n×n eigenvalue problem).")
         kappa = math.nan
     else:
-        kappa = theory.kappa(case.X)
+        kappa = theory_kappa(case.X)
     return {
         "kappa": kappa,
         "instance_factor": 2 * math.sqrt(2) * math.sqrt(kappa),
-        "sqrt_log_2n": theory.log_factor(n),
+        "sqrt_log_2n": log_factor(n),
     }
 
 
@@ -236,11 +247,11 @@ def _own_rungs(case: _Case, sets: NeuronPatterns, stationarity: dict[str, Any]) 
     return [
         Rung(
             "own_dual", "p̃(S(θ)) from below", dual, Kind.PROVED, "above",
-            "No choice of weights with the network's own activation patterns is below this.",
+            "no network with these activation patterns is below this",
         ),
         Rung(
             "own_primal", "p̃(S(θ)) from above", float(primal), Kind.MEASURED, "above",
-            f"The best found with the network's own patterns ({status}).",
+            f"the best found with these patterns ({status})",
         ),
     ]  # fmt: skip
 
@@ -253,15 +264,15 @@ def _comparison_rungs(
     if case.config.gaussian_patterns and case.config.time_budget > 0:
         rng = np.random.default_rng(case.config.seed)
         gaussian = sample_patterns(case.X, case.config.gaussian_patterns, rng)
-        text = f"The Gaussian relaxation over {len(gaussian)} random patterns"
+        text = "the relaxation over random patterns"
         rungs.append(_solved_rung(case, "gaussian", f"p̃(Gaussian, P={len(gaussian)})", gaussian, text, 0.7))
     if initial_U is not None:
         kept = kept_patterns(case.X, initial_U, case.U)
         facts["kept_patterns"] = len(kept)
-        text = f"The optimum over the {len(kept)} patterns unchanged since initialisation"
+        text = f"over the {len(kept)} patterns unchanged since the start"
         if len(kept) == 0:
             zero = float(scaling.SQUARED.value(np.zeros_like(case.y), case.y))
-            rungs.append(Rung("kept", "p̃(S_kept)", zero, Kind.MEASURED, "above", f"{text}: the zero network's value."))
+            rungs.append(Rung("kept", "p̃(S_kept)", zero, Kind.MEASURED, "above", f"{text}: the zero network"))
         elif case.config.time_budget > 0:
             rungs.append(_solved_rung(case, "kept", f"p̃(S_kept), {len(kept)} patterns", kept, text, 1.0))
     return rungs
@@ -269,8 +280,10 @@ def _comparison_rungs(
 
 def _solved_rung(case: _Case, key: str, label: str, patterns: PatternSet, text: str, share: float) -> Rung:
     solution = _solve(case, patterns, share)
-    bracket = f"{text} ({solution.status.value}, bracket [{solution.dual.value:.6g}, {solution.value:.6g}])."
-    return Rung(key, label, solution.value, Kind.MEASURED, "above", bracket)
+    how = solution.status.value
+    if solution.status is not Status.CONVERGED:
+        how += f", its optimum is in [{solution.dual.value:.6g}, {solution.value:.6g}]"
+    return Rung(key, label, solution.value, Kind.MEASURED, "above", f"{text} ({how})")
 
 
 def _solve(case: _Case, patterns: PatternSet, share: float, *, warm: bool = False) -> Solution:
@@ -285,7 +298,5 @@ def _solve(case: _Case, patterns: PatternSet, share: float, *, warm: bool = Fals
 
 def _own_blocks(program: RelaxedProgram, case: _Case) -> Float[np.ndarray, "2 P d"]:
     """The network's active neurons as blocks of the program over their own patterns."""
-    from reluopt.certificate.stationarity import active_mask
-
     mask = active_mask(case.U, case.alpha)
     return blocks_from_network(program, case.U[mask], case.alpha[mask])

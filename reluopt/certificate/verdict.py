@@ -62,5 +62,5 @@ def _global(objective: float, rungs: Sequence[Rung]) -> str:
 def _escape(facts: dict[str, Any]) -> str:
     price = facts["pricing"]["largest_price_over_beta"]
     if price > 1.001:
-        return f"A new neuron would lower the objective further (its price is {price:.3f} β): a wider network can do better."
+        return f"A new neuron of price {price:.3f} β would lower the objective further: a wider network can do better."
     return ""

@@ -28,7 +28,7 @@ TABLES = {"certify": CertifyConfig}
 @with_settings(**TABLES)
 def certify(
     run: Annotated[Path, typer.Argument(help="A run folder that 'reluopt train' wrote.")],
-    config: Annotated[Path | None, typer.Option(help="A TOML file with a table [certify].")] = None,
+    config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[certify].")] = None,
     *,
     given: dict[str, dict[str, Any]],
 ) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from reluopt.cli.options import read_toml, settle, with_settings
+from reluopt.cli.options import as_options, read_toml, settle, with_settings
 from reluopt.cli.show import console, show_data
 from reluopt.cli.train import TABLES as TRAIN_TABLES
 from reluopt.data import DataConfig, describe, load_dataset
@@ -20,7 +21,7 @@ TABLES = {"data": DataConfig}
 @with_settings(**TABLES)
 def data(
     dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
-    config: Annotated[Path | None, typer.Option(help="A TOML file with a table [data].")] = None,
+    config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[data].")] = None,
     *,
     given: dict[str, dict[str, Any]],
 ) -> None:
@@ -40,4 +41,5 @@ def data(
     loaded = load_dataset(settings)
     with console.status("searching β_max ..."):
         beta_max = beta_max_estimate(loaded.X, loaded.y)
-    show_data(asdict(describe(loaded)), beta_max, loaded.fingerprint)
+    again = " ".join(["reluopt train", shlex.quote(dataset), *as_options(given["data"], leave=("dataset",))])
+    show_data(asdict(describe(loaded)), beta_max, loaded.fingerprint, again)

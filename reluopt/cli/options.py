@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import shlex
 import tomllib
 import typing
 from collections.abc import Callable, Mapping
@@ -65,22 +66,27 @@ def _option(cls: type[Config], f: dataclasses.Field[Any], table: str) -> inspect
     kind = base_type(typing.get_type_hints(cls)[f.name])
     dashed = f.name.replace("_", "-")
     declaration = f"--{dashed}/--no-{dashed}" if kind is bool else f"--{dashed}"
-    choices = f.metadata.get("choices")
-    help_text = f.metadata["help"] + (f" One of: {', '.join(choices)}." if choices else "")
-    default = "" if f.default is None else f.default
-    option = typer.Option(
-        declaration,
-        help=help_text,
-        show_default=str(default) if default != "" else False,
-        rich_help_panel=_panel(table),
-    )
+    help_text = f.metadata["help"]
+    if choices := f.metadata.get("choices"):
+        help_text += f" One of: {', '.join(choices)}."
+    if f.default is not None:
+        help_text += rf" \[default: {f.default}]"  # the real default is None: unset
+    option = typer.Option(declaration, help=help_text, show_default=False, rich_help_panel=rf"Settings \[{table}]")
     return inspect.Parameter(
         f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
 
 
-def _panel(table: str) -> str:
-    return f"Settings [{table}]"
+def as_options(given: Mapping[str, Any], leave: tuple[str, ...] = ()) -> list[str]:
+    """The given settings as they are written on a command line, ready to be copied."""
+    words = []
+    for name, value in given.items():
+        dashed = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{dashed}" if value else f"--no-{dashed}")
+        elif name not in leave:
+            words.append(f"--{dashed} {shlex.quote(str(value))}")
+    return words
 
 
 def read_toml(path: Path | None, tables: Mapping[str, type[Config]]) -> dict[str, dict[str, Any]]:

@@ -61,7 +61,7 @@ def _ladder_table(certificate: Certificate) -> Table:
     own = [r for r in certificate.rungs if r.side == "above"]
     for rung in below:
         _add(table, rung)
-    table.add_row("[bold]p*[/]", "[bold]?[/]", "", "the global optimum over all widths, somewhere in between")
+    table.add_row("[bold]p*[/]", "[bold]?[/]", "", "the global optimum over all widths is in between")
     for rung in own:
         _add(table, rung)
     return table
@@ -73,48 +73,66 @@ def _add(table: Table, rung: Rung) -> None:
 
 
 def _facts_table(certificate: Certificate) -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in fact_lines(certificate.facts):
-        table.add_row(name, value)
+    table = Table(title="Beside the ladder", title_justify="left")
+    for heading in ("fact", "value", "kind", "meaning"):
+        table.add_column(heading)
+    for what, value, kind, meaning in fact_lines(certificate.facts):
+        table.add_row(what, value, f"[{_STYLES[kind]}]{kind}[/]", meaning)
     return table
 
 
-def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The facts beside the ladder as (what, value) in words."""
-    own = facts["stationarity"]
-    gaps, theory, pricing = own["gap_to_own_patterns"], facts["theory"], facts["pricing"]
+def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str, Kind, str]]:
+    """The facts beside the ladder as (what, value, kind, meaning)."""
+    return [*_stationarity_lines(facts["stationarity"]), *_context_lines(facts), *_drift_lines(facts.get("drift"))]
+
+
+def _stationarity_lines(own: Mapping[str, Any]) -> list[tuple[str, str, Kind, str]]:
+    gaps = own["gap_to_own_patterns"]
+    cap = " (their cap was met)" if own["kink_cap_met"] else ""
+    sets = (("active patterns", "active"), ("with both sides of kinks" + cap, "with_kinks"))
     lines = [
-        (f"L(θ) − d_S(z), {what} ({gap['patterns']})", f"{gap['gap']:.3e}  ({gap['relative_gap']:.2e} of L, proved)")
-        for what, gap in (
-            ("active patterns", gaps["active"]),
-            ("and both sides of kinks", gaps["with_kinks"]),
-            ("and inactive neurons", gaps["with_inactive"]),
+        (
+            f"L(θ) − d_S(z), {gaps[key]['patterns']} patterns",
+            f"{gaps[key]['gap']:.3e}, {gaps[key]['relative_gap']:.1e} of L",
+            Kind.PROVED,
+            f"improvement left over these patterns: {what}",
         )
+        for what, key in (*sets, ("with those of inactive neurons", "with_inactive"))
     ]
-    lines += [
-        (
-            "Clarke stationarity residual",
-            f"{own['clarke_residual']:.3e}  ({own['clarke_residual_relative']:.1e} of β‖θ‖)",
-        ),
-        (
-            "active neurons, kinks",
-            f"{own['active_neurons']}, {own['kinks']}{' (cap met)' if own['kink_cap_met'] else ''}",
-        ),
-        ("largest price / β", f"{pricing['largest_price_over_beta']:.6f}  (above 1: a new neuron lowers L)"),
-        ("β / β_max", f"{pricing['beta_over_beta_max_estimate']:.4g}  (β_max by local search)"),
-        ("√log(2n) (KP Thm 2.1, 2.5)", f"{theory['sqrt_log_2n']:.3f}"),
-        ("instance factor 2√2·√κ (KP Thm 3.8)", f"{theory['instance_factor']:.4g}"),
+    residual = f"{own['clarke_residual']:.3e}, {own['clarke_residual_relative']:.1e} of β‖θ‖"
+    counts = f"{own['active_neurons']}, {own['kinks']}"
+    return [
+        *lines,
+        ("stationarity residual", residual, Kind.MEASURED, "‖∇L‖, least over the slopes allowed at kinks (Clarke)"),
+        ("active neurons, kinks", counts, Kind.MEASURED, "neurons that contribute; their samples at x·u = 0"),
     ]
-    drift = facts.get("drift")
-    if drift:
-        kept = drift["patterns/preserved_from_init"]
-        holds = "holds" if kept >= 0.5 else "fails"
-        lines.append(("patterns preserved since the start", f"{100 * kept:.1f} %  (A2 asks for half: {holds})"))
-        lines.append(("(sample, neuron) entries preserved", f"{100 * drift['patterns/entries_preserved']:.1f} %"))
-    return lines
 
 
-def show_data(description: Mapping[str, Any], beta_max: float, fingerprint: str) -> None:
+def _context_lines(facts: Mapping[str, Any]) -> list[tuple[str, str, Kind, str]]:
+    theory, pricing = facts["theory"], facts["pricing"]
+    price = f"{pricing['largest_price_over_beta']:.6f} β"
+    fraction = f"{pricing['beta_over_beta_max_estimate']:.4g}"
+    factor = f"{theory['instance_factor']:.4g}" if math.isfinite(theory["instance_factor"]) else "unknown"
+    return [
+        ("largest price found", price, Kind.MEASURED, "above β, adding that neuron lowers L"),
+        ("β / β_max", fraction, Kind.MEASURED, "β_max by local search, a lower estimate"),
+        ("√log(2n)", f"{theory['sqrt_log_2n']:.3f}", Kind.THEORY, "growth of the factor in KP Thm 2.1 and 2.5"),
+        ("2√2·√κ", factor, Kind.THEORY, "KP Thm 3.8's worst-case factor for this X"),
+    ]
+
+
+def _drift_lines(drift: Mapping[str, float] | None) -> list[tuple[str, str, Kind, str]]:
+    if not drift:
+        return []
+    kept, entries = drift["patterns/preserved_from_init"], drift["patterns/entries_preserved"]
+    holds = "holds" if kept >= 0.5 else "fails"
+    return [
+        ("patterns preserved", f"{100 * kept:.1f} %", Kind.MEASURED, f"since the start; (A2) asks for half: {holds}"),
+        ("entries preserved", f"{100 * entries:.1f} %", Kind.MEASURED, "(sample, neuron) activations as at the start"),
+    ]
+
+
+def show_data(description: Mapping[str, Any], beta_max: float, fingerprint: str, train_command: str) -> None:
     """A data set's description, one line a quantity."""
     table = Table(title=f"{description['name']}", title_justify="left", show_header=False)
     for key, value in description.items():
@@ -127,4 +145,4 @@ def show_data(description: Mapping[str, Any], beta_max: float, fingerprint: str)
     table.add_row("β_max (local search, a lower estimate)", f"{beta_max:.6g}")
     table.add_row("fingerprint", fingerprint)
     console.print(table)
-    next_steps(("next", f"reluopt train {description['name']}"))
+    next_steps(("next", train_command))

@@ -25,7 +25,7 @@ def train(
         str | None, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with tables [data] and [train].")] = None,
+    config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[train].")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this run folder, bit for bit.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,

@@ -76,9 +76,7 @@ def _finish(axes: Axes, rows: Sequence[Mapping[str, Any]], drawn: Sequence[Mappi
     for kind in COLOURS:
         if any(r["kind"] == kind for r in drawn):
             axes.plot([], [], MARKERS[kind], color=COLOURS[kind], label=kind)
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.9 / (0.42 * len(rows) + 0.6)), ncols=4, frameon=False, fontsize=9
-    )
+    axes.figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     for spine in ("top", "right", "left"):
         axes.spines[spine].set_visible(False)
     axes.tick_params(axis="y", length=0)

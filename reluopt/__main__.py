@@ -1,0 +1,5 @@
+"""`python -m reluopt` is the `reluopt` command."""
+
+from reluopt.cli.main import run
+
+run()

@@ -1,0 +1,183 @@
+"""Certificates: the order of the ladder for any network, stationarity, kinks, files, refusals."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import random_network, reference
+
+from reluopt import objective as scaling
+from reluopt.certificate.certify import certify
+from reluopt.certificate.config import CertifyConfig
+from reluopt.certificate.ladder import Certificate, Kind
+from reluopt.certificate.stationarity import clarke_residual, kept_patterns, neuron_patterns
+from reluopt.certificate.verdict import percent
+from reluopt.errors import CertificateError, ConfigError
+from reluopt.network import from_weights
+from reluopt.patterns.pattern_set import PatternSet
+from reluopt.programs.mapping import network_from_blocks
+from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.solvers import solve
+from reluopt.training import TrainConfig, Trainer
+
+QUICK = CertifyConfig(time_budget=2.0, gaussian_patterns=4)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 10_000), st.integers(2, 10), st.integers(1, 4), st.floats(0.01, 3.0), st.floats(0.05, 3.0))
+def test_the_ladder_is_in_order_for_any_network(seed, n, d, beta, scale):
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
+    network = from_weights(*random_network(rng, d, 6, scale))
+    certificate = certify(network, X, y, beta, QUICK)
+    rungs = {r.key: r.value for r in certificate.rungs}
+    slack = 1 + 1e-9
+    assert rungs["objective"] >= rungs["balanced"] >= rungs["own_dual"]
+    assert rungs["own_primal"] * slack >= rungs["own_dual"]
+    assert rungs["balanced"] * slack >= rungs["own_primal"]
+    # lower bounds on p* are below everything that any network reaches
+    for low in ("closed_form", "moment"):
+        assert rungs[low] <= min(rungs["balanced"], rungs["own_primal"] * slack, rungs["gaussian"] * slack)
+        assert rungs[low] <= 0.5 * y @ y
+    assert scaling.objective(X, y, *network.weights(), beta) <= rungs["objective"]
+
+
+@pytest.mark.parametrize("name", ["planted_20x3_b0.1", "noise_40x8_b0.1", "diabetes_60x11_b0.1"])
+def test_a_network_mapped_from_a_program_is_placed_among_the_reference_values(name):
+    """Its objective is the program's value; at its kinks the patterns may take the other side, and lower p̃(S(θ))."""
+    case = reference(name)
+    solution = solve(RelaxedProgram(case.X, case.y, case.patterns, case.beta))
+    certificate = certify(network_from_blocks(solution.blocks), case.X, case.y, case.beta, QUICK)
+    assert certificate["objective"].value == pytest.approx(case.values["relaxed"], rel=1e-6)
+    assert certificate["own_dual"].value <= case.values["relaxed"] * (1 + 1e-6)
+    assert certificate["own_primal"].value >= case.values["moment_bound_dual"]
+    assert certificate["moment"].value <= case.values["best_known"]
+    assert certificate["moment"].value == pytest.approx(case.values["moment_bound_dual"], rel=1e-3)
+
+
+def test_a_trained_network_is_certified_without_solving_any_program():
+    case = reference("diabetes_60x11_b0.1")
+    config = TrainConfig(beta=case.beta, epochs=4000, learning_rate=1e-2, schedule="cosine")
+    network = config.make_network(case.X.shape[1])
+    Trainer(network, case.X, case.y, case.beta, config, progress=False).fit()
+    certificate = certify(network, case.X, case.y, case.beta, CertifyConfig(time_budget=0.0))
+    gap = certificate.facts["stationarity"]["gap_to_own_patterns"]["active"]
+    assert 0 <= gap["relative_gap"] <= 0.02
+    assert math.isnan(certificate["own_primal"].value)
+    assert "cannot be improved" in certificate.verdict or "may still be improved" in certificate.verdict
+
+
+def test_the_zero_network_above_beta_max_is_proved_optimal():
+    case = reference("planted_20x3_b0.1")
+    beta = 11 * case.beta
+    zero = from_weights(np.zeros((2, 3)), np.zeros(2))
+    certificate = certify(zero, case.X, case.y, beta, QUICK)
+    half = 0.5 * case.y @ case.y
+    assert certificate["objective"].value == pytest.approx(half)
+    assert certificate["moment"].value == pytest.approx(half, rel=1e-6)
+    assert certificate["own_dual"].value == pytest.approx(half)
+
+
+def test_both_sides_of_kinks_are_in_the_set_up_to_the_cap():
+    X = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    U, alpha = np.array([[1.0, 0.0]]), np.array([1.0])
+    sets = neuron_patterns(X, U, alpha, kink_tolerance=1e-9, kink_cap=10)
+    assert (len(sets.active), len(sets.with_kinks), sets.kink_count, sets.kinks_capped) == (1, 2, 1, False)
+    assert {tuple(c) for c in sets.with_kinks.dense.T} == {(True, True, True), (True, False, True)}
+    capped = neuron_patterns(X, U, alpha, kink_tolerance=1e-9, kink_cap=0)
+    assert (len(capped.with_kinks), capped.kinks_capped) == (1, True)
+
+
+def test_inactive_neurons_are_reported_apart():
+    X = np.array([[1.0], [-1.0]])
+    U, alpha = np.array([[1.0], [-1.0]]), np.array([1.0, 0.0])
+    sets = neuron_patterns(X, U, alpha, kink_tolerance=1e-9, kink_cap=10)
+    assert (len(sets.active), len(sets.with_inactive)) == (1, 2)
+
+
+def test_the_clarke_residual_is_the_least_over_a_grid_of_slopes():
+    rng = np.random.default_rng(3)
+    X, y, beta = rng.standard_normal((5, 2)), rng.standard_normal(5), 0.3
+    U = np.array([[-X[0, 1], X[0, 0]], [0.3, 0.7]])  # the first neuron has a kink at the first sample
+    alpha = np.array([1.1, -0.4])
+    found = clarke_residual(X, y, U, alpha, beta, kink_tolerance=1e-9)
+    grad_u, grad_alpha = scaling.gradient(X, y, U, alpha, beta)
+    r = scaling.predict(X, U, alpha) - y
+    on = X @ U[0] > 1e-9
+    grid = []
+    for s in np.linspace(0, 1, 2001):
+        first = alpha[0] * (X.T @ (on * r) + s * r[0] * X[0]) + beta * U[0]
+        grid.append(np.sqrt(first @ first + grad_u[1] @ grad_u[1] + grad_alpha @ grad_alpha))
+    assert found.value == pytest.approx(min(grid), rel=1e-5)
+    assert found.value <= found.plain
+
+
+def test_patterns_kept_since_initialisation():
+    X = np.eye(2)
+    start = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0]])
+    now = np.array([[2.0, 1.0], [1.0, 1.0], [-2.0, 3.0]])
+    kept = kept_patterns(X, start, now)
+    assert {tuple(c) for c in kept.dense.T} == {(True, True), (False, True)}
+
+
+def test_kept_patterns_bound_the_network_from_above():
+    case = reference("planted_20x3_b0.1")
+    config = TrainConfig(beta=case.beta, epochs=500, width=60, init_scale=1.0)
+    network = config.make_network(3)
+    start, _ = network.weights()
+    Trainer(network, case.X, case.y, case.beta, config, progress=False).fit()
+    certificate = certify(network, case.X, case.y, case.beta, QUICK, initial_U=start)
+    assert certificate["kept"].value >= certificate["moment"].value
+    assert certificate.facts["kept_patterns"] == len(kept_patterns(case.X, start, network.weights()[0]))
+
+
+def test_json_round_trip_keeps_every_number_and_makes_unknown_null():
+    case = reference("planted_20x3_b0.1")
+    network = from_weights(*random_network(np.random.default_rng(0), 3, 4))
+    certificate = certify(network, case.X, case.y, case.beta, CertifyConfig(time_budget=0.0))
+    text = certificate.to_json()
+    assert next(r for r in json.loads(text)["rungs"] if r["key"] == "own_primal")["value"] is None
+    again = Certificate.from_json(text)
+    for a, b in zip(certificate.rungs, again.rungs, strict=True):
+        assert (a.key, a.kind, a.meaning) == (b.key, b.kind, b.meaning)
+        assert a.value == b.value or (math.isnan(a.value) and math.isnan(b.value))
+    assert again["objective"].kind is Kind.PROVED
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"format": 99}', '{"format": 1, "rungs": [{"key": "x"}], "notes": []}'])
+def test_a_broken_certificate_file_is_refused(text):
+    with pytest.raises(CertificateError, match="not a certificate"):
+        Certificate.from_json(text)
+
+
+def test_networks_that_do_not_fit_are_refused():
+    case = reference("planted_20x3_b0.1")
+    with pytest.raises(CertificateError, match="2 inputs, the data have 3"):
+        certify(from_weights(np.ones((1, 2)), np.ones(1)), case.X, case.y, case.beta)
+    with pytest.raises(CertificateError, match="overflows"):
+        certify(from_weights(np.full((1, 3), 1e200), np.full(1, 1e200)), case.X, case.y, case.beta)
+    with pytest.raises(ConfigError, match="time_budget"):
+        CertifyConfig(time_budget=-1.0)
+
+
+@pytest.mark.parametrize(("fraction", "text"), [(0.0485, "4.9 %"), (0.5, "50 %"), (0.000123, "0.013 %"), (0.0, "0 %")])
+def test_percentages_are_rounded_up(fraction, text):
+    assert percent(fraction) == text
+
+
+@given(st.floats(1e-12, 10.0))
+def test_a_shown_percentage_is_never_below_the_true_one(fraction):
+    assert float(percent(fraction).split()[0]) >= 100 * fraction * (1 - 1e-12)
+
+
+def test_pattern_sets_of_more_patterns_have_lower_dual_values():
+    case = reference("noise_40x8_b0.1")
+    few = PatternSet.from_gates(case.X, case.gates[:, :10])
+    low = solve(RelaxedProgram(case.X, case.y, case.patterns, case.beta))
+    high = solve(RelaxedProgram(case.X, case.y, few, case.beta))
+    assert high.dual.value >= low.dual.value
