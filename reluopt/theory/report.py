@@ -1,0 +1,126 @@
+"""All the theory for one data set: what `reluopt theory` prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt.config import Config, setting
+from reluopt.patterns.pattern_set import PatternSet
+from reluopt.patterns.sampling import sample_patterns
+from reluopt.programs.decomposition import gated_twin
+from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.solvers import CvxpySolver, Solver, solve
+from reluopt.theory import cones, counts, ladders, maxcut, values
+from reluopt.theory.statement import Statement
+
+#: the theorems by number; the first argument of each is X
+THEOREMS: dict[str, Callable[..., Statement | tuple]] = {
+    "2.1": ladders.thm_2_1,
+    "2.3": ladders.thm_2_3,
+    "2.4": ladders.lemma_2_4,
+    "2.5": ladders.thm_2_5,
+    "3.2": counts.prop_3_2,
+    "3.2 (A1)": counts.prop_3_2_a1,
+    "3.3": counts.cor_3_3,
+    "3.4": values.thm_3_4,
+    "section 3.4": maxcut.section_3_4,
+    "3.5": values.prop_3_5,
+    "3.6": values.prop_3_6,
+    "3.7": values.cor_3_7,
+    "3.8": values.thm_3_8,
+    "(7)": values.eq_7,
+    "3.9": values.thm_3_9,
+    "4.1": cones.def_4_1,
+    "4.2": cones.prop_4_2,
+    "4.3": cones.prop_4_3,
+    "4.5": cones.cor_4_5,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TheoryConfig(Config):
+    """Settings of `reluopt theory`."""
+
+    patterns: int = setting(100, "Gaussian gates to sample, P.", minimum=1)
+    cones: int = setting(20, "Sampled cones whose sharpness is measured.", minimum=1)
+    delta: float = setting(0.1, "Probability δ with which the counts may fail.", above=0.0, maximum=0.999)
+    seed: int = setting(0, "Seed of the gates and directions.", minimum=0)
+    time_budget: float = setting(60.0, "Seconds for each of the two convex programs; 0 solves none.", minimum=0.0)
+
+
+def report(
+    X: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, " n"],
+    beta: float,
+    config: TheoryConfig | None = None,
+    *,
+    lower: float = 0.0,
+    solver: Solver | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> list[Statement]:
+    """The statements of sections 2 to 4 of the paper for (X, y) and β, in the paper's order.
+
+    Parameters
+    ----------
+    lower : a lower bound of p*, if one is known (``reluopt.bounds``); the better of it and the MAX-CUT bound is used.
+    solver : for the gated and the relaxed program over the sample; CVXPY within ``time_budget`` by default.
+    say : receives a line on each step.
+    """
+    config = config or TheoryConfig()
+    rng = np.random.default_rng(config.seed)
+    patterns = sample_patterns(X, config.patterns, rng)
+    say("counts and kernel")
+    count = [counts.cover_1965(X), counts.prop_3_2(X, config.delta), counts.prop_3_2_a1(X, config.delta)]
+    say("values by formula")
+    formula = _formula_values(X, y, patterns, beta)
+    say(f"sharpness of {config.cones} cones")
+    sample = cones.sampled_sharpness(X, patterns, rng, cones=config.cones)
+    sharp = [cones.def_4_1(X, sample), cones.prop_4_3(sample), cones.cor_4_5(X, sample)]
+    if solver is None and config.time_budget > 0:
+        solver = CvxpySolver(time_limit=config.time_budget)
+    if solver is None:
+        return [*count, *formula, *sharp]
+    known = max(lower, next(s.value for s in formula if s.theorem == "KP section 3.4"))
+    return [*_solved(RelaxedProgram(X, y, patterns, beta), known, config.delta, solver, say), *count, *formula, *sharp]
+
+
+def _formula_values(
+    X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], patterns: PatternSet, beta: float
+) -> list[Statement]:
+    return [
+        counts.cor_3_3(X, patterns),
+        values.thm_3_4(X, y, patterns, beta),
+        values.prop_3_5(X, y, patterns, beta),
+        values.prop_3_6(X, y, beta),
+        values.cor_3_7(X, y, beta),
+        values.thm_3_8(X),
+        values.eq_7(X, y, patterns, beta),
+        maxcut.section_3_4(X, y, beta),
+        values.thm_3_9(X),
+    ]
+
+
+def _solved(
+    program: RelaxedProgram, lower: float, delta: float, solver: Solver, say: Callable[[str], None]
+) -> list[Statement]:
+    """Thm 2.1 and Prop. 4.2, which need the gated and the relaxed solution."""
+    say("the gated program over the sample")
+    gated = gated_twin(program)
+    blocks = _without_dust(solve(gated, solver).blocks)
+    loss, point = cones.prop_4_2(program, blocks, gated.value(blocks))
+    say("the relaxed program over the sample")
+    relaxed = solve(program, solver, warm_start=point.blocks)
+    value = min(relaxed.value, point.value)
+    first = ladders.thm_2_1(program.X, len(program.patterns), value, lower, loss.value, delta=delta)
+    return [first, loss]
+
+
+def _without_dust(blocks: Float[np.ndarray, "1 P d"]) -> Float[np.ndarray, "1 P d"]:
+    """Blocks that an interior point solver left at 10⁻⁶ of the largest have no direction to speak of."""
+    norms = np.linalg.norm(blocks, axis=-1, keepdims=True)
+    return np.where(norms > 1e-5 * norms.max(initial=0.0), blocks, 0.0) if math.isfinite(norms.sum()) else blocks
