@@ -24,6 +24,9 @@ PICTURES, SIDE = 5, 256
 #: The scalars that TensorBoard's table of settings shows beside each run.
 OUTCOMES = ("train/objective", "train/stationarity_residual", "patterns/preserved_from_init")
 
+#: How the names of event files begin, and how those of a certificate's end.
+EVENTS, CERTIFICATE = "events.out.tfevents.", ".certificate"
+
 
 class TensorBoard(Callback):
     """Writes each record's scalars, a few pictures of the flipped entries, and the settings into the run folder.
@@ -90,8 +93,8 @@ def log_certificate(
 ) -> None:
     """Write a certificate into the run's TensorBoard entries: ``certificate/*`` scalars, text, the ladder's picture.
 
-    The entries stand one step after the network's epoch ``step``, so that certifying again withdraws the earlier
-    certificate and nothing else.
+    The entries stand one step after the network's epoch ``step``, in a file of their own, so that certifying again
+    withdraws the earlier certificate and nothing else.
 
     Parameters
     ----------
@@ -99,7 +102,7 @@ def log_certificate(
     facts : numbers beside the ladder, nested as they come; one scalar each.
     """
     step += 1
-    writer = open_writer(run, step)
+    writer = open_writer(run, step, CERTIFICATE)
     values = {str(rung["key"]): rung["value"] for rung in rungs} | dict(_numbers(facts))
     for name, value in values.items():
         if math.isfinite(value):
@@ -112,14 +115,19 @@ def log_certificate(
     writer.close()
 
 
-def open_writer(run: RunFolder, step: int) -> SummaryWriter:
-    """A writer into the run folder itself, which withdraws all earlier events at or past ``step``."""
-    earlier = [int(file.name.split(".")[3]) for file in run.path.glob("events.out.tfevents.*")]
+def open_writer(run: RunFolder, step: int, suffix: str = "") -> SummaryWriter:
+    """A writer into the run folder itself, which withdraws all earlier events at or past ``step``.
+
+    An earlier certificate's file goes altogether: it is out of date, and not all readers withdraw texts.
+    """
+    for file in run.path.glob(f"{EVENTS}*{CERTIFICATE}"):
+        file.unlink()
+    earlier = [int(file.name.removeprefix(EVENTS).split(".")[0]) for file in run.path.glob(f"{EVENTS}*")]
     if not earlier:
-        return SummaryWriter(str(run.path))
+        return SummaryWriter(str(run.path), filename_suffix=suffix)
     # readers take a folder's files in the order of their names, which begin with the second of their making
     time.sleep(max(0.0, max(earlier) + 1 - time.time()))
-    return SummaryWriter(str(run.path), purge_step=step)
+    return SummaryWriter(str(run.path), purge_step=step, filename_suffix=suffix)
 
 
 def _picture_due(state: TrainState) -> bool:

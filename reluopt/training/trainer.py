@@ -118,7 +118,8 @@ class Trainer:
                 self._tell("on_start")
                 self._loop()
         except BaseException:
-            state.interrupted = False  # the weights may be in the middle of an epoch: do not save them
+            # ended in disorder: the weights may be in the middle of an epoch and must not be saved
+            state.stopped_because, state.interrupted = None, False
             raise
         finally:
             self._tell("on_end")
