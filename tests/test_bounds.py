@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from reluopt import objective
 from reluopt.bounds import beta_max_upper, closed_form, moment
-from reluopt.bounds.evidence import Evidence, Multipliers, Region, theorem_a
+from reluopt.bounds.evidence import Multipliers, theorem_a
 from reluopt.bounds.moment import MomentSearch
 from reluopt.bounds.support import SupportSearch, tighten
-from reluopt.bounds.theorem_a import allowed, forms, support_upper
+from reluopt.bounds.theorem_a import Geometry
 from reluopt.errors import ConfigError, DataError
 
-NO_CUT = np.eye(1, 1)
+NONE = np.zeros(0, dtype=np.int64)
 
 
 def unit_vectors(rng, d, count):
@@ -42,39 +42,45 @@ def test_theorem_a_holds_for_any_multipliers():
         X, z = rng.standard_normal((n, d)), rng.standard_normal(n)
         q = np.abs(rng.standard_normal(n)) * rng.integers(0, 2, n)
         w = np.nextafter(z + q, np.inf) + rng.integers(0, 2, n) * np.abs(rng.standard_normal(n))
-        m = Multipliers(w[:, None], q[:, None], np.exp(rng.standard_normal(n)), np.zeros((1, 1)))
-        bound = support_upper(X, z, m, np.eye(1, d + 1))
+        m = Multipliers(w[None], q[None], np.exp(rng.standard_normal(n)), np.zeros((1, 1)))
+        bound = Geometry.of(X, np.zeros((0, d)), NONE).support_upper(z, m)
         assert math.isfinite(bound)
         assert (z @ np.maximum(X @ unit_vectors(rng, d, 60), 0)).max() <= bound
 
 
-def test_theorem_a_with_cuts_holds_on_its_region():
+def test_theorem_a_holds_on_regions_with_paired_and_decided_samples():
     rng = np.random.default_rng(1)
     checked = 0
     for _ in range(1500):
-        n, d, k = rng.integers(1, 7), rng.integers(2, 4), rng.integers(1, 3)
-        X, z, g = rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal((k, d))
-        c = np.abs(rng.standard_normal((n, k + 1))) * rng.integers(0, 2, (n, k + 1))
-        w = c + np.abs(rng.standard_normal((n, k + 1))) * rng.integers(0, 2, (n, k + 1))
-        w[:, 0] = np.nextafter(z + c[:, 0], np.inf)
-        r = np.abs(rng.standard_normal((k + 1, k + 1)))
-        m = Multipliers(w, c, np.exp(rng.standard_normal(n)), r)
-        path = tuple((i, int(s)) for i, s in enumerate(rng.choice([-1, 1], k)))
-        region = Region(path, m, m)
-        F = forms(Evidence(z, g, np.zeros((1, 3), dtype=np.int64), (region,)), region)
+        n, d, k = rng.integers(2, 7), rng.integers(2, 4), rng.integers(0, 3)
+        X, z, cuts = rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal((k, d))
+        if k:
+            cuts[0] = rng.choice([-1, 1]) * X[rng.integers(n)]
+        pairs = np.sort(rng.choice(n, rng.integers(0, 3), replace=False))
+        geometry = Geometry.of(X, cuts, pairs)
+        m = random_multipliers(rng, geometry, z)
         U = unit_vectors(rng, d, 200)
-        U = U[:, (F[1:, 1:] @ U >= 0).all(axis=0)]
+        U = U[:, (cuts @ U >= 0).all(axis=0)]
         if U.shape[1]:
             checked += 1
-            assert (z @ np.maximum(X @ U, 0)).max() <= support_upper(X, z, m, F)
+            assert (z @ np.maximum(X @ U, 0)).max() <= geometry.support_upper(z, m)
     assert checked > 1000
 
 
+def random_multipliers(rng, geometry, z):
+    n, f = len(z), len(geometry.F)
+    c = np.abs(rng.standard_normal((f, n))) * rng.integers(0, 2, (f, n)) * geometry.free
+    w = (c + np.abs(rng.standard_normal((f, n))) * rng.integers(0, 2, (f, n))) * geometry.free
+    w[0] = np.where(geometry.free, np.nextafter(z + c[0], np.inf), 0.0)
+    nu = np.where(geometry.free, np.exp(rng.standard_normal(n)), 0.0)
+    nu[geometry.pairs] = 3 + rng.standard_normal(len(geometry.pairs))
+    return Multipliers(w, c, nu, np.abs(rng.standard_normal((f, f))), float(np.exp(rng.standard_normal())))
+
+
 def test_multipliers_that_break_a_condition_prove_nothing():
-    X, z, F = np.ones((2, 1)), np.array([1.0, -1.0]), np.eye(1, 2)
+    z, whole = np.array([1.0, -1.0]), Geometry.of(np.ones((2, 1)), np.zeros((0, 1)), NONE)
     good = theorem_a(z, np.array([0.0, 0.5]), np.ones(2))
-    assert allowed(z, good)
-    assert math.isfinite(support_upper(X, z, good, F))
+    assert math.isfinite(whole.support_upper(z, good))
     for broken in (
         Multipliers(np.nextafter(good.w, -1), good.c, good.nu, good.r),
         Multipliers(good.w - 2, good.c, good.nu, good.r),
@@ -86,8 +92,8 @@ def test_multipliers_that_break_a_condition_prove_nothing():
         Multipliers(good.w, good.c, good.nu * math.nan, good.r),
     ):
         if (broken.w == np.nextafter(good.w, -1)).all():
-            broken.w[0] = np.nextafter(1.0, 0)  # one digit below z + q
-        assert support_upper(X, z, broken, F) == math.inf
+            broken.w[0, 0] = np.nextafter(1.0, 0)  # one digit below z + q
+        assert whole.support_upper(z, broken) == math.inf
 
 
 # -- independent oracles -------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 r"""What proves a lower bound: a dual point z, a partition of u-space, and multipliers for each part and each sign.
 
-The hyperplanes gᵀu = 0 on the way to a region give the linear forms F = (t, σ_1 g_1ᵀu, …, σ_K g_Kᵀu), all ≥ 0 there
-(t = 1). *Any* numbers with w ≥ c (first column: w ≥ z + c), c ≥ 0, ν ≥ 0, r ≥ 0 give a valid bound on zᵀ(Xu)_+
-over the region; only the tightness depends on them. See ``certificate/SPEC.md`` for the format on disk.
+With s = (Xu)_+ and a region's cuts σgᵀu ≥ 0, a sample is *paired* (s_i is a variable of the core (1, u, s_paired)),
+*decided* (its row is itself a cut, up to sign) or *free*. The forms F ≥ 0 of a region are 1, its cuts, and s_j and
+s_j − x_jᵀu for its paired samples. Any multipliers that obey their signs give a valid bound on zᵀs over the region;
+only the tightness depends on them. ``certificate/SPEC.md`` has the inequality and the format on disk.
 """
 
 from __future__ import annotations
@@ -15,27 +16,30 @@ from jaxtyping import Float, Int
 
 @dataclass(frozen=True, eq=False)
 class Multipliers:
-    """Multipliers of one sign of z over one region with K cuts.
+    """Multipliers of one sign of z over one region with φ forms.
 
     Attributes
     ----------
-    w : (n, 1 + K) coefficients of s_i F_f, with w[:, 0] ≥ ±z + c[:, 0] and w[:, f] ≥ c[:, f].
-    c : (n, 1 + K) ≥ 0, multipliers of (s_i − x_iᵀu) F_f ≥ 0; c[:, 0] is q of Theorem A.
-    nu : (n,) ≥ 0, multipliers of s_i² = s_i x_iᵀu; zero only where the row of w is zero.
-    r : (1 + K, 1 + K) ≥ 0, multipliers of F_f F_f' ≥ 0.
+    w : (φ, n) coefficients of s_i F_f, with w[0] ≥ ±z + c[0] and w[f] ≥ c[f]; zero for samples that are not free.
+    c : (φ, n) ≥ 0, multipliers of (s_i − x_iᵀu) F_f ≥ 0; c[0] is q of Theorem A. Zero for samples that are not free.
+    nu : (n,) multipliers of s_i² = s_i x_iᵀu: ≥ 0 for free samples (zero only where w is), 0 for decided ones.
+    r : (φ, φ) ≥ 0, multipliers of F_f F_f' ≥ 0.
+    level : λ ≥ 0, about the smallest for which λ(1 + ‖u‖²) is above the quadratic form; None: found when it is proved.
     """
 
-    w: Float[np.ndarray, "n f"]
-    c: Float[np.ndarray, "n f"]
+    w: Float[np.ndarray, "f n"]
+    c: Float[np.ndarray, "f n"]
     nu: Float[np.ndarray, " n"]
     r: Float[np.ndarray, "f f"]
+    level: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A leaf of the tree of cuts: the signed hyperplanes on its path, and its multipliers for z and for −z."""
+    """A leaf of the tree: its signed cuts (k, d) from the root down, its paired samples in rising order."""
 
-    path: tuple[tuple[int, int], ...]
+    cuts: Float[np.ndarray, "k d"]
+    pairs: Int[np.ndarray, " p"]
     positive: Multipliers
     negative: Multipliers
 
@@ -61,11 +65,12 @@ class Evidence:
 
 def unsplit(z: Float[np.ndarray, " n"], d: int, positive: Multipliers, negative: Multipliers) -> Evidence:
     """Evidence with one region: all of u-space."""
-    return Evidence(z, np.zeros((0, d)), np.array([[-1, 0, -1]]), (Region((), positive, negative),))
+    whole = Region(np.zeros((0, d)), np.zeros(0, dtype=np.int64), positive, negative)
+    return Evidence(z, np.zeros((0, d)), np.array([[-1, 0, -1]]), (whole,))
 
 
 def theorem_a(z: Float[np.ndarray, " n"], q: Float[np.ndarray, " n"], nu: Float[np.ndarray, " n"]) -> Multipliers:
     """(q, w, ν) of Theorem A with the smallest allowed w = max(z + q, 0), rounded up."""
     total = z + q
     w = np.where(total > 0, np.nextafter(total, np.inf), 0.0)
-    return Multipliers(w[:, None], q[:, None], np.where(w > 0, nu, 0.0), np.zeros((1, 1)))
+    return Multipliers(w[None], q[None], np.where(w > 0, nu, 0.0), np.zeros((1, 1)))

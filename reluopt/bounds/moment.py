@@ -32,7 +32,7 @@ from reluopt.bounds.factors import (
 )
 from reluopt.bounds.lower_bound import LowerBound, check_inputs, prove
 from reluopt.bounds.support import tighten
-from reluopt.bounds.theorem_a import bound_matrix, forms
+from reluopt.bounds.theorem_a import Geometry
 
 #: A direction is worth adding where it lowers the objective by more than this fraction of its penalty.
 WORTH = 1e-5
@@ -148,9 +148,9 @@ class MomentSearch:
     def escape(self, evidence: Evidence) -> None:
         """Put the top eigenvector of C into the emptiest row of R where it lowers the objective: λmax(C) > β/2."""
         region, beta = evidence.regions[0], self.beta * self.data.unit * self.unit
-        F = forms(evidence, region)
+        geometry = Geometry.of(self.original, region.cuts, region.pairs)
         for side, m in enumerate((region.positive, region.negative)):
-            C, _ = bound_matrix(self.original, m, F)
+            C, _ = geometry.matrix(evidence.z, m)
             values, vectors = np.linalg.eigh(C)
             if 2 * values[-1] <= beta * (1 + WORTH):
                 continue
