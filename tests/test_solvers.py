@@ -49,7 +49,7 @@ def test_backends_and_statements_agree(program, backend, lazy):
 def test_optimum_agrees_with_a_plain_statement():
     """Against a direct CVXPY statement of KP eq. (2), block by block."""
     X, y, patterns, beta = small_problem(2)
-    n, d = X.shape
+    d = X.shape[1]
     fit, norms, constraints = 0, 0, []
     for i in range(len(patterns)):
         on, sign = np.diag(patterns.dense[:, i].astype(float)), np.diag(patterns.signs[:, i])

@@ -1,0 +1,32 @@
+from .bounds import closed_form as closed_form
+from .bounds import moment as moment
+from .certificate.certify import certify as certify
+from .certificate.config import CertifyConfig as CertifyConfig
+from .certificate.ladder import Certificate as Certificate
+from .data import DataConfig as DataConfig
+from .data import Dataset as Dataset
+from .data import gaussian as gaussian
+from .data import load_dataset as load_dataset
+from .data import planted as planted
+from .errors import ReluoptError as ReluoptError
+from .network import TwoLayerReLU as TwoLayerReLU
+from .network import from_sequential as from_sequential
+from .network import from_weights as from_weights
+from .patterns.drift import DriftRecorder as DriftRecorder
+from .patterns.pattern_set import PatternSet as PatternSet
+from .patterns.sampling import sample_patterns as sample_patterns
+from .programs.gated import GatedProgram as GatedProgram
+from .programs.mapping import blocks_from_network as blocks_from_network
+from .programs.mapping import network_from_blocks as network_from_blocks
+from .programs.relaxed import RelaxedProgram as RelaxedProgram
+from .runs import RunFolder as RunFolder
+from .search.pricing import beta_max_estimate as beta_max_estimate
+from .search.pricing import price as price
+from .solvers import CvxpySolver as CvxpySolver
+from .solvers import solve as solve
+from .tracking.tensorboard import TensorBoard as TensorBoard
+from .training import Callback as Callback
+from .training import TrainConfig as TrainConfig
+from .training import Trainer as Trainer
+
+__version__: str
