@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -22,7 +22,7 @@ class ExactProgram(RelaxedProgram):
     @classmethod
     def of(
         cls, X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], beta: float, *, limit: int = DEFAULT_LIMIT
-    ) -> Self:
+    ) -> ExactProgram:
         """The exact program of the data, its patterns enumerated.
 
         Raises

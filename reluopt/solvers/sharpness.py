@@ -46,7 +46,8 @@ def sharpness(X: Float[np.ndarray, "n d"], pattern: Bool[np.ndarray, " n"], z: F
     best = _feasible(X, pattern, unit, u, inner)
     norms = max(cones.project(X, pattern, g).norm, cones.project(X, pattern, -g).norm)
     lower = max(1.0, float(g @ unit) / norms) if norms > 0 else 1.0
-    return Sharpness(Decomposition(size * best.u, size * best.v), best.cost, min(lower, best.cost))
+    value = max(1.0, best.cost)  # ‖u‖ + ‖v‖ ≥ ‖u − v‖ = 1, but for rounding
+    return Sharpness(Decomposition(size * best.u, size * best.v), value, min(lower, value))
 
 
 def minimum_norm_decomposition(
