@@ -1,0 +1,309 @@
+"""The paper's quantities against Monte Carlo and brute force, and its inequalities where all patterns are at hand."""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reluopt.errors import ConfigError
+from reluopt.patterns.pattern_set import PatternSet
+from reluopt.patterns.sampling import sample_patterns
+from reluopt.programs.decomposition import gated_twin
+from reluopt.programs.exact import ExactProgram
+from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.programs.ridge import RidgeProgram
+from reluopt.solvers import CvxpySolver, solve
+from reluopt.theory import cones, counts, ladders, maxcut, values
+from reluopt.theory.kernel import expected_gram, instance_factor, kappa, log_factor, smallest_eigenvalue
+from reluopt.theory.report import THEOREMS, TheoryConfig, report
+from reluopt.theory.statement import Hypothesis
+
+SOLVER = CvxpySolver(tolerance=1e-8)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A small instance with its sampled and exact optima."""
+
+    X: np.ndarray
+    y: np.ndarray
+    beta: float
+    some: PatternSet
+    exact: float
+    relaxed: float
+    gated_all: float
+    gated_some: float
+    gated_blocks: np.ndarray
+
+
+@cache
+def solved(seed: int) -> Solved:
+    rng = np.random.default_rng(seed)
+    X, y, beta = rng.standard_normal((9, 3)), rng.standard_normal(9), 0.3
+    some = sample_patterns(X, 12, rng)
+    exact, relaxed = ExactProgram.of(X, y, beta), RelaxedProgram(X, y, some, beta)
+    gated = solve(gated_twin(relaxed), SOLVER)
+    return Solved(
+        X, y, beta, some, solve(exact, SOLVER).value, solve(relaxed, SOLVER).value,
+        solve(gated_twin(exact), SOLVER).value, gated.value, gated.blocks,
+    )  # fmt: skip
+
+
+SEEDS = pytest.mark.parametrize("seed", range(3))
+
+# -- the kernel --------------------------------------------------------------------------------------------------
+
+
+def test_m_against_monte_carlo() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((6, 3))
+    X[3], X[4], X[5] = 0.0, 2 * X[0], -X[1]
+    draws = 400_000
+    active = (X @ rng.standard_normal((3, draws)) >= 0).astype(np.float64)
+    sampled = (X @ X.T) * (active @ active.T) / draws
+    # an entry is x_iᵀx_j times a frequency, whose standard error is at most ½/√draws
+    bound = 5 * 0.5 / math.sqrt(draws) * np.abs(X @ X.T) + 1e-15
+    assert (np.abs(expected_gram(X) - sampled) <= bound).all()
+
+
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5))
+@settings(max_examples=40, deadline=None)
+def test_m_is_between_zero_and_half_the_gram(seed: int, n: int, d: int) -> None:
+    """M ⪰ 0 and λmin(M) ≤ M_ii = ‖x_i‖²/2 ≤ λmax(XXᵀ)/2, so κ ≥ 2."""
+    X = np.random.default_rng(seed).standard_normal((n, d))
+    M = expected_gram(X)
+    assert np.linalg.eigvalsh(M)[0] >= -1e-12
+    np.testing.assert_allclose(np.diag(M), 0.5 * (X * X).sum(axis=1))
+    assert kappa(X) >= 2 - 1e-9
+    assert instance_factor(X) == pytest.approx(math.sqrt(8 * kappa(X)))
+
+
+def test_kappa_of_degenerate_rows_is_infinite_and_opposite_rows_are_fine() -> None:
+    x = np.array([1.0, 2.0, -1.0])
+    assert kappa(np.vstack([x, 3 * x])) == math.inf
+    assert kappa(np.vstack([x, 0 * x])) == math.inf
+    assert kappa(np.vstack([x, -x])) == pytest.approx(4.0)  # M = ½‖x‖² I, λmax(XXᵀ) = 2‖x‖²
+
+
+def test_angles_of_nearly_parallel_rows_keep_their_digits() -> None:
+    """For an angle of 1e-8 the arc cosine would give 0 or 1.5e-8; the entries of M differ by θ/(2π)."""
+    theta = 1e-8
+    X = np.array([[1.0, 0.0], [math.cos(theta), math.sin(theta)]])
+    M = expected_gram(X)
+    assert M[0, 0] - M[0, 1] == pytest.approx(theta / (2 * math.pi), rel=1e-6)
+
+
+def test_log_factor() -> None:
+    assert log_factor(50) == pytest.approx(math.sqrt(math.log(100)))
+    with pytest.raises(ConfigError):
+        log_factor(0)
+
+
+# -- counts ------------------------------------------------------------------------------------------------------
+
+
+def test_counts_by_formula() -> None:
+    X = np.random.default_rng(1).standard_normal((20, 4))
+    assert counts.cover_1965(X).value == 2 * sum(math.comb(19, k) for k in range(4))
+    needed = counts.prop_3_2(X, 0.05)
+    assert needed.value == math.ceil(8 * kappa(X) * math.log(20 / 0.05))
+    assert counts.prop_3_2_a1(X, 0.05).value == math.ceil(320 * (math.sqrt(5) + 1) ** 2 * math.log(400))
+    with pytest.raises(ConfigError):
+        counts.prop_3_2(X, 1.0)
+    repeated = counts.prop_3_2(np.vstack([X, X]))
+    assert (repeated.value, repeated.hypothesis) == (math.inf, Hypothesis.FAILS)
+    assert counts.cover_1965(np.vstack([X, X])).hypothesis is Hypothesis.FAILS
+
+
+def test_prop_3_2_holds_with_the_number_it_asks_for() -> None:
+    """λmin(Σ D_iXXᵀD_i) ≥ (P/2) λmin(M) in each of ten samples, where one in ten may fail."""
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((8, 8))
+    count = int(counts.prop_3_2(X, 0.1).value)
+    failures = 0
+    for _ in range(10):
+        active = (X @ rng.standard_normal((8, count)) >= 0).astype(np.float64)  # with repetitions, as in the proof
+        A = (X @ X.T) * (active @ active.T)
+        failures += np.linalg.eigvalsh(A)[0] < 0.5 * count * smallest_eigenvalue(expected_gram(X))
+    assert failures <= 1
+
+
+def test_cor_3_3_tells_whether_any_y_can_be_fitted() -> None:
+    X = np.random.default_rng(3).standard_normal((12, 3))
+    few, many = (sample_patterns(X, P, np.random.default_rng(4)) for P in (2, 60))
+    assert counts.cor_3_3(X, few).hypothesis is Hypothesis.FAILS  # 2 patterns of 3 unknowns cannot fit 12 numbers
+    assert counts.cor_3_3(X, many).hypothesis is Hypothesis.HOLDS
+
+
+def test_a1_is_refuted_for_other_data_and_never_confirmed() -> None:
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((60, 10))
+    assert counts.assumption_a1(X) is Hypothesis.ASSUMED
+    others = (np.hstack([X, np.ones((60, 1))]), 2 * X, np.hstack([X, X[:, :1]]), rng.random((60, 10)))
+    assert all(counts.assumption_a1(other) is Hypothesis.FAILS for other in others)
+
+
+# -- values ------------------------------------------------------------------------------------------------------
+
+
+@SEEDS
+def test_every_inequality_between_the_values(seed: int) -> None:
+    s = solved(seed)
+    upper = values.prop_3_5(s.X, s.y, s.some, s.beta)
+    lowers = [
+        values.prop_3_6(s.X, s.y, s.beta).value,
+        values.cor_3_7(s.X, s.y, s.beta).value,
+        maxcut.section_3_4(s.X, s.y, s.beta).value,
+    ]
+    assert values.cor_3_7(s.X, s.y, s.beta).hypothesis is Hypothesis.HOLDS
+    assert lowers[1] <= lowers[0] <= lowers[2]
+    slack = 1e-7
+    assert lowers[2] <= s.gated_all + slack
+    assert s.gated_all <= s.exact + slack
+    assert s.exact <= s.relaxed + slack
+    assert s.gated_all <= s.gated_some + slack
+    assert s.gated_some <= s.relaxed + slack
+    assert s.gated_some <= upper.value + slack
+    ratio = s.gated_some / s.gated_all
+    assert ratio <= values.eq_7(s.X, s.y, s.some, s.beta).value + slack
+    assert ratio <= values.thm_3_8(s.X).value
+
+
+@SEEDS
+def test_ridge_value_and_its_limit(seed: int) -> None:
+    s = solved(seed)
+    program = RidgeProgram(s.X, s.y, s.some, s.beta)
+    assert values.thm_3_4(s.X, s.y, s.some, s.beta).value == pytest.approx(program.value(program.closed_form()))
+
+
+def test_ridge_falls_like_one_over_p() -> None:
+    X = np.random.default_rng(6).standard_normal((10, 10))
+    y = np.random.default_rng(7).standard_normal(10)
+    small, large = (
+        values.thm_3_4(X, y, sample_patterns(X, P, np.random.default_rng(8)), 0.01) for P in (200, 2000)
+    )  # duplicates are dropped, so P is the number of distinct ones
+    grown = large.details["P"] / small.details["P"]
+    assert large.value == pytest.approx(small.value / grown, rel=0.2)
+    assert large.details["ratio"] == pytest.approx(1, abs=0.2)
+
+
+def test_thm_3_9_measures_lambda_min_over_d() -> None:
+    X = np.random.default_rng(9).standard_normal((100, 100))
+    found = values.thm_3_9(X)
+    assert found.hypothesis is Hypothesis.ASSUMED
+    assert 0.1 < found.value < 0.5
+    assert found.value == pytest.approx(np.linalg.eigvalsh(expected_gram(X))[0] / 100)
+
+
+# -- MAX-CUT -----------------------------------------------------------------------------------------------------
+
+
+def brute_force(X: np.ndarray, y: np.ndarray) -> float:
+    D = np.array(list(product([0.0, 1.0], repeat=len(y))))
+    return float((((D * y) @ X) ** 2).sum(axis=1).max())
+
+
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 12))
+@settings(max_examples=25, deadline=None)
+def test_maxcut_bound_against_all_patterns(seed: int, n: int, d: int) -> None:
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
+    found, truth = maxcut.max_pattern_correlation(X, y), brute_force(X, y)
+    assert found.lower <= truth * (1 + 1e-12) <= found.upper * (1 + 2e-12)
+    assert found.upper <= math.pi / 2 * truth * (1 + 1e-3)  # Nesterov's factor, with room for an SDP not quite solved
+
+
+def test_maxcut_bound_holds_at_twelve_samples_after_any_number_of_iterations() -> None:
+    rng = np.random.default_rng(10)
+    X, y = rng.standard_normal((12, 8)), rng.standard_normal(12)
+    truth = brute_force(X, y)
+    bounds = [maxcut.max_pattern_correlation(X, y, iterations=k).upper for k in (50, 100, 500)]
+    assert min(bounds) >= truth
+    assert bounds == sorted(bounds, reverse=True)
+
+
+def test_maxcut_bound_is_exact_for_orthogonally_separable_classes() -> None:
+    rng = np.random.default_rng(11)
+    X = np.zeros((12, 5))
+    X[:6, :3], X[6:, 3:] = rng.random((6, 3)), rng.random((6, 2))
+    y = np.repeat([1.0, -1.0], 6)
+    found = maxcut.max_pattern_correlation(X, y)
+    assert found.upper == pytest.approx(brute_force(X, y), rel=1e-9)
+    assert found.lower == pytest.approx(found.upper, rel=1e-9)
+    assert maxcut.section_3_4(X, y, 0.1).hypothesis is Hypothesis.HOLDS
+    assert maxcut.section_3_4(np.abs(X - 0.1), y, 0.1).hypothesis is Hypothesis.FAILS
+
+
+def test_maxcut_with_nothing_to_correlate() -> None:
+    assert maxcut.max_pattern_correlation(np.ones((3, 2)), np.zeros(3)).upper == 0.0
+
+
+# -- cones and ladders -------------------------------------------------------------------------------------------
+
+
+@SEEDS
+def test_prop_4_2_and_thm_2_1_on_an_instance(seed: int) -> None:
+    s = solved(seed)
+    program = RelaxedProgram(s.X, s.y, s.some, s.beta)
+    blocks = np.where(np.linalg.norm(s.gated_blocks, axis=-1, keepdims=True) > 1e-5, s.gated_blocks, 0.0)
+    loss, point = cones.prop_4_2(program, blocks, s.gated_some)
+    assert loss.value >= 1
+    assert s.gated_some - 1e-7 <= s.relaxed <= point.value + 1e-7
+    assert point.value <= loss.value * gated_twin(program).value(blocks) * (1 + 1e-12)
+    first = ladders.thm_2_1(s.X, len(s.some), s.relaxed, s.exact, loss.value)
+    assert first.hypothesis is Hypothesis.FAILS  # a dozen patterns are far fewer than Prop. 3.2 asks for
+    assert 1 - 1e-7 <= first.details["measured p̃(S)/p*, at most"] <= first.value
+
+
+def test_sharpness_statements() -> None:
+    X = np.random.default_rng(12).standard_normal((30, 6))
+    sample = cones.sampled_sharpness(X, sample_patterns(X, 30, np.random.default_rng(13)), np.random.default_rng(14))
+    assert len(sample.values) == 20
+    assert (sample.values >= 1).all()
+    assert (sample.bounds >= sample.values * (1 - 1e-9)).all()
+    assert cones.def_4_1(X, sample).value == sample.values.max()
+    assert cones.prop_4_3(sample).value == sample.bounds.max()
+    assert cones.cor_4_5(X, sample).value == pytest.approx(sample.values.max() / log_factor(30))
+
+
+def test_thm_2_5_and_lemma_2_4_count_what_was_kept() -> None:
+    X = np.eye(2)
+    before = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    after = before.copy()
+    after[0, 1] = -1.0
+    after[1, 1] = 1.0
+    found = ladders.thm_2_5(X, before, after, 1.0, 0.9, 1.2)
+    assert found.details["kept fraction"] == 0.5
+    assert found.hypothesis is Hypothesis.HOLDS
+    after[2, 0] = 1.0
+    assert ladders.thm_2_5(X, before, after, 1.0, 0.9, 1.2).hypothesis is Hypothesis.FAILS
+    assert ladders.lemma_2_4(X, before, after).value == 0.5  # the second sample lost two of four
+
+
+def test_report_has_every_theorem_of_the_data_once() -> None:
+    rng = np.random.default_rng(15)
+    X, y = rng.standard_normal((25, 4)), rng.standard_normal(25)
+    config = TheoryConfig(patterns=20, cones=5)
+    lines = report(X, y, 0.5, config)
+    numbers = [line.theorem for line in lines]
+    assert len(numbers) == len(set(numbers))
+    # all but the two on trained networks and the one of the algorithm, and Cover's count besides
+    assert len(numbers) == len(THEOREMS) - 3 + 1
+    assert all(line.claim and line.condition and not math.isnan(line.value) for line in lines)
+    short = report(X, y, 0.5, config.replace(time_budget=0.0))
+    assert {"KP Thm 2.1", "KP Prop. 4.2"} == {line.theorem for line in lines} - {line.theorem for line in short}
+
+
+def test_report_of_real_data_with_repeated_rows_does_not_fail() -> None:
+    rng = np.random.default_rng(16)
+    X = np.hstack([rng.integers(0, 2, (20, 3)).astype(float), np.ones((20, 1))])
+    found = {line.theorem: line for line in report(X, rng.standard_normal(20), 0.5, TheoryConfig(patterns=10, cones=3))}
+    assert found["KP Prop. 3.2"].value == math.inf
+    assert found["KP Prop. 3.2"].hypothesis is Hypothesis.FAILS
+    assert found["KP Prop. 3.5"].value == math.inf
+    assert found["KP Def. 4.1"].value >= 1
