@@ -125,7 +125,7 @@ def lambda_max_upper(C: Float[np.ndarray, "k k"], error: Float[np.ndarray, "k k"
     shifted[np.diag_indices(len(C))] += c
     residual = np.abs(shifted - R.T @ R) + 2 * UNIT * np.abs(shifted) + TINY * len(C)
     # |fl(RᵀR) − RᵀR| ≤ γ |R|ᵀ|R|, whose spectral norm is at most ‖R‖_F²
-    loss = gamma(len(C)) * float(norm_upper(R.ravel())) ** 2
+    loss = gamma(len(C)) * float(np.square(norm_upper(R.ravel())))
     bound = c + (float(norm_upper(residual.ravel())) + loss + spread) * (1 + gamma(8)) + TINY
     return _above(bound)
 

@@ -39,9 +39,9 @@ class Geometry:
         F[1 + k : 1 + k + p, 1 + d :] = F[1 + k + p :, 1 + d :] = np.eye(p)
         F[1 + k + p :, 1 : 1 + d] = -X[pairs]
         sign = np.zeros(n)
-        for cut in cuts:
-            sign[(-cut == X).all(axis=1)] = -1.0
-            sign[(cut == X).all(axis=1)] = 1.0
+        for target in (-1.0, 1.0):
+            for cut in cuts:
+                sign[(target * cut == X).all(axis=1)] = target
         sign[pairs] = 0.0
         free = sign == 0
         free[pairs] = False
@@ -85,10 +85,10 @@ class Geometry:
             own,
             products,
         ]
-        terms = _frobenius(size) ** 2 + sum(_frobenius(part) for part in added)
+        terms = np.square(_frobenius(size)) + sum(_frobenius(part) for part in added)
         n, (f, k) = len(X), F.shape
         largest = 1.0 + max(float(np.abs(v).max(initial=0.0)) for v in (X, F, m.c, z))
-        underflow = rounding.TINY * (n + f + 1) ** 2 * k * (1.0 + terms) * largest**2
+        underflow = rounding.TINY * (n + f + 1) ** 2 * k * (1.0 + terms) * np.square(largest)
         return 0.5 * (C + C.T), rounding.gamma(2 * n + 6 * f + 32) * terms * 1.01 + underflow
 
     def _factor(self, m: Multipliers) -> tuple[Float[np.ndarray, "p k"], Float[np.ndarray, "p k"]]:

@@ -287,9 +287,9 @@ def form_matrix(X: np.ndarray, leaf: Leaf) -> np.ndarray:
 def decided(X: np.ndarray, leaf: Leaf) -> np.ndarray:
     """+1 or −1 for the samples whose row is itself a cut of the region, up to sign; 0 for the others."""
     sign = np.zeros(len(X))
-    for cut in leaf.cuts:
-        sign[(-cut == X).all(axis=1)] = -1.0
-        sign[(cut == X).all(axis=1)] = 1.0
+    for target in (-1.0, 1.0):  # on both sides x_iᵀu = 0, and either is right; SPEC.md says +1
+        for cut in leaf.cuts:
+            sign[(target * cut == X).all(axis=1)] = target
     return sign
 
 
@@ -342,12 +342,12 @@ def bound_matrix(
     C[own, own] -= nu[leaf.pairs]
     C[1 + d :, 1 : 1 + d] += nu[leaf.pairs, None] * X[leaf.pairs]
     # everything that was added up, in absolute values, each in the Frobenius norm
-    terms = norm_upper(size) ** 2
+    terms = norm_upper(size) * norm_upper(size)
     terms += norm_upper((np.abs(X).T @ c.T) @ np.abs(F)) + norm_upper(np.abs(F).T @ r @ np.abs(F))
     terms += norm_upper(np.abs(X).T @ np.abs(fixed)) + norm_upper(z[leaf.pairs])
     terms += norm_upper(nu[leaf.pairs]) + norm_upper(nu[leaf.pairs, None] * X[leaf.pairs])
     largest = 1.0 + max(float(np.abs(v).max(initial=0.0)) for v in (X, F, c, z))
-    underflow = TINY * (n + f + 1) ** 2 * k * (1.0 + terms) * largest**2
+    underflow = TINY * (n + f + 1) ** 2 * k * (1.0 + terms) * largest * largest
     return 0.5 * (C + C.T), gamma(2 * n + 6 * f + 32) * terms * 1.01 + underflow
 
 
@@ -362,8 +362,8 @@ def level_upper(C: np.ndarray, error: float, level: float, d: int, reach: float)
         raise Refused("the bound matrix has no computable eigenvalues") from problem
     R = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
     missing = np.abs(M - R.T @ R) + 2 * UNIT * np.abs(M) + TINY * len(M)
-    rest = (norm_upper(missing) + gamma(len(M)) * norm_upper(R) ** 2 + error) * (1 + gamma(8))
-    return max(0.0, math.nextafter((2 * level + rest * (2 + reach**2) * (1 + gamma(8))) + TINY, math.inf))
+    rest = (norm_upper(missing) + gamma(len(M)) * norm_upper(R) * norm_upper(R) + error) * (1 + gamma(8))
+    return max(0.0, math.nextafter((2 * level + rest * (2 + reach * reach) * (1 + gamma(8))) + TINY, math.inf))
 
 
 # -- section 7: the claims -----------------------------------------------------------------------------------------
@@ -422,13 +422,16 @@ def check(c: Certificate, X: np.ndarray, y: np.ndarray) -> Verdict:
     with_evidence = bool({"optimum_at_least", "ratio_at_most"} & set(claims))
     wanted = (network if with_network else set()) | (evidence if with_evidence else set())
     require(set(c.tensors) == wanted, f"the claims need exactly the tensors {sorted(wanted)}, not {sorted(c.tensors)}")
-    with np.errstate(all="ignore"):
-        if with_network:
-            U = tensor(c, "U", (None, c.d))
-            upper = objective_upper(X, y, U, tensor(c, "alpha", (len(U),)), c.beta)
-            require(math.isfinite(upper), "the objective overflows")
-        if with_evidence:
-            lower = optimum_lower(c, X, y)
+    try:
+        with np.errstate(all="ignore"):
+            if with_network:
+                U = tensor(c, "U", (None, c.d))
+                upper = objective_upper(X, y, U, tensor(c, "alpha", (len(U),)), c.beta)
+                require(math.isfinite(upper), "the objective overflows")
+            if with_evidence:
+                lower = optimum_lower(c, X, y)
+    except ArithmeticError as problem:
+        raise Refused(f"the numbers overflow ({problem})") from problem
     for name, rule in RULES.items():
         if name in claims:
             require(rule(claims[name], upper, lower), f"the claim {name} = {claims[name]!r} is not proved")

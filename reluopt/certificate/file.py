@@ -1,4 +1,4 @@
-"""Write a certificate file: claims that the evidence proves, in the format of SPEC.md, checked before it is handed over."""
+"""Write a certificate file: claims that the evidence proves, in the format of SPEC.md, checked before it is written."""
 
 from __future__ import annotations
 

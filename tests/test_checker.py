@@ -1,0 +1,517 @@
+"""The checker accepts what is proved and refuses everything else. It is the only part of reluopt used here."""
+
+import json
+import struct
+import subprocess
+import sys
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from reluopt.certificate import checker
+
+MARGIN = 1e-9
+
+
+# -- valid certificates made by hand: random multipliers prove something, if little ---------------------------------
+
+
+def problem(rng, n=8, d=3):
+    X = rng.standard_normal((n, d))
+    return X, np.maximum(X @ rng.standard_normal(d), 0) + 0.3 * rng.standard_normal(n), 0.7
+
+
+def random_tree(rng, X, cuts):
+    """A tree with ``cuts`` inner nodes; some directions are rows of X, so that samples are decided."""
+    n, d = X.shape
+    directions = rng.standard_normal((cuts, d))
+    for k in range(0, cuts, 2):
+        directions[k] = rng.choice([-1, 1]) * X[rng.integers(n)]
+    tree, open_nodes = [[-1, -1, -1]], [0]
+    for k in range(cuts):
+        node = open_nodes.pop(rng.integers(len(open_nodes)))
+        tree[node] = [k, len(tree), len(tree) + 1]
+        open_nodes += [len(tree), len(tree) + 1]
+        tree += [[-1, -1, -1], [-1, -1, -1]]
+    for leaf, node in enumerate(open_nodes):
+        tree[node] = [-1, leaf, -1]
+    return directions, np.array(tree, dtype=np.int64)
+
+
+def multipliers(rng, X, z, leaf):
+    """Random numbers that obey the rules for one leaf and one sign."""
+    n, d = X.shape
+    f = leaf.forms.stop - leaf.forms.start
+    free = checker.decided(X, leaf) == 0
+    free[leaf.pairs] = False
+    c = np.abs(rng.standard_normal((f, n))) * rng.integers(0, 2, (f, n)) * free * 0.1
+    w = (c + 0.1 * np.abs(rng.standard_normal((f, n))) * rng.integers(0, 2, (f, n))) * free
+    q = np.maximum(-z, 0) * free
+    c[0] = q
+    w[0] = np.where(free & (z > 0), np.nextafter(z + q, np.inf), 0.0)
+    nu = np.where(free, np.abs(z) + 0.1, 0.0)
+    nu[leaf.pairs] = 1 + np.abs(z[leaf.pairs])
+    r = 0.1 * np.abs(rng.standard_normal((f, f)))
+    F = checker.form_matrix(X, leaf)
+    fixed = np.where((checker.decided(X, leaf) > 0) & (nu == 0), z, 0.0)
+    C, _ = checker.bound_matrix(X, z, leaf, F, fixed, w, c, nu, r, free)
+    core = C[: d + 1, : d + 1] - C[: d + 1, d + 1 :] @ np.linalg.pinv(C[d + 1 :, d + 1 :]) @ C[d + 1 :, : d + 1]
+    level = max(0.0, float(np.linalg.eigvalsh(core)[-1])) * (1 + 1e-6)
+    return w, c, nu, r.ravel(), level
+
+
+def certificate(X, y, beta, *, seed=0, cuts=0, pairs=(), network=True):
+    """(document, tensors) of a valid certificate."""
+    rng = np.random.default_rng(seed)
+    n, d = X.shape
+    directions, tree = random_tree(rng, X, cuts)
+    tensors = {
+        "z": y * (1 + 0.1 * rng.standard_normal(n)),
+        "directions": directions,
+        "tree": tree,
+        "pairs": np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2),
+    }
+    regions = checker.leaves(checker.Certificate(beta, n, d, "", {}, tensors))
+    sides = [[multipliers(rng, X, z, leaf) for leaf in regions] for z in (tensors["z"], -tensors["z"])]
+    for index, name in enumerate(("w", "c", "nu", "r")):
+        join = np.stack if name == "nu" else np.concatenate
+        tensors[name] = np.stack([join([m[index] for m in side]) for side in sides])
+    tensors["level"] = np.array([[m[4] for m in side] for side in sides])
+    lower = float(checker.optimum_lower(checker.Certificate(beta, n, d, "", {}, tensors), X, y)) * (1 - MARGIN)
+    claims = {"optimum_at_least": lower}
+    if network:
+        tensors |= {"U": rng.standard_normal((4, d)), "alpha": rng.standard_normal(4)}
+        upper = checker.objective_upper(X, y, tensors["U"], tensors["alpha"], beta) * (1 + MARGIN)
+        claims |= {"objective_at_most": upper, "ratio_at_most": upper / lower * (1 + MARGIN)}
+    document = {
+        "format": "reluopt-certificate",
+        "version": 1,
+        "loss": "squared",
+        "beta": beta,
+        "data": {"n": n, "d": d, "fingerprint": checker.fingerprint(X, y)},
+        "claims": claims,
+        "about": {},
+    }
+    return document, tensors
+
+
+def packed(document, tensors):
+    return save(tensors, metadata={"certificate": json.dumps(document)})
+
+
+def verdict(content, X, y):
+    return checker.check(checker.parse(content), X, y)
+
+
+KINDS = [
+    {},
+    {"cuts": 1},
+    {"cuts": 4},
+    {"pairs": [(0, 2)]},
+    {"pairs": [(0, 1), (0, 5), (2, 0)], "cuts": 3},
+    {"network": False, "cuts": 2},
+]
+
+
+@pytest.fixture(params=range(len(KINDS)))
+def valid(request):
+    X, y, beta = problem(np.random.default_rng(request.param))
+    return X, y, *certificate(X, y, beta, seed=request.param, **KINDS[request.param])
+
+
+# -- what is accepted ------------------------------------------------------------------------------------------------
+
+
+def test_valid_certificates_are_accepted(valid):
+    X, y, document, tensors = valid
+    result = verdict(packed(document, tensors), X, y)
+    assert result.claims == document["claims"]
+    assert float(result.lower) > 0
+
+
+def test_exit_codes_and_words(tmp_path, capsys):
+    X, y, beta = problem(np.random.default_rng(0))
+    document, tensors = certificate(X, y, beta, cuts=1)
+    np.savez(tmp_path / "data.npz", X=X, y=y)
+    (tmp_path / "good").write_bytes(packed(document, tensors))
+    document["claims"]["optimum_at_least"] *= 1 + 1e-6
+    (tmp_path / "bad").write_bytes(packed(document, tensors))
+    data = ["--data", str(tmp_path / "data.npz")]
+    assert checker.main([str(tmp_path / "good"), *data]) == 0
+    assert capsys.readouterr().out.count("PROVED") == 3
+    assert checker.main([str(tmp_path / "bad"), *data]) == 1
+    assert "REFUSED: the claim optimum_at_least" in capsys.readouterr().out
+    assert checker.main([str(tmp_path / "none"), *data]) == 2
+    assert checker.main([str(tmp_path / "good"), "--data", str(tmp_path / "good")]) == 2
+    np.savez(tmp_path / "data.npz", X=X.astype(np.float32), y=y)
+    assert checker.main([str(tmp_path / "good"), *data]) == 2
+
+
+def test_the_checker_stands_alone(tmp_path):
+    """A copy of the one file runs where nothing of reluopt can be imported."""
+    X, y, beta = problem(np.random.default_rng(0))
+    np.savez(tmp_path / "data.npz", X=X, y=y)
+    (tmp_path / "cert").write_bytes(packed(*certificate(X, y, beta)))
+    source = Path(checker.__file__).read_text()
+    assert len(source.splitlines()) < 500
+    (tmp_path / "alone.py").write_text(
+        "import sys\nsys.modules['reluopt'] = sys.modules['torch'] = None\n"
+        + source.replace("from __future__ import annotations\n", "")
+    )
+    command = [sys.executable, "-I", "alone.py", "cert", "--data", "data.npz"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("PROVED") == 3
+
+
+def test_another_order_of_summation_is_accepted(valid):
+    """The same certificate for reordered samples: every sum is done in another order."""
+    X, y, document, tensors = valid
+    order = np.random.default_rng(1).permutation(len(y))
+    X, y = X[order], y[order]
+    document["data"]["fingerprint"] = checker.fingerprint(X, y)
+    for name in ("z", "w", "c", "nu"):
+        tensors[name] = np.ascontiguousarray(tensors[name][..., order])
+    rank = np.argsort(order)
+    pairs = sorted((leaf, int(rank[sample])) for leaf, sample in tensors["pairs"].tolist())
+    if all(a == b for a, b in zip(pairs, [(leaf, int(rank[s])) for leaf, s in tensors["pairs"].tolist()], strict=True)):
+        tensors["pairs"] = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        verdict(packed(document, tensors), X, y)
+
+
+# -- what is refused, and why ----------------------------------------------------------------------------------------
+
+
+def edit(**changes):
+    return lambda document, tensors: document.update(changes)
+
+
+def claim(**factors):
+    def change(document, tensors):
+        for name, factor in factors.items():
+            document["claims"][name] *= factor
+
+    return change
+
+
+def put(name, value):
+    def change(document, tensors):
+        tensors[name] = value(tensors[name]) if callable(value) else value
+
+    return change
+
+
+def entry(name, index, value):
+    def change(document, tensors):
+        tensors[name] = tensors[name].copy()
+        tensors[name][index] = value
+
+    return change
+
+
+def drop(name):
+    return lambda document, tensors: tensors.pop(name)
+
+
+REFUSALS = [
+    (edit(format="other"), "format is not"),
+    (edit(version=2), "version is not 1"),
+    (edit(version=True), "version is not 1"),
+    (edit(loss="logistic"), "loss is not"),
+    (edit(beta=-1.0), "beta is not a positive"),
+    (edit(beta="0.7"), "'beta' is not a finite number"),
+    (edit(beta=10**400), "'beta' is not a finite number"),
+    (edit(beta=float("nan")), "contain NaN"),
+    (edit(beta=0.69), "claim optimum_at_least"),
+    (edit(extra=1), "exactly the keys"),
+    (edit(claims={}), "no claim"),
+    (edit(claims={"optimum_at_most": 1.0}), "unknown claim"),
+    (edit(claims={"optimum_at_least": -1.0}), "not a float64"),
+    (edit(claims={"optimum_at_least": 2**53 + 1}), "not a float64"),
+    (edit(claims={"optimum_at_least": 1e-9}), "exactly the tensors"),
+    (edit(data={"n": 8, "d": 3}), "lacks n, d or fingerprint"),
+    (edit(data={"n": 8.0, "d": 3, "fingerprint": ""}), "whole numbers"),
+    (edit(data={"n": 9, "d": 3, "fingerprint": ""}), "9×3 data"),
+    (edit(data={"n": 8, "d": 3, "fingerprint": "0" * 64}), "other data"),
+    (claim(optimum_at_least=1 + 1e-8), "claim optimum_at_least"),
+    (claim(objective_at_most=1 - 1e-8), "claim objective_at_most"),
+    (claim(ratio_at_most=1 - 1e-8), "claim ratio_at_most"),
+    (drop("z"), "exactly the tensors"),
+    (drop("U"), "exactly the tensors"),
+    (put("more", np.zeros(1)), "exactly the tensors"),
+    (put("z", lambda z: z[:-1]), "'z' has shape"),
+    (put("z", lambda z: z.astype(np.float32)), "'z' has type float32"),
+    (put("z", lambda z: z * np.nan), "'z' has NaN"),
+    (put("z", lambda z: z * 1.01), "w is below z"),
+    (put("U", lambda U: U * np.inf), "'U' has NaN"),
+    (put("U", lambda U: U * 1e200), "objective overflows"),
+    (put("alpha", lambda a: a[:-1]), "'alpha' has shape"),
+    (put("w", lambda w: w[:, :, :-1]), "'w' has shape"),
+    (put("w", lambda w: w[:, :-1]), "'w' has shape"),
+    (put("w", lambda w: w - 1e-9 * (w > 0)), "w is below"),
+    (put("c", lambda c: np.where(c > 0, -c, 0.0)), "negative entry"),
+    (put("nu", lambda nu: -nu), "negative entry"),
+    (put("nu", lambda nu: 0 * nu), "nu is 0 where w is not"),
+    (put("nu", lambda nu: 1e-320 * nu), "overflow"),
+    (put("r", lambda r: r - 1), "negative entry"),
+    (put("r", lambda r: r * 1e3), "claim optimum_at_least"),
+    (put("level", lambda level: -level - 1), "level is negative"),
+    (put("level", lambda level: level * 2), "claim optimum_at_least"),
+    (put("level", lambda level: level * 0.5), "claim optimum_at_least"),
+    (put("tree", np.zeros((0, 3), dtype=np.int64)), "no root"),
+    (put("tree", lambda tree: tree.astype(np.int32)), "'tree' has type int32"),
+    (put("tree", np.array([[-1, 0, -1]])), "'w' has shape"),
+    (entry("tree", (0, 1), 0), "outside of the rows below it"),
+    (entry("tree", (0, 2), 1), "used twice"),
+    (entry("tree", (0, 0), 7), "does not exist"),
+    (entry("tree", (0, 0), -2), "does not exist"),
+    (entry("tree", (1, 2), 0), "malformed leaf"),
+    (entry("tree", (1, 1), 1), "used twice"),
+    (entry("tree", (1, 1), 5), "not numbered"),
+    (put("directions", lambda g: g + 0.5), "w is below z|must be 0|claim optimum_at_least"),
+    (put("directions", lambda g: g[:, :-1]), "'directions' has shape"),
+    (put("pairs", np.array([[0, 99]])), "does not exist"),
+    (put("pairs", np.array([[0, 1], [0, 1]])), "not sorted and distinct"),
+    (put("pairs", np.array([[0, 1]])), "'w' has shape"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(REFUSALS)))
+def test_everything_wrong_is_refused_with_its_reason(number):
+    change, reason = REFUSALS[number]
+    X, y, beta = problem(np.random.default_rng(5))
+    document, tensors = certificate(X, y, beta, seed=5, cuts=1)
+    change(document, tensors)
+    with pytest.raises(checker.Refused, match=reason):
+        verdict(packed(document, tensors), X, y)
+
+
+def test_samples_may_not_be_swapped_or_changed(valid):
+    X, y, document, tensors = valid
+    content = packed(document, tensors)
+    for other in ((X[::-1], y), (X, y[::-1]), (X[::-1], y[::-1]), (X * (1 + 2**-52), y)):
+        with pytest.raises(checker.Refused, match="other data"):
+            verdict(content, *(np.ascontiguousarray(part) for part in other))
+
+
+def test_decided_and_paired_samples_must_not_be_given_multipliers():
+    X, y, beta = problem(np.random.default_rng(6))
+    document, tensors = certificate(X, y, beta, seed=6, cuts=1, pairs=[(0, 3)])
+    decided = int(np.flatnonzero((np.abs(X) == np.abs(tensors["directions"][0])).all(axis=1))[0])
+    for name, sample, reason in (("w", decided, "decided and paired"), ("c", 3, "decided and paired")):
+        broken = {**tensors, name: tensors[name].copy()}
+        broken[name][0, 1, sample] = 1.0
+        broken["w"] = np.maximum(broken["w"], broken["c"])
+        with pytest.raises(checker.Refused, match=reason):
+            verdict(packed(document, broken), X, y)
+    broken = {**tensors, "nu": tensors["nu"].copy()}
+    broken["nu"][0, 1, decided] = 1.0
+    with pytest.raises(checker.Refused, match="decided samples"):
+        verdict(packed(document, broken), X, y)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "header", "twice", "no metadata", "garbage"])
+def test_damaged_files_are_refused(damage):
+    X, y, beta = problem(np.random.default_rng(0))
+    document, tensors = certificate(X, y, beta)
+    content = packed(document, tensors)
+    size = struct.unpack("<Q", content[:8])[0]
+    damaged = {
+        "truncated": content[:-1],
+        "empty": b"",
+        "header": struct.pack("<Q", 2**62) + content[8:],
+        "twice": save(tensors, metadata={"certificate": json.dumps(document)[:-1] + ', "beta": 0.1}'}),
+        "no metadata": save(tensors),
+        "garbage": bytes(range(256)) * 10,
+    }[damage]
+    assert size > 0
+    with pytest.raises(checker.Refused, match=r"not a readable certificate|a key twice"):
+        verdict(damaged, X, y)
+
+
+# -- mutations -------------------------------------------------------------------------------------------------------
+
+
+def plain_lower(X, y, beta, tensors):
+    """What the evidence proves, without any care for rounding: an independent reading of SPEC.md, sections 5 to 7."""
+    z, worst, first, corner = tensors["z"], 0.0, 0, 0
+    paths, todo = {}, [(0, [])]
+    while todo:
+        node, path = todo.pop()
+        cut, i, j = tensors["tree"][node].tolist()
+        if cut < 0:
+            paths[i] = path
+        else:
+            g = tensors["directions"][cut]
+            todo += [(i, [*path, g]), (j, [*path, -g])]
+    for leaf in range(len(paths)):
+        pairs = [s for owner, s in tensors["pairs"].tolist() if owner == leaf]
+        d, p, cuts = X.shape[1], len(pairs), paths[leaf]
+        core = 1 + d + p
+        unit = np.eye(core)
+        x = np.hstack([np.zeros((len(X), 1)), X, np.zeros((len(X), p))])
+        s = {sample: unit[1 + d + k] for k, sample in enumerate(pairs)}
+        forms = [unit[0], *(np.concatenate([[0], g, np.zeros(p)]) for g in cuts)]
+        forms = np.array(forms + [s[j] for j in pairs] + [s[j] - x[j] for j in pairs])
+        f = len(forms)
+        for side, signed in enumerate((z, -z)):
+            w, c = (tensors[name][side, first : first + f] for name in ("w", "c"))
+            nu = tensors["nu"][side, leaf]
+            C = forms.T @ tensors["r"][side, corner : corner + f * f].reshape(f, f) @ forms
+            for i in range(len(X)):
+                if i in s:
+                    C += np.outer(unit[0], s[i]) * signed[i] - nu[i] * np.outer(s[i], s[i] - x[i])
+                elif any((g == X[i]).all() for g in cuts):
+                    C += signed[i] * np.outer(unit[0], x[i])
+                elif not any((-g == X[i]).all() for g in cuts) and nu[i] > 0:
+                    psi = w[:, i] @ forms + nu[i] * x[i]
+                    C += np.outer(psi, psi) / (4 * nu[i]) - np.outer(x[i], c[:, i] @ forms)
+                elif not any((-g == X[i]).all() for g in cuts):
+                    C -= np.outer(x[i], c[:, i] @ forms)
+            level = tensors["level"][side, leaf]
+            gap = (C + C.T) / 2 - level * np.diag(np.arange(core) <= d)
+            reach = 2 + (X[pairs] ** 2).sum()
+            worst = max(worst, 2 * level + reach * max(0.0, float(np.linalg.eigvalsh(gap)[-1])))
+        first, corner = first + f, corner + f * f
+    t = max(0.0, min(beta / worst, float(y @ z / (z @ z))))
+    return t * float(y @ z) - t * t * float(z @ z) / 2
+
+
+def exact_objective(X, y, U, alpha, beta):
+    total = Fraction(0)
+    rows, targets = [[Fraction(v) for v in row] for row in X.tolist()], [Fraction(v) for v in y.tolist()]
+    weights, sizes = [[Fraction(v) for v in u] for u in U.tolist()], [Fraction(v) for v in alpha.tolist()]
+    for row, target in zip(rows, targets, strict=True):
+        hidden = [max(Fraction(0), sum(a * b for a, b in zip(row, u, strict=True))) for u in weights]
+        total += (sum(h * a for h, a in zip(hidden, sizes, strict=True)) - target) ** 2
+    decay = sum(v * v for u in weights for v in u) + sum(v * v for v in sizes)
+    return (total + Fraction(beta) * decay) / 2
+
+
+def assert_not_false(content, X, y):
+    """The content was accepted: what it claims must follow from what it holds."""
+    size = struct.unpack("<Q", content[:8])[0]
+    document, tensors = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["certificate"]), load(content)
+    claims, beta = document["claims"], document["beta"]
+    lower = plain_lower(X, y, beta, tensors) if "z" in tensors else None
+    upper = exact_objective(X, y, tensors["U"], tensors["alpha"], beta) if "U" in tensors else None
+    assert claims.get("optimum_at_least", 0) <= (lower or 0) * (1 + 1e-12)
+    if "objective_at_most" in claims:
+        assert upper <= Fraction(claims["objective_at_most"])
+    if "ratio_at_most" in claims:
+        assert float(upper) / lower <= claims["ratio_at_most"] * (1 + 1e-12)
+
+
+def mutated(content, rng):
+    """One to three random bit flips, anywhere; or a cut; or two bytes swapped."""
+    damaged = bytearray(content)
+    kind = rng.integers(10)
+    if kind == 0:
+        return bytes(damaged[: rng.integers(len(damaged))])
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(len(damaged)))
+        if kind == 1:
+            other = int(rng.integers(len(damaged)))
+            damaged[at], damaged[other] = damaged[other], damaged[at]
+        else:
+            damaged[at] ^= 1 << int(rng.integers(8))
+    return bytes(damaged)
+
+
+def test_no_mutation_makes_a_false_claim_pass(valid):
+    X, y, document, tensors = valid
+    content, rng = packed(document, tensors), np.random.default_rng(len(packed(document, tensors)))
+    accepted = refused = 0
+    for _ in range(350):
+        changed = mutated(content, rng)
+        try:
+            verdict(changed, X, y)
+        except checker.Refused as reason:
+            refused += 1
+            assert str(reason)
+        else:
+            accepted += 1
+            assert_not_false(changed, X, y)
+    assert refused > 100
+    assert_not_false(content, X, y)
+    assert accepted > 0  # a last bit of U, say: still true, so rightly accepted
+
+
+# -- soundness -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_no_direction_exceeds_a_leaf_bound(scale):
+    """Brute force over u: data with zero rows, duplicates, columns of very different size, n < d and n = 1."""
+    rng = np.random.default_rng(2)
+    for trial in range(60):
+        n, d = (1, 2) if trial % 10 == 0 else (int(rng.integers(2, 8)), int(rng.integers(1, 5)))
+        X = rng.standard_normal((n, d)) * np.where(np.arange(d) == 0, scale, 1.0)
+        X[rng.random(n) < 0.1] = 0.0
+        X[rng.random(n) < 0.1] = X[0]
+        y = rng.standard_normal(n) * scale
+        pairs = [(0, 0)] if trial % 3 == 0 else []
+        _, tensors = certificate(X, y, 1.0, seed=trial, cuts=int(rng.integers(0, 4)), pairs=pairs, network=False)
+        c = checker.Certificate(1.0, n, d, "", {}, tensors)
+        bound = checker.support_upper(c, X, tensors["z"])
+        U = rng.standard_normal((d, 400)) / np.where(np.arange(d) == 0, scale, 1.0)[:, None]
+        U = np.hstack([U, rng.standard_normal((d, 400))])
+        U /= np.linalg.norm(U, axis=0)
+        assert np.abs(tensors["z"] @ np.maximum(X @ U, 0)).max() <= bound
+
+
+def test_the_bound_is_proved_in_rational_arithmetic():
+    """λ(1 + ‖u‖²) − vᵀCv stays positive definite with C in exact rationals, right at the bound that was proved."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((5, 2)) * 10.0 ** rng.integers(-6, 7, 2)
+        y = rng.standard_normal(5)
+        _, tensors = certificate(X, y, 1.0, seed=seed, network=False)
+        level = float(tensors["level"][0, 0]) * (1 - 1e-6) * (1 - 1e-9 * (seed % 2))  # now and then too low
+        leaf = checker.leaves(checker.Certificate(1.0, 5, 2, "", {}, tensors))[0]
+        w, c, nu = tensors["w"][0], tensors["c"][0], tensors["nu"][0, 0]
+        bound = checker.leaf_upper(X, tensors["z"], leaf, w, c, nu, tensors["r"][0].reshape(1, 1), level)
+        half = Fraction(bound) / 2
+        C = [[Fraction(0)] * 3 for _ in range(3)]
+        for i in range(5):
+            x = [Fraction(0), *(Fraction(v) for v in X[i].tolist())]
+            psi = [Fraction(float(w[0, i])) * (k == 0) + Fraction(float(nu[i])) * x[k] for k in range(3)]
+            for a in range(3):
+                for b in range(3):
+                    C[a][b] += psi[a] * psi[b] / (4 * Fraction(float(nu[i])))
+                    C[a][b] -= (x[a] * (b == 0) + x[b] * (a == 0)) * Fraction(float(c[0, i])) / 2
+        C[0][0] += Fraction(float(tensors["r"][0, 0]))
+        minors = [[(half if a == b else 0) - C[a][b] for b in range(3)] for a in range(3)]
+        for k in range(3):
+            assert minors[k][k] > 0
+            for row in range(k + 1, 3):
+                factor = minors[row][k] / minors[k][k]
+                minors[row] = [p - factor * q for p, q in zip(minors[row], minors[k], strict=True)]
+
+
+def test_objective_upper_is_above_and_close():
+    rng = np.random.default_rng(3)
+    for decades in (0, 0, 4, 8):
+        X, y = rng.standard_normal((6, 3)) * 10.0 ** rng.integers(-decades, decades + 1, 3), rng.standard_normal(6)
+        U, alpha = rng.standard_normal((4, 3)), rng.standard_normal(4)
+        exact = exact_objective(X, y, U, alpha, 0.3)
+        bound = Fraction(checker.objective_upper(X, y, U, alpha, 0.3))
+        assert exact <= bound <= exact * Fraction(1 + 1e-11)
+
+
+def test_leaves_cover_every_direction():
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((8, 3))
+    directions, tree = random_tree(rng, X, 6)
+    paths = checker.leaf_paths(tree, len(directions))
+    U = rng.standard_normal((3, 1000))
+    inside = [
+        np.logical_and.reduce([sign * (directions[k] @ U) >= 0 for k, sign in path]) if path else np.ones(1000, bool)
+        for path in paths
+    ]
+    assert np.logical_or.reduce(inside).all()
+    assert all(a is not b for a, b in pairwise(paths))
