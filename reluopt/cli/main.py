@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 import reluopt
-from reluopt.cli import certify, data, train
+from reluopt.cli import certify, data, relax, theory, train
 from reluopt.errors import ReluoptError, TrainingError
 
 app = typer.Typer(
@@ -31,6 +31,8 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("certify")(certify.certify)
 app.command("data")(data.data)
+app.command("relax")(relax.relax_command)
+app.command("theory")(theory.theory)
 
 
 def _version(value: bool) -> None:

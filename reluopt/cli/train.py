@@ -78,7 +78,7 @@ def _start(data_config: DataConfig, train_config: TrainConfig, out: Path | None,
         "train": train_config.to_mapping(),
         "run": {"beta": beta, "beta_max_estimate": beta_max, "fingerprint": data.fingerprint},
     }
-    run = RunFolder.create(out or _next_folder(data.name), tables, overwrite=replace)
+    run = RunFolder.create(out or next_folder(data.name), tables, overwrite=replace)
     _fit(run, data, train_config, beta, beta_max, quiet, resume=False)
 
 
@@ -128,7 +128,7 @@ def _fit(
     return result
 
 
-def _next_folder(name: str) -> Path:
+def next_folder(name: str) -> Path:
     """runs/NAME-001, or the next free number."""
     number = 1
     while (Path("runs") / f"{name}-{number:03d}").exists():

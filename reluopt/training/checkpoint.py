@@ -22,6 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from reluopt.errors import CheckpointError, TrainingError
+from reluopt.network import TwoLayerReLU
 from reluopt.runs import RunFolder, write_atomically
 from reluopt.training.state import TrainState
 
@@ -134,6 +135,17 @@ def load_weights(run: RunFolder, which: str = "latest") -> tuple[Float[np.ndarra
     path = {"latest": run.latest_checkpoint, "initial": run.initial_checkpoint}[which]
     tensors, _ = read_checkpoint(path)
     return tensors["network.U"].double().numpy(), tensors["network.alpha"].double().numpy()
+
+
+def save_weights(run: RunFolder, which: str, network: TwoLayerReLU, beta: float, made_by: str) -> None:
+    """Write weights that no training made, so that ``load_weights`` reads them; training cannot resume from them.
+
+    ``which`` is ``latest`` or ``initial``, ``made_by`` the command (it is what a refused resume names).
+    """
+    path = {"latest": run.latest_checkpoint, "initial": run.initial_checkpoint}[which]
+    tensors = {f"network.{k}": v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    record = {"format": FORMAT, "epoch": 0, "beta": beta, "config": {"made by": made_by}, "data": ""}
+    write_atomically(path, save(tensors, metadata={"reluopt": json.dumps(record, allow_nan=False)}))
 
 
 def diverged(epoch: int) -> TrainingError:

@@ -1,0 +1,80 @@
+"""`reluopt theory`: what the paper's theorems say about a data set."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from reluopt.bounds import moment
+from reluopt.cli.options import read_toml, settle, with_settings
+from reluopt.cli.show import console
+from reluopt.data import DataConfig, load_dataset
+from reluopt.search.pricing import beta_max_estimate
+from reluopt.theory.report import TheoryConfig, report
+from reluopt.theory.statement import Hypothesis, Statement
+from reluopt.training import TrainConfig
+
+TABLES = {"data": DataConfig, "theory": TheoryConfig}
+
+_STYLES = {Hypothesis.HOLDS: "green", Hypothesis.FAILS: "red", Hypothesis.ASSUMED: "yellow"}
+
+
+@with_settings(**TABLES)
+def theory(
+    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
+    beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
+    beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
+    config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[theory].")] = None,
+    *,
+    given: dict[str, dict[str, Any]],
+) -> None:
+    """Compute the paper's quantities for a data set, theorem by theorem: hypothesis, value, number.
+
+    [bold]Examples[/]
+
+      reluopt theory diabetes
+
+      reluopt theory planted --n 200 --d 20 --patterns 300 --delta 0.01
+    """
+    file, where = read_toml(config, TABLES), str(config or "the command line")
+    given["data"]["dataset"] = dataset
+    data = load_dataset(settle(DataConfig, "data", file["data"], given["data"], where))
+    settings = settle(TheoryConfig, "theory", file["theory"], given["theory"], where)
+    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction)
+    with console.status("searching β_max ...") as status:
+        beta_max = beta_max_estimate(data.X, data.y)
+        weight_decay = choice.resolve_beta(beta_max)
+        status.update("bounding p* from below ...")
+        lower = moment(data.X, data.y, weight_decay).value
+        lines = report(
+            data.X, data.y, weight_decay, settings, lower=lower, say=lambda message: status.update(f"{message} ...")
+        )
+    title = f"{data.name}: n = {data.n}, d = {data.d}, β = {weight_decay:.6g} = {weight_decay / beta_max:.4g} β_max"
+    console.print(_table(title, lines))
+    console.print("Beside this, proved: " + f"p* ≥ {lower:.8g} (moment bound).", highlight=False)
+
+
+def _table(title: str, lines: list[Statement]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in ("theorem", "what", "value", "hypothesis", "beside it"):
+        table.add_column(heading, justify="right" if heading == "value" else "left")
+    for line in lines:
+        style = _STYLES[line.hypothesis]
+        table.add_row(
+            line.theorem,
+            line.claim,
+            _number(line.value),
+            f"[{style}]{line.hypothesis.value}[/]: {line.condition}",
+            "\n".join(f"{name}: {_number(value)}" for name, value in line.details.items()),
+        )
+    return table
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.5g}"

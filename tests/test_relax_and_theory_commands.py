@@ -1,0 +1,67 @@
+"""`reluopt relax` leaves a run that `certify` reads; `reluopt theory` names every theorem; bad input is refused."""
+
+from pathlib import Path
+
+import pytest
+from test_cli import reluopt
+
+from reluopt.certificate.config import CertifyConfig
+from reluopt.cli.certify import certify_run
+from reluopt.cli.train import read_run
+from reluopt.errors import CheckpointError
+from reluopt.runs import RunFolder
+from reluopt.theory.report import THEOREMS
+from reluopt.training import Trainer
+from reluopt.training.checkpoint import load_weights
+
+SMALL = ("planted", "--n", 25, "--d", 4)
+
+
+@pytest.fixture(scope="module")
+def relaxed(tmp_path_factory) -> tuple[RunFolder, str]:
+    """A run of `relax` and what it printed."""
+    folder = tmp_path_factory.mktemp("relax")
+    done = reluopt("relax", *SMALL, "--patterns", 20, "--out", "run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return RunFolder.open(folder / "run"), done.stdout
+
+
+def test_relax_writes_a_run_that_certify_reads(relaxed: tuple[RunFolder, str]) -> None:
+    folder, said = relaxed
+    assert "20 distinct patterns" in said
+    assert "reluopt certify" in said
+    certificate = certify_run(folder, CertifyConfig(time_budget=2.0, gaussian_patterns=0))
+    U, alpha = load_weights(folder)
+    assert 1 <= len(U) == len(alpha) <= 25
+    assert certificate["moment"].value <= certificate["objective"].value
+    assert f"L = {certificate['objective'].value:.6g}"[:9] in said
+
+
+def test_training_does_not_resume_from_a_relaxed_network(relaxed: tuple[RunFolder, str]) -> None:
+    folder, _ = relaxed
+    data, config, beta, _ = read_run(folder)
+    with pytest.raises(CheckpointError, match="reluopt relax"):
+        Trainer(config.make_network(data.d), data.X, data.y, beta, config, run=folder).fit(resume=True)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (("--patterns", 1_000_000), "distinct patterns"),
+        (("--beta", 1, "--beta-fraction", 0.1), "Both"),
+    ],
+)
+def test_relax_refuses_bad_input_before_it_works(tmp_path: Path, extra: tuple, message: str) -> None:
+    done = reluopt("relax", *SMALL, "--out", "never", *extra, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "never").exists()
+
+
+def test_theory_prints_every_theorem(tmp_path: Path) -> None:
+    done = reluopt("theory", *SMALL, "--patterns", 15, "--cones", 4, "--time-budget", 10, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    of_trained_networks = {"2.3", "2.4", "2.5"}
+    for word in (THEOREMS.keys() - of_trained_networks) | {"holds", "fails", "assumed", "moment bound"}:
+        assert word.removesuffix(" (A1)") in done.stdout
