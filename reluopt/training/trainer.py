@@ -96,7 +96,7 @@ class Trainer:
         if progress:
             own.append(ProgressBar())
         self.state.callbacks = tuple(own)
-        self._last: Record | None = None
+        self._result: TrainResult | None = None
 
     def fit(self, resume: bool = False) -> TrainResult:
         """Train to the end. With ``resume`` go on from the run folder's last checkpoint, bit for bit (on a CPU).
@@ -112,11 +112,12 @@ class Trainer:
         state = self.state
         self._locate(resume)
         if state.stopped_because is not None:
-            return self._result(self._make_record(*self._full_pass()))
+            return self._result_of(self._make_record(*self._full_pass()))
         try:
             with _ctrl_c(state):
                 self._tell("on_start")
-                self._loop()
+                while not state.interrupted and self._epoch():
+                    pass
         except BaseException:
             # ended in disorder: the weights may be in the middle of an epoch and must not be saved
             state.stopped_because, state.interrupted = None, False
@@ -129,34 +130,33 @@ class Trainer:
                 f"Interrupted after epoch {state.epoch} of {state.config.epochs}; everything is saved.\n"
                 f"  -> Resume with: reluopt train --resume {where}   (in Python: Trainer(...).fit(resume=True))"
             )
-        assert self._last is not None
-        return self._result(self._last)
+        assert self._result is not None
+        return self._result
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
-    def _loop(self) -> None:
-        """One turn an epoch: the checkpoint, the record of the weights as they are, then the step."""
+    def _epoch(self) -> bool:
+        """The checkpoint and the record of the weights as they are, then the steps of one epoch; False at the end."""
         state, config = self.state, self.state.config
-        while not state.interrupted:
-            last = state.epoch >= config.epochs
-            due = last or state.epoch % config.epochs_between_records == 0
-            passed = self._full_pass() if due or config.batch_size is None else None
-            self._tell(
-                "on_epoch"
-            )  # checkpoints: of an unfinished run, also at the last epoch, until its record is made
-            if last:
-                state.stop("epochs")
-            if due or state.stopped_because is not None:
-                self._last = self._make_record(*(passed or self._full_pass()))
-                self._tell("on_record", self._last)
+        last = state.epoch >= config.epochs
+        due = last or state.epoch % config.epochs_between_records == 0
+        passed = self._full_pass() if due or config.batch_size is None else None
+        self._tell("on_epoch")  # checkpoints: of an unfinished run, also at the last epoch, until its record is made
+        if last:
+            state.stop("epochs")
+        if due or state.stopped_because is not None:
+            record = self._make_record(*(passed or self._full_pass()))
+            self._tell("on_record", record)
             if state.stopped_because is not None:
-                return
-            if config.batch_size is None:
-                state.optimizer.step()
-            else:
-                self._mini_batches(config.batch_size)
-            state.scheduler.step()
-            state.epoch += 1
+                self._result = self._result_of(record)
+                return False
+        if config.batch_size is None:
+            state.optimizer.step()
+        else:
+            self._mini_batches(config.batch_size)
+        state.scheduler.step()
+        state.epoch += 1
+        return True
 
     def _full_pass(self) -> tuple[Tensor, Tensor]:
         """Preactivations and loss on all data; the gradient of the loss is left in ``.grad``."""
@@ -187,7 +187,9 @@ class Trainer:
         weights = list(state.network.parameters())
         decay = weight_decay(state.network.U, state.network.alpha, state.beta)
         objective = float(loss + decay)
-        residual = math.hypot(*(float((w.grad + state.beta * w).norm()) for w in weights if w.grad is not None))
+        residual = math.hypot(
+            *(float(torch.add(w.grad, w, alpha=state.beta).norm()) for w in weights if w.grad is not None)
+        )
         size = math.hypot(*(float(w.norm()) for w in weights))
         scalars = {
             "train/objective": objective,
@@ -221,7 +223,7 @@ class Trainer:
         for callback in self.state.callbacks:
             getattr(callback, event)(self.state, *arguments)
 
-    def _result(self, record: Record) -> TrainResult:
+    def _result_of(self, record: Record) -> TrainResult:
         state = self.state
         return TrainResult(
             state.network,
