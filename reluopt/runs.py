@@ -6,7 +6,7 @@
     RUN/metrics.jsonl                 one JSON object a record, keys as the TensorBoard tags
     RUN/checkpoints/initial.safetensors, latest.safetensors
     RUN/events.out.tfevents.*         TensorBoard
-    RUN/certificate.json, ladder.png
+    RUN/certificate.json, certificate.safetensors (its proof), ladder.png
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class RunFolder:
         self.initial_checkpoint = self.checkpoints / "initial.safetensors"
         self.latest_checkpoint = self.checkpoints / "latest.safetensors"
         self.certificate_file = self.path / "certificate.json"
+        self.proof_file = self.path / "certificate.safetensors"
         self.ladder_file = self.path / "ladder.png"
 
     def __repr__(self) -> str:
@@ -111,7 +112,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Remove an earlier run's files; config.toml goes last, so that a half-cleared folder is still a run."""
-        files = [self.metrics_file, self.certificate_file, self.ladder_file]
+        files = [self.metrics_file, self.certificate_file, self.proof_file, self.ladder_file]
         files += [*self.checkpoints.glob("*.safetensors"), *self.path.glob("events.out.tfevents.*")]
         for file in [*files, self.config_file]:
             file.unlink(missing_ok=True)

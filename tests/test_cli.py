@@ -61,6 +61,25 @@ def test_the_certificate_is_printed_and_written(trained):
     assert (run / "ladder.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_verify_accepts_the_proof_and_refuses_a_tampered_one(trained, tmp_path):
+    run, *_ = trained
+    done = reluopt("verify", run, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("proved:") == 3
+    # alone, with exported data
+    tables = tomllib.loads((run / "config.toml").read_text())["data"]
+    saved = reluopt("data", "planted", "--n", tables["n"], "--d", tables["d"], "--save", "data.npz", cwd=tmp_path)
+    assert saved.returncode == 0, saved.stderr
+    proof = run / "certificate.safetensors"
+    assert reluopt("verify", proof, "--data", "data.npz", cwd=tmp_path).returncode == 0
+    broken = bytearray(proof.read_bytes())
+    broken[-1] ^= 0xFF  # the sign and the exponent of the last number
+    (tmp_path / "broken.safetensors").write_bytes(broken)
+    refused = reluopt("verify", "broken.safetensors", "--data", "data.npz", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "refused" in refused.stdout
+
+
 def test_tensorboard_shows_one_run_with_the_certificate(trained):
     run, *_ = trained
     events = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
@@ -101,7 +120,7 @@ def test_data_describes(tmp_path):
         assert word in done.stdout
 
 
-@pytest.mark.parametrize("command", [(), ("train",), ("certify",), ("data",)])
+@pytest.mark.parametrize("command", [(), ("train",), ("certify",), ("verify",), ("data",), ("relax",), ("theory",)])
 def test_help_teaches_with_an_example(command, tmp_path):
     done = reluopt(*command, "--help", cwd=tmp_path)
     assert done.returncode == 0
@@ -126,6 +145,7 @@ BAD = {
     "not a run": (("certify", "."), "not a run"),
     "no run": (("certify", "nowhere"), "nowhere"),
     "resume and settings": (("train", "--resume", "x", "--epochs", "3"), "--epochs"),
+    "nothing to verify": (("verify", "nothing.safetensors"), "reluopt certify"),
     "unknown data": (("data", "nothing"), "Built in are"),
 }
 

@@ -1,6 +1,6 @@
 """Train and certify the built-in data sets at β = 0.1 β_max; write results.json and the ladder's picture.
 
-    .venv/bin/python experiments/first_light/run.py            # about two minutes on two cores
+Run ``.venv/bin/python experiments/first_light/run.py``: about two minutes on two cores.
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ from jaxtyping import Float
 import reluopt
 from reluopt import objective as scaling
 from reluopt import rounding
-from reluopt.bounds.closed_form import closed_form
-from reluopt.bounds.moment import moment
+from reluopt.bounds import LowerBound, closed_form, moment
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.ladder import Certificate, Kind, Rung
 from reluopt.certificate.stationarity import (
@@ -34,7 +33,7 @@ from reluopt.programs.dual import DualBound, dual_bound
 from reluopt.programs.mapping import blocks_from_network
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.search.pricing import price
-from reluopt.solvers import CvxpySolver, Solution, Status, solve
+from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, Status, solve
 from reluopt.theory.kernel import kappa as theory_kappa
 from reluopt.theory.kernel import log_factor
 
@@ -103,7 +102,7 @@ def certify(
     if not (np.isfinite(U).all() and np.isfinite(alpha).all()):
         raise CertificateError("The network has weights that are NaN or infinite.", "Train with a smaller step size.")
     case = _Case(X, y, beta, U, alpha, config, say)
-    rungs, facts = _climb(case, initial_U, drift)
+    bound, rungs, facts = _climb(case, initial_U, drift)
     return Certificate(
         verdict=verdict(rungs, facts),
         rungs=tuple(rungs),
@@ -113,13 +112,14 @@ def certify(
         network={"width": network.width, "dtype": str(network.U.dtype).removeprefix("torch.")},
         seconds=case.seconds(),
         notes=tuple(case.notes),
+        bound=bound,
     )
 
 
 def _climb(
     case: _Case, initial_U: Float[np.ndarray, "m d"] | None, drift: dict[str, Any] | None
-) -> tuple[list[Rung], dict[str, Any]]:
-    """All rungs, the cheap proofs first so that they stand whatever the budget is."""
+) -> tuple[LowerBound, list[Rung], dict[str, Any]]:
+    """The best lower bound, all rungs, all facts; the cheap proofs first so that they stand whatever the budget is."""
     case.say("reading the network's patterns")
     sets = neuron_patterns(
         case.X, case.U, case.alpha, kink_tolerance=case.config.kink_tolerance, kink_cap=case.config.kink_cap
@@ -128,13 +128,13 @@ def _climb(
     case.say("proving stationarity from the network's own residual")
     facts: dict[str, Any] = {"stationarity": _stationarity(case, sets, top[-1].value)}
     case.say("bounding the global optimum from below")
-    below = _lower_rungs(case)
+    bound, below = _lower_rungs(case)
     facts["pricing"] = _pricing(case)
     facts["theory"] = _theory(case)
     own = _own_rungs(case, sets, facts["stationarity"])
     others = _comparison_rungs(case, initial_U, sets, facts)
     facts["drift"] = drift
-    return [*below, *own, *top, *others], facts
+    return bound, [*below, *own, *top, *others], facts
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -158,11 +158,11 @@ def _network_rungs(case: _Case) -> list[Rung]:
     ]  # fmt: skip
 
 
-def _lower_rungs(case: _Case) -> list[Rung]:
-    """Lower bounds on p*: no network of any width has a smaller objective."""
+def _lower_rungs(case: _Case) -> tuple[LowerBound, list[Rung]]:
+    """The best lower bound on p*, and the rungs of all: no network of any width has a smaller objective."""
     closed = closed_form(case.X, case.y, case.beta)
     second_moment = moment(case.X, case.y, case.beta)
-    return [
+    rungs = [
         Rung(
             "closed_form", "closed-form lower bound", closed.value, Kind.PROVED, "below",
             "no network of any width is below this (KP Prop. 3.6)",
@@ -172,6 +172,7 @@ def _lower_rungs(case: _Case) -> list[Rung]:
             "no network of any width is below this (second moments)",
         ),
     ]  # fmt: skip
+    return max((closed, second_moment), key=lambda bound: bound.value), rungs
 
 
 def _stationarity(case: _Case, sets: NeuronPatterns, objective: float) -> dict[str, Any]:
@@ -290,7 +291,10 @@ def _solve(case: _Case, patterns: PatternSet, share: float, *, warm: bool = Fals
     """Solve over the patterns within ``share`` of what is left of the budget (at least a moment, to start at all)."""
     case.say(f"solving the convex program over {len(patterns)} patterns")
     left = max(0.1, share * (case.config.time_budget - case.seconds()))
-    solver = CvxpySolver(backend=case.config.solver, tolerance=case.config.tolerance, time_limit=left)
+    tolerance = case.config.tolerance
+    solver: Solver = NativeSolver(tolerance=tolerance, time_limit=left)
+    if case.config.solver != "native":
+        solver = CvxpySolver(backend=case.config.solver, tolerance=tolerance, time_limit=left)
     program = case.program(patterns)
     warm_start = _own_blocks(program, case) if warm else None
     return solve(program, solver, warm_start=warm_start)

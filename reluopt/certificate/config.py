@@ -15,7 +15,9 @@ class CertifyConfig(Config):
     time_budget: float = setting(
         30.0, "Seconds for the convex programs; when they end, the brackets reached so far stand.", minimum=0.0
     )
-    solver: str = setting("clarabel", "Backend for the convex programs.", choices=("clarabel", "scs"))
+    solver: str = setting(
+        "native", "Solver of the convex programs: reluopt's own, or CVXPY's.", choices=("native", "clarabel", "scs")
+    )
     tolerance: float = setting(1e-6, "Relative duality gap at which a program counts as solved.", above=0.0)
     gaussian_patterns: int = setting(50, "Gates of the Gaussian relaxation to compare with (0: leave out).", minimum=0)
     seed: int = setting(0, "Seed of the Gaussian gates and of the pricing search.", minimum=0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from reluopt.bounds import LowerBound
 from reluopt.errors import CertificateError
 
 FORMAT = 1
@@ -50,6 +52,8 @@ class Certificate:
     seconds: float
     format: int = FORMAT
     notes: tuple[str, ...] = field(default_factory=tuple)
+    #: The best lower bound with its evidence, for the certificate file; not part of the JSON.
+    bound: LowerBound | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, key: str) -> Rung:
         """The rung of that key."""
@@ -60,7 +64,9 @@ class Certificate:
 
     def to_json(self) -> str:
         """Strict JSON (a number that is not finite becomes null)."""
-        return json.dumps(_plain(asdict(self)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        content = asdict(dataclasses.replace(self, bound=None))
+        del content["bound"]
+        return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Certificate:

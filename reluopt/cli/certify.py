@@ -10,6 +10,7 @@ import typer
 
 from reluopt.certificate.certify import certify as make_certificate
 from reluopt.certificate.config import CertifyConfig
+from reluopt.certificate.file import write_certificate
 from reluopt.certificate.ladder import Certificate
 from reluopt.certificate.verdict import best_lower_bound
 from reluopt.cli.options import read_toml, settle, with_settings
@@ -77,6 +78,9 @@ def certify_run(folder: RunFolder, settings: CertifyConfig) -> Certificate:
             say=lambda message: status.update(f"{message} ..."),
         )
     write_atomically(folder.certificate_file, certificate.to_json())
+    assert certificate.bound is not None  # certify always makes one
+    about = {"name": data.name, "preprocessing": data.preprocessing}
+    write_certificate(folder.proof_file, data.X, data.y, beta, certificate.bound, network=network.weights(), data=about)
     rungs = [asdict(rung) for rung in certificate.rungs]
     save_ladder(folder.ladder_file, rungs, f"{data.name}: n = {data.n}, d = {data.d}, β = {beta / beta_max:.3g} β_max")
     epoch = int(records[-1]["epoch"]) if records else 0

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 import reluopt
-from reluopt.cli import certify, data, relax, theory, train
+from reluopt.cli import certify, data, relax, theory, train, verify
 from reluopt.errors import ReluoptError, TrainingError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("certify")(certify.certify)
+app.command("verify")(verify.verify)
 app.command("data")(data.data)
 app.command("relax")(relax.relax_command)
 app.command("theory")(theory.theory)

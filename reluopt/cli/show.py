@@ -43,6 +43,7 @@ def show_certificate(certificate: Certificate, run: RunFolder) -> None:
         console.print(f"note: {note}", highlight=False)
     console.print(Panel(certificate.verdict, title="verdict", border_style="green"))
     next_steps(
+        ("check the proof", f"reluopt verify {run.path}"),
         ("certificate", str(run.certificate_file)),
         ("picture", str(run.ladder_file)),
         ("watch", f"tensorboard --logdir {run.path}"),
@@ -132,7 +133,7 @@ def _drift_lines(drift: Mapping[str, float] | None) -> list[tuple[str, str, Kind
     ]
 
 
-def show_data(description: Mapping[str, Any], beta_max: float, fingerprint: str, train_command: str) -> None:
+def show_data(description: Mapping[str, Any], beta_max: tuple[float, float], train_command: str) -> None:
     """A data set's description, one line a quantity."""
     table = Table(title=f"{description['name']}", title_justify="left", show_header=False)
     for key, value in description.items():
@@ -142,7 +143,8 @@ def show_data(description: Mapping[str, Any], beta_max: float, fingerprint: str,
         if isinstance(value, Mapping):
             text = ", ".join(f"{label}: {count}" for label, count in value.items())
         table.add_row(key.replace("_", " "), text)
-    table.add_row("β_max (local search, a lower estimate)", f"{beta_max:.6g}")
-    table.add_row("fingerprint", fingerprint)
+    table.add_row("β_max, by local search (at least)", f"{beta_max[0]:.6g}")
+    table.add_row("β_max, proved (at most)", f"{beta_max[1]:.6g}")
     console.print(table)
+    console.print(f"fingerprint (sha256 of X and y): {description['fingerprint']}", highlight=False, soft_wrap=True)
     next_steps(("next", train_command))
