@@ -19,7 +19,11 @@ RECORDS_PER_RUN, CHECKPOINTS_PER_RUN = 500, 20
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Config):
-    """How a network is trained. The defaults suit the built-in data sets at β = 0.1 β_max.
+    """How a network is trained.
+
+    The defaults were chosen by measurement at β = 0.1 β_max: 15000 full-batch Adam epochs under a cosine leave
+    (L − d_S(z))/L at 1e-5 on breast_cancer, 2e-5 on diabetes and 8e-4 on digits, in 6 to 40 s on one core. A larger
+    first step merges more neurons and lowers that gap, but ends at a slightly larger L.
 
     Weight decay is *coupled*: β u and β α are added to the gradient, so a stationary point of the optimizer is one of
     L. The decoupled decay of AdamW has other fixed points and is therefore not offered.
@@ -38,13 +42,13 @@ class TrainConfig(Config):
     )
     momentum: float = setting(0.9, "Momentum of sgd.", minimum=0.0, maximum=1.0)
     schedule: str = setting(
-        "exponential",
+        "cosine",
         "How the step size goes from learning_rate to final_learning_rate.",
         choices=("constant", "exponential", "cosine", "linear", "step"),
     )
     final_learning_rate: float = setting(1e-7, "Step size at the end (unless the schedule is constant).", above=0.0)
     step_size: int | None = setting(None, "Epochs between the drops of schedule 'step' (default a tenth).", minimum=1)
-    epochs: int = setting(6000, "Passes over the data.", minimum=0)
+    epochs: int = setting(15000, "Passes over the data.", minimum=0)
     batch_size: int | None = setting(None, "Samples a step (default all: full batch).", minimum=1)
     init_scale: float = setting(0.1, "Standard deviation of the random start N(0, scale²).", above=0.0)
     seed: int = setting(0, "Seed of the random start and of the order of the mini-batches.", minimum=0, maximum=2**62)
