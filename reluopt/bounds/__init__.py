@@ -3,5 +3,6 @@
 from reluopt.bounds.closed_form import closed_form
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.moment import beta_max_upper, moment
+from reluopt.bounds.splitting import pairwise, splitting
 
-__all__ = ["LowerBound", "beta_max_upper", "closed_form", "moment"]
+__all__ = ["LowerBound", "beta_max_upper", "closed_form", "moment", "pairwise", "splitting"]
