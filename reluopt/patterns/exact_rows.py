@@ -17,6 +17,9 @@ from reluopt.errors import DataError
 
 Row = tuple[int, ...]
 
+#: products of two residues fit into int64
+PRIME = 2**31 - 1
+
 
 def integer_rows(X: Float[np.ndarray, "n d"]) -> list[Row]:
     """Each row times a positive factor, as coprime integers; a zero row stays zero.
@@ -39,12 +42,43 @@ def _integer_row(row: Sequence[float]) -> Row:
 
 
 def independent_columns(rows: Sequence[Row]) -> list[int]:
-    """Indices of as many linearly independent columns as the rank, by exact elimination of the rows.
+    """Indices of as many linearly independent columns as the rank, exactly.
 
     The remaining columns are combinations of these, so the patterns of X are those of X[:, columns].
     """
+    columns = modular_columns(rows)
+    full = min(len(rows), len(rows[0]) if rows else 0)
+    # a minor that is nonzero modulo a prime is nonzero; only a rank below full needs the long way
+    return columns if len(columns) == full else _echelon_columns(rows)
+
+
+def modular_columns(rows: Sequence[Row]) -> list[int]:
+    """Independent columns by elimination modulo the prime 2³¹ − 1: fast, never too many, too few for unlucky data only.
+
+    (The rank falls only where the prime divides every minor of the size of the rank.)
+    """
+    if not rows or not rows[0]:
+        return []
+    A = np.array([[value % PRIME for value in row] for row in rows], dtype=np.int64)
+    columns: list[int] = []
+    for j in range(A.shape[1]):
+        top = len(columns)
+        candidates = np.flatnonzero(A[top:, j])
+        if len(candidates) == 0:
+            continue
+        A[[top, top + candidates[0]]] = A[[top + candidates[0], top]]
+        A[top] = A[top] * pow(int(A[top, j]), -1, PRIME) % PRIME
+        below = top + np.flatnonzero(A[top:, j])[1:]
+        A[below, j:] = (A[below, j:] - A[below, j, None] * A[top, j:]) % PRIME
+        columns.append(j)
+        if len(columns) == len(A):
+            break
+    return columns
+
+
+def _echelon_columns(rows: Sequence[Row]) -> list[int]:
+    """Pivot columns by elimination in integers."""
     echelon: list[tuple[int, Row]] = []
-    width = len(rows[0]) if rows else 0
     for row in rows:
         for pivot, basis in echelon:
             if row[pivot]:
@@ -52,7 +86,7 @@ def independent_columns(rows: Sequence[Row]) -> list[int]:
         lead = next((j for j, value in enumerate(row) if value), None)
         if lead is not None:
             echelon.append((lead, row))
-            if len(echelon) == width:
+            if len(echelon) == len(rows[0]):
                 break
     return sorted(pivot for pivot, _ in echelon)
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from reluopt.errors import ConfigError
-from reluopt.patterns.arrangement import expected_count
+from reluopt.patterns.arrangement import cover_count, expected_count
 from reluopt.patterns.pattern_set import PatternSet
 
 log = logging.getLogger(__name__)
@@ -61,12 +61,7 @@ def discover_patterns(
     ------
     ConfigError : more patterns asked for than X can have (Cover's count, for its rank and distinct directions).
     """
-    possible = expected_count(X)
-    if not 1 <= count <= possible:
-        raise ConfigError(
-            f"{count} distinct patterns were asked for; this X has at most {possible:,}.",
-            f"Ask for 1 to {possible:,}, or enumerate them all with all_patterns.",
-        )
+    _require_possible(count, cover_count(len(X), min(X.shape)))
     budget = 100 * count if max_draws is None else max_draws
     batch = max(64, min(count, 4096))
     known: PatternSet | None = None
@@ -79,6 +74,15 @@ def discover_patterns(
     assert known is not None
     reached = len(known) >= count
     if not reached:
+        _require_possible(count, expected_count(X))  # exact, which takes longer
         log.warning("%d of %d patterns after %d gates; the rest are rare.", len(known), count, budget)
     draws, distinct = np.array(curve, dtype=np.int64).T
     return Discovery(known.select(np.arange(min(count, len(known)))), draws, distinct, reached)
+
+
+def _require_possible(count: int, possible: int) -> None:
+    if not 1 <= count <= possible:
+        raise ConfigError(
+            f"{count} distinct patterns were asked for; this X has at most {possible:,}.",
+            f"Ask for 1 to {possible:,}, or enumerate them all with all_patterns.",
+        )

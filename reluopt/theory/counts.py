@@ -10,7 +10,7 @@ from scipy import stats
 
 from reluopt.errors import ConfigError
 from reluopt.patterns.arrangement import cover_count
-from reluopt.patterns.exact_rows import directions, independent_columns, integer_rows
+from reluopt.patterns.exact_rows import directions, integer_rows, modular_columns
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.programs.ridge import pattern_gram
 from reluopt.theory.kernel import expected_gram, kappa, smallest_eigenvalue
@@ -39,7 +39,7 @@ def assumption_a1(X: Float[np.ndarray, "n d"]) -> Hypothesis:
 def cover_1965(X: Float[np.ndarray, "n d"]) -> Statement:
     """P = 2 Σ_{k<r} C(n−1, k): the number of all patterns for rows in general position of rank r, else a bound."""
     rows = integer_rows(X)
-    lines, r = len(directions(rows).representative), len(independent_columns(rows))
+    lines, r = len(directions(rows).representative), len(modular_columns(rows))
     count = cover_count(lines, r)
     general = lines == len(X)
     return Statement(
