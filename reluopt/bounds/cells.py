@@ -1,7 +1,8 @@
 r"""Second moments of one region with all samples paired: the linear map from moments to products of forms.
 
-The core is v = (t, u, s) with s = (Xu)_+; the forms F = (t, σgᵀu, s, p = s − Xu) are all ≥ 0 on the region, and s_i p_i = 0.
-A moment matrix M = E[vvᵀ] of size N = 1 + d + n gives the products W = LML^T, φ = 1 + cuts + 2n of them a side.
+The core is v = (t, u, s) with s = (Xu)_+; the forms F = (t, ±x_iᵀu of the cuts, s, p = s − Xu) are ≥ 0 on the
+region, and s_i p_i = 0. A moment matrix M = E[vvᵀ] of size N = 1 + d + m gives the products W = LMLᵀ of the
+φ = 1 + cuts + 2m forms.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def positive_part(A: Float[np.ndarray, "N N"]) -> Float[np.ndarray, "N N"]:
 def lowest_level(
     C: Float[np.ndarray, "N N"], X: Float[np.ndarray, "n d"], shifts: Float[np.ndarray, " m"]
 ) -> tuple[float, float]:
-    """(λ, δ): the smallest λ with λ(t² + ‖u‖²) − vᵀCv + δ Σ s_j (s_j − x_jᵀu) ⪰ 0 over the given δ; (inf, 0) if none works.
+    """(λ, δ): the smallest λ with λ(t² + ‖u‖²) − vᵀCv + δ Σ s_j (s_j − x_jᵀu) ⪰ 0 over the given δ, or (inf, 0).
 
     Σ s_j (s_j − x_jᵀu) = 0, so any δ may be added; a δ > 0 repairs a block of s that is not quite definite.
     """

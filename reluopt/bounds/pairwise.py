@@ -4,9 +4,9 @@ For every region r and sign let M = E[vvᵀ] be the second moments of v = (α, u
 
 .. math:: \min ½‖y − Σ_r (S_r^+ − S_r^-)‖² + (β/2) Σ_{r,±} tr_{(α,u)} M_r^±   s.t.  M ⪰ 0,  L M Lᵀ ≥ 0,  E[s_i p_i] = 0,
 
-with S = E[αs], p = s − Xu and L the forms of ``cells.py``: the doubly nonnegative relaxation (Prakhya, Birdal & Yurtsever,
-ICLR 2025) in a smaller form of size 1 + d + n, cut by hyperplanes. ADMM alternates between M ⪰ 0, the products
-W ≥ 0 and W = LMLᵀ; its scaled duals are the multipliers of the evidence, so every iterate gives a bound to prove.
+with S = E[αs], p = s − Xu and L the forms of ``cells.py``: the doubly nonnegative relaxation (Prakhya, Birdal &
+Yurtsever, ICLR 2025) in a smaller form of size 1 + d + n, cut by hyperplanes. ADMM alternates between M ⪰ 0, the
+products W ≥ 0 and W = LMLᵀ; its scaled duals are the multipliers of the evidence: every iterate gives a bound.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from reluopt.bounds.cells import Cell, lowest_level, positive_part
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
@@ -106,8 +106,10 @@ class PairwiseSearch:
             RELAXATION * W + (1 - RELAXATION) * block.W + block.dual_W,
         )
 
-    def _fit(self, wanted: list[tuple[Int[np.ndarray, " a"], Float[np.ndarray, " a"]]]) -> Float[np.ndarray, "b n"]:
+    def _fit(self, wanted: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.ndarray, "b n"]:
         """The S ≥ 0 that minimise ½‖y − Σ ±S‖² + ρ‖S − wanted‖², 0 where a sample cannot be active; sets z = y − Σ ±S.
+
+        ``wanted`` has for each block the samples that can be active and their values.
 
         S = (wanted ± z/2ρ)_+ and z solves one increasing piecewise linear equation a sample: Newton ends exactly.
         """
@@ -136,7 +138,7 @@ class PairwiseSearch:
 
     def split(self) -> None:
         """Cut the region and along the sample's hyperplane x_iᵀu = 0 where both s_i and p_i have the most mass."""
-        masses = [sum(_undecided(cell, block) for block in pair) for cell, pair in self._regions()]
+        masses = [_undecided(cell, pair[0]) + _undecided(cell, pair[1]) for cell, pair in self._regions()]
         r = int(np.argmax([mass.max(initial=0.0) for mass in masses]))
         position = int(masses[r].argmax())
         cell, pair, node = self.cells.pop(r), self.blocks.pop(r), self.leaves.pop(r)
@@ -199,5 +201,5 @@ def _undecided(cell: Cell, block: Block) -> Float[np.ndarray, " m"]:
     return np.minimum(diagonal[cell.on_s], diagonal[cell.on_p])
 
 
-def _squares(A: Float[np.ndarray, "a b"]) -> float:
+def _squares(A: np.ndarray) -> float:
     return float(np.vdot(A, A))

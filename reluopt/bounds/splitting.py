@@ -78,7 +78,7 @@ def _search(
 ) -> LowerBound:
     started = time.perf_counter()
     check_inputs(X, y, beta)
-    first = moment(X, y, beta, time_limit=0.2 * time_limit)
+    first = moment(X, y, beta, time_limit=0.5 * time_limit)
     if not (X.any() and y.any()):
         return first
     search, best = PairwiseSearch(X, y, beta), (first.value, first.evidence)

@@ -1,0 +1,184 @@
+r"""The exact optimum at small rank, with a proof: all cells of the arrangement, each bounded on its own cone.
+
+p* = max yᵀz − ½‖z‖² over z with ‖proj_K(±XᵀDz)‖ ≤ β for every cell K and its pattern D. Cutting planes: the cells
+that are violated at z give neurons u = proj/‖proj‖ and cuts |zᵀ(Xu)_+| ≤ β; z is the point of the cuts nearest to y.
+The evidence is a tree of the samples' hyperplanes that ends in one cell a leaf. A sample off the path has a sign
+there that the path implies, x_i = ±Σ μ_k σ_k g_k with μ ≥ 0; multiplied by a large τ this makes s_i = x_iᵀu (or 0)
+up to z_i²/4τ.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.optimize import nnls
+
+from reluopt.bounds.evidence import Evidence, Multipliers, Region
+from reluopt.bounds.lower_bound import LowerBound, check_inputs, prove
+from reluopt.bounds.theorem_a import Geometry
+from reluopt.errors import ConfigError
+from reluopt.patterns.arrangement import all_patterns, expected_count
+from reluopt.programs.cones import project
+
+#: τ in units of the largest |z_i|: larger loses digits, smaller leaves a gap of z²/4τ a sample.
+STIFFNESS = 3e6
+
+
+def exact(
+    X: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, " n"],
+    beta: float,
+    *,
+    tolerance: float = 1e-8,
+    most_cells: int = 5000,
+    most_rounds: int = 300,
+) -> LowerBound:
+    """p* itself, up to ``tolerance``, proved; for data of small rank.
+
+    Parameters
+    ----------
+    tolerance : relative violation B/β − 1 of the dual constraints at which to stop.
+    most_cells : refuse data with more activation patterns than this.
+
+    Raises
+    ------
+    DataError, ConfigError : see ``check_inputs``; also ConfigError where there are too many patterns.
+    """
+    started = time.perf_counter()
+    check_inputs(X, y, beta)
+    count = expected_count(X)
+    if count > most_cells:
+        raise ConfigError(
+            f"These data have up to {count} activation patterns; the limit is {most_cells}.",
+            "Use the splitting bound, or allow more cells.",
+        )
+    dense = all_patterns(X, limit=most_cells).dense
+    z = _dual_point(X, y, beta, dense, tolerance, most_rounds)
+    return prove(X, y, beta, cell_evidence(X, z, dense, beta * (1 + 10 * tolerance)), method="exact", started=started)
+
+
+# -- the dual point ------------------------------------------------------------------------------------------------
+
+
+def _dual_point(
+    X: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, " n"],
+    beta: float,
+    dense: Bool[np.ndarray, "n P"],
+    tolerance: float,
+    most_rounds: int,
+) -> Float[np.ndarray, " n"]:
+    """Kelley's method: z = the point nearest to y that obeys the cuts aᵀz ≤ β found so far."""
+    z, cuts = y, np.zeros((0, len(y)))
+    for _ in range(most_rounds):
+        new = _violated(X, z, beta * (1 + tolerance), dense)
+        if not len(new):
+            break
+        active = cuts[cuts @ z > beta * (1 - 1e-2)] if len(cuts) > 20 * len(y) else cuts
+        cuts = np.concatenate([active, new])
+        z = _nearest(y, cuts, beta)
+    return z
+
+
+def _violated(
+    X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], limit: float, dense: Bool[np.ndarray, "n P"]
+) -> Float[np.ndarray, "c n"]:
+    """±(Xu)_+ of the unit neurons that maximise ±zᵀ(Xu)_+ over the cells where that exceeds ``limit``."""
+    correlations, found = (dense * z[:, None]).T @ X, []
+    for side in (1.0, -1.0):
+        for i in np.flatnonzero(np.linalg.norm(correlations, axis=1) > limit):
+            point = project(X, dense[:, i], side * correlations[i]).point
+            norm = float(np.linalg.norm(point))
+            if norm > limit:
+                found.append(side * np.maximum(X @ (point / norm), 0.0))
+    return np.array(found).reshape(-1, len(z))
+
+
+def _nearest(y: Float[np.ndarray, " n"], cuts: Float[np.ndarray, "c n"], beta: float) -> Float[np.ndarray, " n"]:
+    """The nearest point to y with aᵀz ≤ β for every cut: least distance programming (Lawson & Hanson, ch. 23)."""
+    size = float(np.linalg.norm(y))
+    reach = (cuts @ y - beta) / size
+    system = np.vstack([-cuts.T, reach])
+    target = np.zeros(len(y) + 1)
+    target[-1] = 1.0
+    weights, _ = nnls(system, target, maxiter=50 * len(cuts) + 1000)
+    residual = system @ weights - target
+    return y + size * (-residual[:-1] / residual[-1]) if residual[-1] != 0 else y
+
+
+# -- the proof -----------------------------------------------------------------------------------------------------
+
+Path = tuple[tuple[int, int], ...]
+
+
+def cell_evidence(
+    X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], dense: Bool[np.ndarray, "n P"], limit: float
+) -> Evidence:
+    """The tree that cuts u-space into the given cells (all of X's), and each leaf's multipliers for z and −z.
+
+    A leaf whose bound exceeds ``limit`` only because of the gaps z_i²/4τ is cut further by the samples concerned.
+    """
+    tree: list[list[int]] = [[-1, -1, -1]]
+    todo: list[tuple[int, Bool[np.ndarray, "n p"], Path]] = [(0, dense, ())]
+    regions: list[Region] = []
+    while todo:
+        node, cells, path = todo.pop()
+        if cells.shape[1] == 1:
+            leaf = Leaf(X, z, cells[:, 0], path)
+            sample = leaf.worst_gap(limit)
+            if sample is None:
+                tree[node] = [-1, len(regions), -1]
+                regions.append(leaf.region)
+                continue
+        else:
+            sample = int(np.abs(cells.mean(axis=1) - 0.5).argmin())
+        tree[node] = [sample, len(tree), len(tree) + 1]
+        for sign in (1, -1):
+            inside = cells[:, cells[sample] == (sign > 0)]
+            if not inside.shape[1]:  # a face of the cell, where the sample is 0
+                inside = cells.copy()
+                inside[sample] = sign > 0
+            todo.append((len(tree), inside, (*path, (sample, sign))))
+            tree.append([-1, -1, -1])
+    return Evidence(z, X, np.array(tree), tuple(regions))
+
+
+class Leaf:
+    """One cell or one of its faces: the cone's own bound ‖XᵀDz + Σ λσg‖, and the signs that the path implies."""
+
+    def __init__(
+        self, X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], pattern: Bool[np.ndarray, " n"], path: Path
+    ) -> None:
+        self.z, self.pattern = z, pattern
+        self.cuts = np.array([sign * X[i] for i, sign in path]).reshape(-1, X.shape[1])
+        nobody = np.zeros(0, dtype=np.int64)
+        self.geometry = Geometry.of(X, self.cuts, nobody)
+        self.implied = np.zeros((len(self.cuts), len(X)))
+        if len(self.cuts):
+            for i in np.flatnonzero(self.geometry.free):
+                self.implied[:, i] = nnls(self.cuts.T, X[i] if pattern[i] else -X[i], maxiter=1000)[0]
+        self.region = Region(self.cuts, nobody, self._multipliers(z), self._multipliers(-z))
+
+    def _multipliers(self, z: Float[np.ndarray, " n"]) -> Multipliers:
+        """Samples with z_i > 0 off the path need τ; those with z_i < 0 have an exact bound, z_i x_iᵀu or 0."""
+        f, n, free = 1 + len(self.cuts), len(z), self.geometry.free
+        stiff = np.where(free & (z > 0), STIFFNESS * np.abs(z).max(), 0.0)
+        w, c, r = np.zeros((f, n)), np.zeros((f, n)), np.zeros((f, f))
+        w[1:] = stiff * self.implied
+        c[1:, self.pattern] = w[1:, self.pattern]
+        w[0] = np.where(stiff > 0, z, 0.0)
+        c[0] = np.where(free & (z < 0) & self.pattern, -z, 0.0)
+        if len(self.cuts):
+            # λ of the cone: min ‖XᵀDz + Σ λ_k σ_k g_k‖
+            r[0, 1:] = r[1:, 0] = 0.5 * nnls(self.cuts.T, -((self.pattern * z) @ self.geometry.X), maxiter=1000)[0]
+        return Multipliers(w, c, stiff, r)
+
+    def worst_gap(self, limit: float) -> int | None:
+        """The sample off the path with the largest z_i on a side whose bound exceeds the limit; None without one."""
+        for z, m in ((self.z, self.region.positive), (-self.z, self.region.negative)):
+            gaps = np.where(m.nu > 0, z, 0.0)
+            if gaps.any() and self.geometry.support_upper(z, m) > limit:
+                return int(gaps.argmax())
+        return None
