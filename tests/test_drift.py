@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reluopt.errors import DataError
+from reluopt.patterns import drift as drift_module
 from reluopt.patterns.drift import BLOCK, DriftRecorder, _by_neuron, unchanged_neurons
 from reluopt.patterns.pattern_set import activation_patterns, kinks
 
@@ -115,6 +116,18 @@ def test_a_loop_of_the_user_s_own_with_a_sequential_model_and_biases():
     assert (start != end).any()
     assert drift.entries_preserved == pytest.approx((start == end).mean())
     assert drift.preserved_from_init == pytest.approx((start == end).all(axis=0).mean())
+
+
+def test_many_entries_are_packed_by_several_threads_to_the_same_end(monkeypatch):
+    X, states, alphas = moments(3 * BLOCK + 5, 3, 70, 1)
+    tensors = [(torch.from_numpy(U), torch.from_numpy(a)) for U, a in zip(states, alphas, strict=True)]
+    plain = DriftRecorder(torch.from_numpy(X))
+    expected = [plain(*state) for state in tensors]
+    monkeypatch.setattr(drift_module, "PARALLEL_ABOVE", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    threaded = DriftRecorder(torch.from_numpy(X))
+    assert [threaded(*state) for state in tensors] == expected
+    np.testing.assert_array_equal(threaded.flipped(), plain.flipped())
 
 
 def test_a_bias_counts_in_the_scale_of_a_kink():

@@ -8,11 +8,12 @@ for one pass over them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from reluopt.errors import DataError
@@ -23,6 +24,9 @@ ACTIVE_TOLERANCE = 1e-6
 
 #: Rows a block of the pass over the preactivations: small enough for the cache, a multiple of 8.
 BLOCK = 128
+
+#: Entries of H from which on the pass uses as many threads as torch (numpy lets them run side by side).
+PARALLEL_ABOVE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -161,22 +165,19 @@ class DriftRecorder:
         # a zero neuron is active everywhere (a tie) and has no kinks: its entries lie above -1
         upper, lower = np.where(sizes > 0, limits, -1), np.where(sizes > 0, -limits, -1)
         if 0 < sizes.max() <= 100 * sizes.min():  # one number compares faster, and lets few more entries in between
-            upper, lower = upper.max(), lower.min()
+            upper, lower = upper.max(keepdims=True), lower.min(keepdims=True)
         bits = np.zeros((-(-n // 8) * 8, -(-m // 64) * 8), np.uint8)
-        above, inside = np.zeros((2, BLOCK, bits.shape[1] * 8), bool)
-        kinks = 0
-        for start in range(0, n, BLOCK):
-            h = H[start : start + BLOCK]
-            rows = len(h)
-            np.greater(h, upper, out=above[:rows, :m])
-            np.greater_equal(h, lower, out=inside[:rows, :m])
-            np.not_equal(above[:rows], inside[:rows], out=inside[:rows])
-            if inside[:rows].any():
-                i, j = np.divmod(np.flatnonzero(inside[:rows]), inside.shape[1])  # far faster than a matrix's nonzero
-                kinks += int(np.count_nonzero(np.abs(h[i, j]) <= KINK_TOLERANCE * norms[start + i] * sizes[j]))
-                above[i, j] = h[i, j] >= 0
-            bits[start : start + rows] = np.packbits(above[:rows]).reshape(rows, -1)
-        return bits, kinks
+        threads = torch.get_num_threads() if H.size > PARALLEL_ABOVE else 1
+        step = -(-n // (threads * BLOCK)) * BLOCK
+        parts = [slice(start, start + step) for start in range(0, n, step)]
+        with ThreadPoolExecutor(threads) as pool:  # starts no thread before it is used
+            found = list((pool.map if threads > 1 else map)(lambda s: _pack_rows(H[s], upper, lower, bits[s]), parts))
+        i = np.concatenate([rows + part.start for (rows, _), part in zip(found, parts, strict=True)])
+        j = np.concatenate([columns for _, columns in found])
+        h = H[i, j]
+        on = h >= 0
+        np.bitwise_or.at(bits, (i[on], j[on] // 8), (128 >> (j[on] % 8)).astype(np.uint8))
+        return bits, int(np.count_nonzero(np.abs(h) <= KINK_TOLERANCE * norms[i] * sizes[j]))
 
     def _compare(self, bits: UInt8[np.ndarray, "N bytes"], active: Bool[np.ndarray, " m"], kinks: int) -> Drift:
         assert self._initial is not None and self._current is not None and self._active is not None
@@ -205,9 +206,36 @@ def unchanged_neurons(
     return (activation_patterns(X, initial.T) == activation_patterns(X, final.T)).all(axis=0)
 
 
+def _pack_rows(
+    H: Float[np.ndarray, "n m"],
+    upper: Float[np.ndarray, " #m"],
+    lower: Float[np.ndarray, " #m"],
+    bits: UInt8[np.ndarray, "N bytes"],
+) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+    """Pack the entries above ``upper`` into ``bits``; return the rows and columns of those between the limits."""
+    n, m = H.shape
+    padded = bits.shape[1] * 8
+    above, inside = np.zeros((2, BLOCK, padded), bool)
+    between = [np.empty(0, np.int64)]
+    for start in range(0, n, BLOCK):
+        h = H[start : start + BLOCK]
+        rows = len(h)
+        np.greater(h, upper, out=above[:rows, :m])
+        np.greater_equal(h, lower, out=inside[:rows, :m])
+        np.not_equal(above[:rows], inside[:rows], out=inside[:rows])
+        if inside[:rows].any():
+            between.append(start * padded + np.flatnonzero(inside[:rows]))  # far faster than a matrix's nonzero
+        bits[start : start + rows] = np.packbits(above[:rows]).reshape(rows, -1)
+    i, j = np.divmod(np.concatenate(between), padded)
+    return i, j
+
+
 def _any_row(bits: UInt8[np.ndarray, "N bytes"], m: int) -> Bool[np.ndarray, " m"]:
     """For each of m packed columns: is a bit set in any row?"""
-    words = np.bitwise_or.reduce(bits.view(np.uint64), axis=0)
+    words = bits.view(np.uint64)
+    # eight rows as one long row first: the reduction likes long rows
+    words = np.bitwise_or.reduce(words.reshape(len(words) // 8, -1), axis=0).reshape(8, -1)
+    words = np.bitwise_or.reduce(words, axis=0)
     return np.unpackbits(words.view(np.uint8), count=m).astype(bool)
 
 

@@ -184,13 +184,11 @@ class Trainer:
     def _make_record(self, H: Tensor, loss: Tensor) -> Record:
         """The record of the weights from which the last full pass was made."""
         state = self.state
-        weights = list(state.network.parameters())
-        decay = weight_decay(state.network.U, state.network.alpha, state.beta)
-        objective = float(loss + decay)
-        residual = math.hypot(
-            *(float(torch.add(w.grad, w, alpha=state.beta).norm()) for w in weights if w.grad is not None)
-        )
-        size = math.hypot(*(float(w.norm()) for w in weights))
+        slopes = [(w.grad, w) for w in state.network.parameters() if w.grad is not None]
+        decay = float(weight_decay(state.network.U, state.network.alpha, state.beta))
+        objective = float(loss) + decay
+        residual = math.hypot(*(float(torch.add(grad, w, alpha=state.beta).norm()) for grad, w in slopes))
+        size = math.sqrt(2 * decay / state.beta)  # ‖θ‖, since the decay is (β/2)‖θ‖²
         scalars = {
             "train/objective": objective,
             "train/loss": float(loss),
