@@ -36,6 +36,7 @@ from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.programs.ridge import RidgeProgram, pattern_gram
 from reluopt.search.polynomial import relax
 from reluopt.solvers import CvxpySolver, solve
+from reluopt.solvers.native import NativeSolver
 from reluopt.solvers.sharpness import minimum_norm_decomposition, sharpness
 
 SOLVER = CvxpySolver(tolerance=1e-8)
@@ -99,6 +100,12 @@ def test_the_gated_gradient_is_zero_at_the_optimum_and_at_zero_beyond_beta_max()
     blocks = solve(program, CvxpySolver(tolerance=1e-9)).blocks
     blocks = np.where(np.linalg.norm(blocks, axis=-1, keepdims=True) > 1e-4, blocks, 0.0)
     assert np.abs(program.gradient(blocks)).max() < 1e-3
+
+
+@pytest.mark.parametrize("which", [2, 3])
+def test_the_native_solver_says_what_it_does_not_take(which: int) -> None:
+    with pytest.raises(SolverError, match="does not take"):
+        NativeSolver().solve(programs(0)[which])
 
 
 def test_ridge_closed_form() -> None:

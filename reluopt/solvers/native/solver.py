@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from reluopt.errors import ConfigError
+from reluopt.errors import ConfigError, SolverError
 from reluopt.programs.dual import DualBound
 from reluopt.programs.pattern_program import PatternProgram
 from reluopt.solvers.native.engine import Bracket, Engine
@@ -67,6 +67,7 @@ class NativeSolver:
         Raises
         ------
         ConfigError : a warm start of another shape.
+        SolverError : a program that is not a group lasso with or without cones (ridge, equality).
         """
         start = time.perf_counter()
         engine = self.engine(program, start)
@@ -76,6 +77,11 @@ class NativeSolver:
 
     def engine(self, program: PatternProgram, start: float) -> Engine:
         """The solver state of a program."""
+        if program.penalty_power != 1 or program.exact_fit:
+            raise SolverError(
+                f"The native solver does not take {program.name} programs.",
+                "Use CvxpySolver; ridge also has RidgeProgram.closed_form().",
+            )
         deadline = math.inf if self.time_limit is None else start + self.time_limit
         return Engine(Instance.of(program, self.dtype, self.device), deadline)
 
