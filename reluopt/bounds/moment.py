@@ -63,6 +63,20 @@ def moment(
     ------
     DataError, ConfigError : see ``check_inputs``.
     """
+    return moment_with_factors(X, y, beta, device=device, time_limit=time_limit, iterations=iterations, seed=seed)[0]
+
+
+def moment_with_factors(
+    X: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, " n"],
+    beta: float,
+    *,
+    device: str | torch.device = "cpu",
+    time_limit: float | None = None,
+    iterations: int = 300,
+    seed: int = 0,
+) -> tuple[LowerBound, Float[np.ndarray, "2 k e"]]:
+    """The moment bound with the factors of Theorem B's optimum, in the data's units: where a tighter search starts."""
     started = time.perf_counter()
     check_inputs(X, y, beta)
     search = MomentSearch(X, y, beta, device=device, seed=seed)
@@ -74,7 +88,8 @@ def moment(
         search.descend(epsilon, iterations, left)
         bound = prove(X, y, beta, search.evidence(epsilon), method="moment", started=started)
         best = bound if best is None or bound.value >= best.value else best
-        search.escape(bound.evidence)
+        if epsilon != SMOOTHING[-1]:
+            search.escape(bound.evidence)
     assert best is not None
     left = math.inf if time_limit is None else time_limit - (time.perf_counter() - started)
     if best.scale * (1 + LOOSE) < 1 and left > 0:
@@ -82,7 +97,8 @@ def moment(
         _, evidence = tighten(X, best.evidence.z, device=device, time_limit=left, iterations=iterations, seed=seed)
         bound = prove(X, y, beta, evidence, method="moment", started=started)
         best = max(best, bound, key=lambda b: b.value)
-    return replace(best, seconds=time.perf_counter() - started)
+    factors = search.R * math.sqrt(search.unit / search.data.unit)
+    return replace(best, seconds=time.perf_counter() - started), factors
 
 
 def beta_max_upper(

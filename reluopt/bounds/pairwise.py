@@ -74,6 +74,38 @@ class PairwiseSearch:
         whole = Cell(self.X)
         self.cells, self.blocks = [whole], [(Block.zero(whole), Block.zero(whole))]
 
+    def start_from(self, factors: Float[np.ndarray, "2 k e"], evidence: Evidence) -> None:
+        """Start at the optimum of the moment bound: its factors (in the data's units) and its multipliers.
+
+        σ_i, which stands for s_i among the factors, is at the end of its range that the sign of z_i asks for.
+        """
+        (cell,), (pair,), (region,) = self.cells, self.blocks, evidence.regions
+        self.z = evidence.z / self.unit_y
+        own = factors * math.sqrt(self.unit_x / self.unit_y)
+        head, every = np.arange(1 + self.X.shape[1]), np.arange(len(self.z))
+        for R, block, z, m in zip(own, pair, (self.z, -self.z), (region.positive, region.negative), strict=True):
+            r0, G = R[:, :1], R[:, 1:] @ self.X.T
+            a, length = (r0 * G).sum(axis=0), np.linalg.norm(G, axis=0)
+            upper = 0.5 * (G + length * r0 / (np.linalg.norm(r0) or 1.0))
+            V = np.hstack([R, np.where(z > 0, upper, np.where(a > 0, G, 0.0))])
+            block.Z = V.T @ V
+            block.W = np.maximum(cell.products(block.Z), 0.0)
+            cell.set_zero_products(block.W)
+            products = np.zeros((cell.forms, cell.forms))
+            products[0, cell.on_s] = 0.5 * (m.w[0] - m.c[0]) / self.unit_y
+            products[0, cell.on_p] = 0.5 * m.c[0] / self.unit_y
+            products[cell.first_s + every, cell.first_p + every] = -0.5 * m.nu * self.unit_x / self.unit_y
+            block.dual_W = -products - products.T
+            block.dual_Z = -cell.pulled_back(block.dual_W)
+            block.dual_Z[head, head] -= 0.5 * self.beta
+        # the scaled duals get the size of what they belong to
+        sizes = [
+            math.sqrt(sum(_squares(A) for A in parts)) for parts in zip(*((b.dual_Z, b.Z) for b in pair), strict=True)
+        ]
+        if sizes[0] > 0 and sizes[1] > 0:
+            self.penalty = 1.0
+            self.rebalance(sizes[0] / sizes[1])
+
     # -- one iteration -----------------------------------------------------------------------------------------------
 
     def sweep(self) -> float:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from reluopt.bounds.evidence import Evidence
 from reluopt.bounds.lower_bound import LowerBound, check_inputs, prove
-from reluopt.bounds.moment import moment
+from reluopt.bounds.moment import moment_with_factors
 from reluopt.bounds.pairwise import PairwiseSearch
 
 #: Sweeps between two looks at the clock for penalties and proofs.
@@ -78,10 +78,11 @@ def _search(
 ) -> LowerBound:
     started = time.perf_counter()
     check_inputs(X, y, beta)
-    first = moment(X, y, beta, time_limit=0.5 * time_limit)
+    first, factors = moment_with_factors(X, y, beta, time_limit=0.5 * time_limit)
     if not (X.any() and y.any()):
         return first
     search, best = PairwiseSearch(X, y, beta), (first.value, first.evidence)
+    search.start_from(factors, first.evidence)
     last = 0.0
     while (used := (time.perf_counter() - started) / time_limit) < 1.0 and best[0] < stop_at:
         value, evidence = _round(search, started + time_limit, adapt=used < SETTLE)
