@@ -25,9 +25,9 @@ from reluopt.solvers.solution import Status
 log = logging.getLogger(__name__)
 
 #: First penalty, in natural units, for a cold start and for a warm one; its growth; its largest value.
-SIGMA, WARM_SIGMA, GROWTH, SIGMA_MAX = 10.0, 100.0, 3.0, 1e12
-#: Newton ends when ‖∇Ψ‖ ≤ PRECISION ‖U⁺ − U‖/σ.
-PRECISION = 0.2
+SIGMA, WARM_SIGMA, GROWTH, SIGMA_MAX = 3.0, 100.0, 2.5, 1e12
+#: Newton ends when ½‖∇Ψ‖² is at most this times the gap.
+PRECISION = 0.1
 #: Newton steps in a row that rounding may spoil before the solver gives up.
 PATIENCE = 10
 
@@ -115,8 +115,9 @@ class Engine:
         return lagrangian.evaluate(t * y)
 
     def _solved(self, at: Evaluation) -> bool:
-        target = PRECISION * self.lagrangian.change(at) / self.lagrangian.sigma
-        return float(at.gradient.norm()) <= max(target, 1e-14 * float(self.instance.y.norm()))
+        """Ψ is 1-strongly convex: ½‖∇Ψ‖² bounds what Newton can still gain; it need not be far below the gap."""
+        gap = at.value - max(at.dual_value(self.instance.y, self.instance.beta), self.bracket.dual)
+        return 0.5 * float(at.gradient @ at.gradient) <= PRECISION * gap
 
     def _outer(self, at: Evaluation, growth: float) -> Evaluation:
         lagrangian = self.lagrangian

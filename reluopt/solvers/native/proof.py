@@ -33,10 +33,12 @@ def prove(program: PatternProgram, z: Float[np.ndarray, " n"], multipliers: Mult
 def _with_multipliers(
     program: PatternProgram, z: Float[np.ndarray, " n"], plain: Float[np.ndarray, " m"], multipliers: Multipliers
 ) -> tuple[float, dict[tuple[int, int], Float[np.ndarray, " n"]]]:
-    """(B, the multipliers that lowered a norm above β); blocks below β without any cannot matter."""
-    bound = min(float(plain.max()), program.beta)
+    """(B, the multipliers that lowered a norm). Norms below β‖z‖²/yᵀz do not limit the scaling: nothing lowers them."""
+    yz, zz = float(program.y @ z), float(z @ z)
+    large = plain > (program.beta * zz / yz if yz > 0 else np.inf)
+    bound = float(plain[~large].max(initial=0.0))
     kept: dict[tuple[int, int], Float[np.ndarray, " n"]] = {}
-    for blocks in np.array_split(np.flatnonzero(plain > program.beta), len(plain) // BATCH + 1):
+    for blocks in np.array_split(np.flatnonzero(large), len(plain) // BATCH + 1):
         if len(blocks) == 0:
             continue
         side, pattern = np.divmod(blocks, len(program.patterns))
