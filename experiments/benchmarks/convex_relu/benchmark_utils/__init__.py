@@ -1,0 +1,1 @@
+"""What the benchopt benchmark and compare.py share: instances, peers, and the judge."""
