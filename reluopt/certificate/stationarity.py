@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 from scipy.optimize import lsq_linear
 
 from reluopt import objective as scaling
-from reluopt.patterns.pattern_set import PatternSet, activation_patterns, kinks
+from reluopt.patterns.drift import unchanged_neurons
+from reluopt.patterns.pattern_set import PatternSet, kinks
 
 #: A neuron is active when ‖u_j‖|α_j| exceeds this fraction of the largest; others are training's leftovers.
 ACTIVE_TOLERANCE = 1e-6
@@ -143,5 +144,4 @@ def kept_patterns(
     X: Float[np.ndarray, "n d"], initial_U: Float[np.ndarray, "m d"], U: Float[np.ndarray, "m d"]
 ) -> PatternSet:
     """S_kept of KP Thm 2.5: the distinct patterns of neurons whose whole pattern is the same at both times."""
-    then, now = activation_patterns(X, initial_U.T), activation_patterns(X, U.T)
-    return PatternSet.from_gates(X, U[(then == now).all(axis=0)].T)
+    return PatternSet.from_gates(X, U[unchanged_neurons(X, initial_U, U)].T)

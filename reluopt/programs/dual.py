@@ -44,8 +44,9 @@ def dual_bound(
     """Scale z into feasibility; cones are projected on only where they decide the scaling.
 
     Blocks are visited by falling ‖Xᵀ D_i z‖ (the norm for λ = 0). A block whose norm for λ = 0 is already below
-    what the others need cannot matter, so few NNLS problems are solved. ``stop()`` returning true ends the
-    visits early: the remaining blocks count with λ = 0, which is looser and still valid.
+    what the others need cannot matter, so few NNLS problems are begun, and each only until it cannot matter.
+    ``stop()`` returning true ends the visits early: the remaining blocks count with λ = 0, which is looser and still
+    valid.
     """
     correlations = program.correlations(z)
     norms = rounding.norm_upper(correlations, rounding.correlation_error(program.X, z))
@@ -72,11 +73,12 @@ def _cone_norms(
     bound, multipliers = 0.0, {}
     for flat in np.argsort(-norms, axis=None):
         side, i = divmod(int(flat), norms.shape[1])
-        if norms[side, i] <= max(bound, floor) or stop():
+        enough = max(bound, floor)
+        if norms[side, i] <= enough or stop():
             bound = max(bound, float(norms[side, i]))
             break
         pattern = program.patterns.dense[:, i]
-        lowered = cones.project(program.X, pattern, correlations[side, i]).multipliers
+        lowered = cones.lowering_multipliers(program.X, pattern, correlations[side, i], enough=enough, stop=stop)
         proved = rounding.correlation_norm_upper(program.X, z, program.sides[side], pattern, lowered)
         if proved < norms[side, i]:
             multipliers[side, i] = lowered

@@ -31,10 +31,12 @@ def price(
     z: Float[np.ndarray, " n"],
     rng: np.random.Generator,
     *,
-    starts: int = 256,
+    starts: int | None = None,
     iterations: int = 100,
 ) -> Price:
     """Multi-start local search: u ← normalised Xᵀ(1[Xu ≥ 0] ∘ ±z), with the step halved where it does not ascend.
+
+    256 starts unless given, fewer for large X.
 
     Half of the starts are Gaussian, half are rows of X and their negatives; both signs of z are searched. Values
     are ± zᵀ(Xu)_+; ``candidates`` are the end points with a positive value, best first (repetitions included).
@@ -45,8 +47,10 @@ def price(
     """
     if z.shape != (len(X),):
         raise DataError(f"z has shape {z.shape} for {len(X)} samples.", "Give one entry a sample.")
-    # half a search for each sign of z: column j belongs to signs[j]
-    U = _starts(X, starts, rng)
+    # fewer starts on large data, so that one iteration stays near a billion products
+    count = starts if starts is not None else int(np.clip(2**28 // X.size, 32, 256))
+    # each start is searched for both signs of z: column j belongs to signs[j]
+    U = _starts(X, count, rng)
     U, signs = np.hstack([U, U]), np.repeat([1.0, -1.0], U.shape[1])
     value, gradient = _value_and_gradient(X, z, U, signs)
     step = np.full(U.shape[1], np.inf)
