@@ -307,3 +307,8 @@ def test_report_of_real_data_with_repeated_rows_does_not_fail() -> None:
     assert found["KP Prop. 3.2"].hypothesis is Hypothesis.FAILS
     assert found["KP Prop. 3.5"].value == math.inf
     assert found["KP Def. 4.1"].value >= 1
+
+
+def test_report_refuses_what_would_not_fit_in_memory() -> None:
+    with pytest.raises(ConfigError, match="GiB"):
+        report(np.ones((20_000, 2)), np.ones(20_000), 1.0)

@@ -15,7 +15,7 @@ from reluopt.data import DataConfig, Dataset, load_dataset
 from reluopt.runs import RunFolder
 from reluopt.search.polynomial import Relaxation, RelaxConfig, relax
 from reluopt.search.pricing import beta_max_estimate
-from reluopt.solvers import CvxpySolver
+from reluopt.solvers.native import NativeSolver
 from reluopt.theory.kernel import log_factor
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import save_weights
@@ -50,7 +50,7 @@ def relax_command(
     data = load_dataset(data_config)
     beta_max = beta_max_estimate(data.X, data.y)
     weight_decay = choice.resolve_beta(beta_max)
-    solver = CvxpySolver(tolerance=settings.tolerance, time_limit=settings.time_limit)
+    solver = NativeSolver(tolerance=settings.tolerance, time_limit=settings.time_limit)
     with console.status("relaxing") as status:
         found = relax(
             data.X,

@@ -10,13 +10,18 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt.config import Config, setting
+from reluopt.errors import ConfigError
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.programs.decomposition import gated_twin
 from reluopt.programs.relaxed import RelaxedProgram
-from reluopt.solvers import CvxpySolver, Solver, solve
+from reluopt.solvers import Solver, solve
+from reluopt.solvers.native import NativeSolver
 from reluopt.theory import cones, counts, ladders, maxcut, values
 from reluopt.theory.statement import Statement
+
+#: samples for which the n × n matrices of the theory are made
+LIMIT = 10_000
 
 #: the theorems by number; the first argument of each is X
 THEOREMS: dict[str, Callable[..., Statement | tuple]] = {
@@ -68,10 +73,19 @@ def report(
     Parameters
     ----------
     lower : a lower bound of p*, if one is known (``reluopt.bounds``); the better of it and the MAX-CUT bound is used.
-    solver : for the gated and the relaxed program over the sample; CVXPY within ``time_budget`` by default.
+    solver : for the gated and the relaxed program over the sample; native within ``time_budget`` by default.
     say : receives a line on each step.
+
+    Raises
+    ------
+    ConfigError : more than ``LIMIT`` samples, whose n × n matrices would take long or not fit.
     """
     config = config or TheoryConfig()
+    if len(X) > LIMIT:
+        raise ConfigError(
+            f"The theory needs n × n matrices; for n = {len(X):,} each takes {8 * len(X) ** 2 / 2**30:.0f} GiB.",
+            f"Take at most {LIMIT:,} samples.",
+        )
     rng = np.random.default_rng(config.seed)
     patterns = sample_patterns(X, config.patterns, rng)
     say("counts and kernel")
@@ -82,7 +96,7 @@ def report(
     sample = cones.sampled_sharpness(X, patterns, rng, cones=config.cones)
     sharp = [cones.def_4_1(X, sample), cones.prop_4_3(sample), cones.cor_4_5(X, sample)]
     if solver is None and config.time_budget > 0:
-        solver = CvxpySolver(time_limit=config.time_budget)
+        solver = NativeSolver(tolerance=1e-5, time_limit=config.time_budget)
     if solver is None:
         return [*count, *formula, *sharp]
     known = max(lower, next(s.value for s in formula if s.theorem == "KP section 3.4"))
@@ -114,7 +128,7 @@ def _solved(
     blocks = _without_dust(solve(gated, solver).blocks)
     loss, point = cones.prop_4_2(program, blocks, gated.value(blocks))
     say("the relaxed program over the sample")
-    relaxed = solve(program, solver, warm_start=point.blocks)
+    relaxed = solve(program, solver)
     value = min(relaxed.value, point.value)
     first = ladders.thm_2_1(program.X, len(program.patterns), value, lower, loss.value, delta=delta)
     return [first, loss]
