@@ -51,25 +51,19 @@ def relax_command(
     beta_max = beta_max_estimate(data.X, data.y)
     weight_decay = choice.resolve_beta(beta_max)
     solver = NativeSolver(tolerance=settings.tolerance, time_limit=settings.time_limit)
+    rng = np.random.default_rng(settings.seed)
     with console.status("relaxing") as status:
         found = relax(
-            data.X,
-            data.y,
-            weight_decay,
-            settings.patterns,
-            np.random.default_rng(settings.seed),
-            solver=solver,
+            data.X, data.y, weight_decay, settings.patterns, rng, solver=solver,
             say=lambda message: status.update(f"{message} ..."),
-        )
-    tables = {
-        "data": data_config.to_mapping(),
-        "run": {
-            "beta": weight_decay,
-            "beta_max_estimate": beta_max,
-            "fingerprint": data.fingerprint,
-            "relax": settings.to_mapping(),
-        },
+        )  # fmt: skip
+    record = {
+        "beta": weight_decay,
+        "beta_max_estimate": beta_max,
+        "fingerprint": data.fingerprint,
+        "relax": settings.to_mapping(),
     }
+    tables = {"data": data_config.to_mapping(), "run": record}
     run = RunFolder.create(out or next_folder(data.name), tables, overwrite=replace)
     # nothing moved: the start and the end are the same network
     for which in ("initial", "latest"):
