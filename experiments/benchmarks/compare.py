@@ -122,12 +122,10 @@ def work(pipe, program, solver: str, tolerances: list[float], repeat: int) -> No
         solve(small, 8.0 if solver == "pyscnn" else 1e-2)  # imports and compilation
         pipe.put("ready")
         for effort in dict.fromkeys(e for tol in tolerances for e in peers.efforts(solver, tol)):
-            runs = []
             for _ in range(repeat):
                 start = time.perf_counter()
                 blocks = solve(program, effort)
-                runs.append(time.perf_counter() - start)
-            pipe.put((min(runs), blocks, peak_mb()))
+                pipe.put((time.perf_counter() - start, blocks, peak_mb()))
     except Exception as error:  # a peer that fails is reported, and the others go on
         pipe.put(f"gave up: {type(error).__name__}: {error}")
     pipe.put(None)

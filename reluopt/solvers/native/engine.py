@@ -25,7 +25,7 @@ from reluopt.solvers.solution import Status
 log = logging.getLogger(__name__)
 
 #: First penalty, in natural units, for a cold start and for a warm one; its growth; its largest value.
-SIGMA, WARM_SIGMA, GROWTH, SIGMA_MAX = 3.0, 100.0, 2.5, 1e12
+SIGMA, WARM_SIGMA, GROWTH, SIGMA_MAX = 3.0, 30.0, 2.5, 1e12
 #: Newton ends when ½‖∇Ψ‖² is at most this times the gap.
 PRECISION = 0.1
 #: Newton steps in a row that rounding may spoil before the solver gives up.
@@ -57,6 +57,7 @@ class Engine:
         self.lagrangian = Lagrangian(instance, self.late)
         self.steps = 0
         self.z: Tensor | None = None
+        self.behind: tuple[float, Tensor, Tensor] | None = None
         self.bracket = self._zero_bracket()
 
     def late(self) -> bool:
@@ -76,9 +77,23 @@ class Engine:
             self.instance.faces.seed(blocks, U[blocks])
 
     def move(self, beta: float, deadline: float | None) -> None:
-        """To another β (in the program's units) and deadline; everything that was learnt is kept."""
-        self.instance.beta = beta / (self.instance.scale_x * self.instance.scale_y)
+        """To another β (in the program's units) and deadline; everything that was learnt is kept.
+
+        Along a path U and z are nearly linear in β: from the second move on they are extrapolated.
+        """
+        instance, lagrangian = self.instance, self.lagrangian
+        before, beta = instance.beta, beta / (instance.scale_x * instance.scale_y)
         self.deadline = math.inf if deadline is None else deadline
+        instance.beta = beta
+        if self.z is None:
+            return
+        U, z = lagrangian.U, self.z
+        if self.behind is not None and before != self.behind[0]:
+            reach = min(max((beta - before) / (before - self.behind[0]), 0.0), 2.0)
+            alive = (U != 0).any(dim=1, keepdim=True)
+            lagrangian.U = U + reach * (U - self.behind[1]) * alive
+            self.z = z + reach * (z - self.behind[2])
+        self.behind = (before, U, z)
 
     def run(self, tolerance: float, max_steps: int) -> Status:
         """Until the bracket is relatively as narrow as ``tolerance``."""
@@ -89,6 +104,7 @@ class Engine:
         for _ in range(max_steps):
             self._offer(at)
             if self.bracket.gap <= tolerance:
+                lagrangian.step_multipliers(at)
                 return Status.CONVERGED
             if self.late():
                 return Status.TIME_LIMIT
