@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from reluopt.patterns.pattern_set import PatternSet, activation_patterns
 from reluopt.programs.pattern_program import PatternProgram
-from reluopt.solvers import CvxpySolver, NativeSolver
+from reluopt.solvers import CvxpySolver, NativeSolver, blocks_for
 
 NEEDS = {
     "native": (),
@@ -101,7 +102,10 @@ def pyscnn(program: PatternProgram, effort: float) -> np.ndarray:
         model, solver, Metrics(), program.X, program.y[:, None], regularizer=NeuronGL1(program.beta / n),
         return_convex=True, unitize_data=False, device="cpu", dtype="float32",
     )  # fmt: skip
-    return np.stack([np.asarray(p, dtype=np.float64)[0] for p in model.parameters])
+    blocks = np.stack([np.asarray(p, dtype=np.float64)[0] for p in model.parameters])
+    # it sorts the patterns, and its gates with them
+    bits = np.packbits(activation_patterns(program.X, np.asarray(model.G, dtype=np.float64)).T, axis=1)
+    return blocks_for(program.patterns, blocks, PatternSet(bits, n))
 
 
 def celer(program: PatternProgram, effort: float) -> np.ndarray:
