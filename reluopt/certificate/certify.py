@@ -36,12 +36,17 @@ from reluopt.search.pricing import price
 from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, Status, solve
 from reluopt.theory.kernel import kappa as theory_kappa
 from reluopt.theory.kernel import log_factor
+from reluopt.threads import one_thread_if_small
 
 #: κ needs all eigenvalues of an n×n matrix; above this many samples it is left out, and the certificate says so.
 KAPPA_SAMPLES = 3000
 
 #: Each of the three values d_S(z) gets at most this long; then what is proved by then stands.
 PROOF_SECONDS = 20.0
+
+
+#: About as many columns the products with X have (patterns, starts of the pricing search).
+PRODUCT_COLUMNS = 256
 
 
 @dataclass
@@ -105,7 +110,8 @@ def certify(
     if not (np.isfinite(U).all() and np.isfinite(alpha).all()):
         raise CertificateError("The network has weights that are NaN or infinite.", "Train with a smaller step size.")
     case = _Case(X, y, beta, U, alpha, config, say)
-    bound, rungs, facts = _climb(case, initial_U, drift)
+    with one_thread_if_small(PRODUCT_COLUMNS * X.size):
+        bound, rungs, facts = _climb(case, initial_U, drift)
     return Certificate(
         verdict=verdict(rungs, facts),
         rungs=tuple(rungs),

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +17,7 @@ from reluopt.network import TwoLayerReLU
 from reluopt.objective import SQUARED, weight_decay
 from reluopt.patterns.drift import DriftRecorder
 from reluopt.runs import RunFolder
+from reluopt.threads import one_thread_if_small
 from reluopt.training.callbacks import (
     Callback,
     ProgressBar,
@@ -31,7 +29,8 @@ from reluopt.training.callbacks import (
 )
 from reluopt.training.checkpoint import diverged, fingerprint, load_checkpoint
 from reluopt.training.config import TrainConfig
-from reluopt.training.state import TrainState, begin
+from reluopt.training.process import finish_epoch_on_ctrl_c
+from reluopt.training.state import begin
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +113,7 @@ class Trainer:
         if state.stopped_because is not None:
             return self._result_of(self._make_record(*self._full_pass()))
         try:
-            with _ctrl_c(state):
+            with finish_epoch_on_ctrl_c(state), one_thread_if_small(self._operations()):
                 self._tell("on_start")
                 while not state.interrupted and self._epoch():
                     pass
@@ -157,6 +156,12 @@ class Trainer:
         state.scheduler.step()
         state.epoch += 1
         return True
+
+    def _operations(self) -> float:
+        """Floating point operations of a step: three products of (B, d) or (B, m) matrices; no matter on a GPU."""
+        state = self.state
+        n, d = state.X.shape
+        return 6.0 * min(state.config.batch_size or n, n) * d * state.network.width
 
     def _full_pass(self) -> tuple[Tensor, Tensor]:
         """Preactivations and loss on all data; the gradient of the loss is left in ``.grad``."""
@@ -231,23 +236,3 @@ class Trainer:
             record.relative_residual,
             state.stopped_because or "",
         )
-
-
-@contextmanager
-def _ctrl_c(state: TrainState) -> Iterator[None]:
-    """Within it the first Ctrl-C lets the epoch end; only where there is a run folder to save to."""
-    if state.run is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(signum: int, frame: Any) -> None:
-        if state.interrupted:
-            raise KeyboardInterrupt
-        state.interrupted = True
-        logger.warning("Interrupted: this epoch ends first. Press Ctrl-C again to stop at once.")
-
-    earlier = signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, earlier)
