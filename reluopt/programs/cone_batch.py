@@ -29,13 +29,15 @@ class ConeBatch:
     def __init__(self, unit: Array, signs: Array, faces: FaceState, g: Array, precision: Precision) -> None:
         self.xp = np if isinstance(g, np.ndarray) else torch
         self.unit, self.signs, self.g, self.precision = unit, signs, g, precision
-        self.rows, self.active, self.A, self.B = faces.rows, faces.active, faces.A, faces.B
+        self.rows, self.active, self.B = faces.rows, faces.active, faces.B
         self.feasible = faces.weights
         self.size = norms(g)
         self.changed = self.xp.zeros_like(self.active[:, 0])
         self.stale = self.xp.zeros_like(self.changed)
         self.weights, self.p = self.xp.zeros_like(self.feasible), self.xp.zeros_like(g)
         self.every = self._range(len(g))
+        self.A = unit[self.rows] * (signs[self.every[:, None], self.rows] * self.active)[:, :, None]
+        self.used = self._slots_in_use()
         self._restart(self.every)
 
     def _range(self, count: int) -> Array:
@@ -72,13 +74,19 @@ class ConeBatch:
                     alive = alive[alive]
         return p, exact
 
+    def _slots_in_use(self) -> int:
+        """Slots are filled from the front: those beyond are empty in every face, and left out of the products."""
+        filled = self.xp.where(self.active.any(axis=0))[0]
+        return int(filled[-1]) + 1 if len(filled) else 0
+
     def _faces(self, which: Array) -> FaceState:
-        return FaceState(self.rows[which], self.active[which], self.feasible[which], self.A[which], self.B[which])
+        return FaceState(self.rows[which], self.active[which], self.feasible[which], self.B[which])
 
     def _shrink(self, which: Array) -> None:
         for name in ("g", "rows", "active", "feasible", "A", "B", "signs", "size", "weights", "p", "changed", "stale"):
             setattr(self, name, getattr(self, name)[which])
         self.every = self._range(len(self.g))
+        self.used = self._slots_in_use()
 
     def _step(self, enough: float, alive: Array) -> tuple[Array, Array]:
         """One row leaves each cone with a negative λ, one enters each other; (which are done, which exactly)."""
@@ -142,15 +150,15 @@ class ConeBatch:
 
         Entering a: c = Ba, v = (a − Aᵀc)/‖a − Aᵀc‖², B ← [B − cvᵀ; vᵀ]. Leaving row j, b = B_j: B ← B − (Bb)bᵀ/‖b‖².
         """
-        xp = self.xp
-        coefficient = times(self.B, vector)
-        direction = vector - combine(self.A, coefficient) * entering[:, None]
+        xp, used = self.xp, self.used
+        coefficient = times(self.B[:, :used], vector)
+        direction = vector - combine(self.A[:, :used], coefficient) * entering[:, None]
         square = (direction * direction).sum(axis=1)
         near = entering & (square < 1e-3)
         if near.any():
-            again = times(self.B[near], direction[near])
+            again = times(self.B[near, :used], direction[near])
             coefficient[near] += again
-            direction[near] -= combine(self.A[near], again)
+            direction[near] -= combine(self.A[near, :used], again)
             square = (direction * direction).sum(axis=1)
         dependent = entering & (square < self.precision.dependent**2)
         entering = entering & ~dependent
@@ -161,10 +169,11 @@ class ConeBatch:
         direction = direction * moving[:, None]
         scaled = direction / square[:, None]
         self.p = self.p + length[:, None] * direction
-        self.weights = self.weights + xp.where(entering, -length, length)[:, None] * coefficient
-        subtract_outer(self.B, coefficient, scaled)
+        self.weights[:, :used] += xp.where(entering, -length, length)[:, None] * coefficient
+        subtract_outer(self.B[:, :used], coefficient, scaled)
         if entering.any():
             where = (self.every[entering], slot[entering])
+            self.used = max(used, int(where[1].max()) + 1)
             self.active[where] = True
             self.A[where], self.B[where], self.weights[where] = vector[entering], scaled[entering], length[entering]
         if leaving.any():
@@ -177,29 +186,33 @@ class ConeBatch:
 
     def _restart(self, at: Array, suspicious: bool = False) -> None:
         """λ and p of the least squares problem on the current rows, refined once; drifted faces are rebuilt."""
-        A, B, g = self.A[at], self.B[at], self.g[at]
-        weights = -times(B, g)
-        p = g + combine(A, weights)
-        drifted = norms(times(A, p)) > self.precision.drift * self.size[at]
         if suspicious:
             error = self._errors(at)
-            drifted = drifted | ~(error < 0.1)
-            self._sharpen(at[(error > self.precision.dependent) & ~drifted])
-            B = self.B[at]
-            weights = -times(B, g)
-            p = g + combine(A, weights)
+            self._rebuild(at[~(error < 0.1)])
+            self._sharpen(at[(error > self.precision.dependent) & (error < 0.1)])
+        weights, p, A, B = self._least_squares(at)
+        drifted = norms(times(A, p)) > self.precision.drift * self.size[at]
         if drifted.any():
             self._rebuild(at[drifted])
-            A, B = self.A[at], self.B[at]
-            weights = -times(B, g)
-            p = g + combine(A, weights)
+            weights, p, A, B = self._least_squares(at)
         change = times(B, p)
-        self.weights[at] = weights - change
+        self.weights[at, : self.used] = weights - change
+        self.weights[at, self.used :] = 0.0
         self.p[at] = p - combine(A, change)
         self.stale[at] = False
 
+    def _least_squares(self, at: Array) -> tuple[Array, Array, Array, Array]:
+        """λ = −Bg and p = g + Aᵀλ, with the A and B they were made of."""
+        everything = len(at) == len(self.every)
+        A, B = (M[:, : self.used] if everything else M[at, : self.used] for M in (self.A, self.B))
+        g = self.g[at]
+        weights = -times(B, g)
+        return weights, g + combine(A, weights), A, B
+
     def _sharpen(self, at: Array) -> None:
         """B ← B + (I − ABᵀ)ᵀB (Newton and Schulz), which squares the error of a pseudo-inverse."""
+        if len(at) == 0:
+            return
         A, B = self.A[at], self.B[at]
         off = self.active[at][:, :, None] * eye_like(A) - A @ B.swapaxes(1, 2)
         self.B[at] = B + off.swapaxes(1, 2) @ B
@@ -207,6 +220,8 @@ class ConeBatch:
 
     def _rebuild(self, at: Array) -> None:
         """Pseudo-inverses from scratch; faces with dependent rows start again from none."""
+        if len(at) == 0:
+            return
         A = self.A[at]
         pinv = (np if self.xp is np else torch).linalg.pinv(A, hermitian=False)
         B = pinv.swapaxes(1, 2)

@@ -50,7 +50,6 @@ class ConeFaces:
         self.rows = torch.zeros(m, r, dtype=torch.int64, device=X.device)
         self.active = torch.zeros(m, r, dtype=torch.bool, device=X.device)
         self.weights = X.new_zeros(m, r)
-        self._A = X.new_zeros(m, r, d)
         self._B = X.new_zeros(m, r, d)
         cpu = X.device.type == "cpu"
         self._batch = max(32, CACHE // (r * d)) if cpu else max(1, MEMORY // max(n, r * d))
@@ -83,14 +82,14 @@ class ConeFaces:
         """A batch with copies of the faces, and how to put them back."""
         view = self._view
         cones_, patterns = view(cones), view(self.pattern_of[cones])
-        kept = FaceState(*(view(t) for t in (self.rows, self.active, self.weights, self._A, self._B)))
+        kept = FaceState(*(view(t) for t in (self.rows, self.active, self.weights, self._B)))
 
         def keep(place: Any, faces: FaceState, changed: Any) -> None:
             kept.weights[cones_[place]] = faces.weights
             if changed.any():
                 to = cones_[place][changed]
                 kept.rows[to], kept.active[to] = faces.rows[changed], faces.active[changed]
-                kept.A[to], kept.B[to] = faces.A[changed], faces.B[changed]
+                kept.B[to] = faces.B[changed]
 
         return ConeBatch(view(self.unit), view(self.signs)[patterns], kept.take(cones_), view(g), self._precision), keep
 
@@ -109,10 +108,9 @@ class ConeFaces:
             sizes = np.abs(np.diag(r))
             chosen = pivots[: len(sizes)][sizes > self._precision.dependent][: self.active.shape[1] - 1]
             count = len(chosen)
-            self.active[cone], self.weights[cone], self._A[cone], self._B[cone] = False, 0.0, 0.0, 0.0
+            self.active[cone], self.weights[cone], self._B[cone] = False, 0.0, 0.0
             self.active[cone, :count] = True
             self.rows[cone, :count] = rows[torch.as_tensor(chosen, device=rows.device)]
-            self._A[cone, :count] = torch.as_tensor(A[chosen]).to(self._A)
             self._B[cone, :count] = torch.as_tensor(np.linalg.pinv(A[chosen]).T).to(self._B)
 
     def multipliers(self, cones: Int[Tensor, " c"]) -> Float[Tensor, "c n"]:
@@ -142,7 +140,9 @@ class ConeFaces:
         """Q (c, d, d) whose first ``rank`` (c, 1) columns span the active rows."""
         active = self.active[cones]
         order = active.to(torch.int8).argsort(dim=1, descending=True, stable=True)
-        packed = torch.take_along_dim(self._A[cones], order[:, :, None], dim=1)
+        rows = self.rows[cones].gather(1, order)
+        signs = self.signs[self.pattern_of[cones][:, None], rows] * active.gather(1, order)
+        packed = self.unit[rows] * signs[:, :, None]
         return torch.linalg.qr(packed.mT, mode="complete").Q, active.sum(dim=1, keepdim=True)
 
 

@@ -40,17 +40,16 @@ class Precision:
 
 @dataclass(eq=False)
 class FaceState:
-    """The faces of c cones: rows, A, its pseudo-inverse's transpose B, and λ ≥ 0. All (c, r, …)."""
+    """The faces of c cones: their rows, the transpose B of the rows' pseudo-inverse, and λ ≥ 0. All (c, r, …)."""
 
     rows: Array
     active: Array
     weights: Array
-    A: Array
     B: Array
 
     def take(self, at: Array) -> FaceState:
         """A copy of some."""
-        return FaceState(self.rows[at], self.active[at], self.weights[at], self.A[at], self.B[at])
+        return FaceState(self.rows[at], self.active[at], self.weights[at], self.B[at])
 
 
 def first_free(active: torch.Tensor) -> torch.Tensor:
