@@ -12,6 +12,7 @@ from problems import reference, reference_names, small_problem
 from reluopt import objective as scaling
 from reluopt.errors import ConfigError, DataError
 from reluopt.patterns.pattern_set import PatternSet
+from reluopt.programs import cones
 from reluopt.programs.gated import GatedProgram
 from reluopt.programs.mapping import network_from_blocks
 from reluopt.programs.relaxed import RelaxedProgram
@@ -126,3 +127,15 @@ def test_wrong_settings_and_programs_are_refused():
         RelaxedProgram(X, np.full_like(y, np.nan), patterns, beta)
     with pytest.raises(DataError, match="samples"):
         RelaxedProgram(X[:-1], y[:-1], patterns, beta)
+
+
+def test_a_gate_near_the_border_of_its_cone_does_not_carry_blocks_away():
+    """Following such a gate until nothing is violated would move a block by 10^12 times its norm."""
+    X = np.eye(2)
+    pattern = np.array([True, True])
+    shifted = cones.interior_shift(X, pattern, np.array([1.0, -1e-12]), np.array([1.0, 1e-24]))
+    assert shifted is None
+    near = cones.interior_shift(X, pattern, np.array([1.0, -1e-12]), np.array([1.0, 0.5]))
+    assert near is not None
+    assert (X @ near >= 0).all()
+    assert np.allclose(near, [1.0, 0.0], atol=1e-11)

@@ -129,11 +129,11 @@ def _climb(
     case: _Case, initial_U: Float[np.ndarray, "m d"] | None, drift: dict[str, Any] | None
 ) -> tuple[LowerBound, list[Rung], dict[str, Any]]:
     """The best lower bound, all rungs, all facts; the cheap proofs first so that they stand whatever the budget is."""
+    top = _network_rungs(case)
     case.say("reading the network's patterns")
     sets = neuron_patterns(
         case.X, case.U, case.alpha, kink_tolerance=case.config.kink_tolerance, kink_cap=case.config.kink_cap
     )
-    top = _network_rungs(case)
     case.say("proving stationarity from the network's own residual")
     facts: dict[str, Any] = {"stationarity": _stationarity(case, sets, top[-1].value)}
     case.say("bounding the global optimum from below")
@@ -141,6 +141,9 @@ def _climb(
     facts["pricing"] = _pricing(case)
     facts["theory"] = _theory(case)
     own = _own_rungs(case, sets, facts["stationarity"])
+    gap = top[-1].value - own[0].value
+    facts["stationarity"]["gap_after_program"] = gap
+    facts["stationarity"]["relative_gap_after_program"] = gap / top[-1].value if top[-1].value > 0 else 0.0
     others = _comparison_rungs(case, initial_U, sets, facts)
     facts["drift"] = drift
     return bound, [*below, *own, *top, *others], facts

@@ -100,10 +100,12 @@ def _stationarity_lines(own: Mapping[str, Any]) -> list[tuple[str, str, Kind, st
         )
         for what, key in (*sets, ("with those of inactive neurons", "with_inactive"))
     ]
+    solved = f"{own['gap_after_program']:.3e}, {own['relative_gap_after_program']:.1e} of L"
     residual = f"{own['clarke_residual']:.3e}, {own['clarke_residual_relative']:.1e} of β‖θ‖"
     counts = f"{own['active_neurons']}, {own['kinks']}"
     return [
         *lines,
+        ("the same, with the program", solved, Kind.PROVED, f"active patterns, program: {own['program_status']}"),
         ("stationarity residual", residual, Kind.MEASURED, "‖∇L‖, least over the slopes allowed at kinks (Clarke)"),
         ("active neurons, kinks", counts, Kind.MEASURED, "neurons that contribute; their samples at x·u = 0"),
     ]

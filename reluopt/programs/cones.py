@@ -17,6 +17,10 @@ from scipy.optimize import nnls
 from reluopt.programs.cone_faces import ConeFaces
 
 
+#: The largest move of a block, relative to its norm, that counts as a repair of rounding.
+MOST_SHIFT = 1e-6
+
+
 @dataclass(frozen=True)
 class ConeProjection:
     """proj_K(g) with the multipliers λ ≥ 0 that prove ‖proj_K(g)‖ ≤ ``norm``."""
@@ -70,6 +74,9 @@ def interior_shift(
 ) -> Float[np.ndarray, " d"] | None:
     """u + τc with the smallest τ ≥ 0 that brings u into K_D, for c strictly inside it; None where c is not.
 
+    It is meant for what rounding left: None too where it would move u by more than ``MOST_SHIFT``·‖u‖, as happens
+    with a c so near the border that u would have to follow it far out.
+
     Rows with x_iᵀc = 0 are allowed only where x_i = 0 (those never constrain).
     """
     signs = np.where(pattern, 1.0, -1.0)
@@ -80,5 +87,7 @@ def interior_shift(
     if (depth[short] <= 0).any():
         return None
     tau = float((-margin[short] / depth[short]).max()) * (1 + 1e-12)
+    if tau * np.linalg.norm(inner) > MOST_SHIFT * np.linalg.norm(u):
+        return None
     shifted = u + tau * inner
     return shifted if (signs * (X @ shifted) >= -1e-15 * np.abs(X).max() * np.linalg.norm(shifted)).all() else None
