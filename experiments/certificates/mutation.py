@@ -49,11 +49,12 @@ def tampered(document: dict[str, Any], tensors: dict[str, np.ndarray], rng: np.r
         tensors[name] = value.astype(np.float32 if value.dtype == np.float64 else np.int32)
     elif kind == 5:
         tensors[name + "2"] = value
-    elif value.size:
+    elif value.size and np.issubdtype(value.dtype, np.number):
         where = tuple(rng.integers(size) for size in value.shape)
-        special = [0, -1, 1, 10**6] if value.dtype == np.int64 else [0.0, -0.0, np.nan, np.inf, 1e300, -1e-300, 5e-324]
+        whole = np.issubdtype(value.dtype, np.integer)
+        special = [0, -1, 1, 10**6] if whole else [0.0, -0.0, np.nan, np.inf, 1e300, -1e-300, 5e-324]
         factor = 1.0 + rng.standard_normal() * 10.0 ** rng.integers(-12, 1)
-        value[where] = special[rng.integers(len(special))] if kind < 8 else value[where] * factor
+        value[where] = special[rng.integers(len(special))] if kind < 8 or whole else value[where] * factor
         tensors[name] = value
 
 
