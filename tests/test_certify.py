@@ -165,7 +165,9 @@ def test_networks_that_do_not_fit_are_refused():
         CertifyConfig(time_budget=-1.0)
 
 
-@pytest.mark.parametrize(("fraction", "text"), [(0.0485, "4.9 %"), (0.5, "50 %"), (0.000123, "0.013 %"), (0.0, "0 %")])
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.0485, "4.9 %"), (0.5, "50 %"), (0.000123, "0.013 %"), (0.0, "0 %"), (8.76e-9, "8.8e-7 %")]
+)
 def test_percentages_are_rounded_up(fraction, text):
     assert percent(fraction) == text
 

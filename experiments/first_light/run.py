@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 import reluopt
-from reluopt.certificate.verdict import best_lower_bound
+from reluopt.certificate.verdict import best_lower_bound, percent
 from reluopt.tracking.plots import save_ladder
 
 HERE = Path(__file__).resolve().parent
@@ -48,13 +48,22 @@ def study(name: str) -> tuple[dict[str, Any], reluopt.Certificate]:
     return row, certificate
 
 
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """The results as the lines of README's table."""
+    return [
+        f"| {r['data']} | {r['n']}×{r['d']} | {r['objective']:.6g} | {r['lower_bound']:.6g} | {percent(r['within'])} "
+        f"| {percent(r['own_patterns_gap'])} | {r['train_seconds']:.0f} s | {r['certify_seconds']:.1f} s |"
+        for r in rows
+    ]
+
+
 def main(out: Path = HERE) -> None:
     """Run all three and write the results into OUT."""
     rows = []
     for name in ("breast_cancer", "diabetes", "digits"):
         row, certificate = study(name)
         rows.append(row)
-        typer.echo(json.dumps(row, ensure_ascii=False))
+        typer.echo(table([row])[0])
         if name == "breast_cancer":
             rungs = json.loads(certificate.to_json())["rungs"]
             save_ladder(out / "ladder.png", rungs, f"{name}: n = {row['n']}, d = {row['d']}, β = 0.1 β_max")

@@ -25,12 +25,14 @@ def verdict(rungs: Sequence[Rung], facts: dict[str, Any]) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as a percentage, rounded up so that "within" stays true."""
+    """A fraction as a percentage with two digits, rounded up so that "within" stays true."""
     if fraction <= 0:
         return "0 %"
-    digits = max(0, 1 - math.floor(math.log10(100 * fraction)))
-    step = 10.0**-digits
-    return f"{math.ceil(100 * fraction / step) * step:.{digits}f} %"
+    power = math.floor(math.log10(100 * fraction)) - 1
+    digits = math.ceil(100 * fraction / 10.0**power)
+    if power < -5:
+        return f"{digits / 10:.1f}e{power + 1} %"
+    return f"{digits * 10.0**power:.{max(0, -power)}f} %"
 
 
 def _stationarity(objective: float, own_dual: float) -> str:

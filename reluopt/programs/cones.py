@@ -16,7 +16,6 @@ from scipy.optimize import nnls
 
 from reluopt.programs.cone_faces import ConeFaces
 
-
 #: The largest move of a block, relative to its norm, that counts as a repair of rounding.
 MOST_SHIFT = 1e-6
 

@@ -1,0 +1,43 @@
+"""Numbers in documents are those that the repository's scripts wrote."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def module(path: Path):
+    spec = importlib.util.spec_from_file_location(path.parent.name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def test_readme_has_the_table_of_the_first_light_study():
+    folder = ROOT / "experiments" / "first_light"
+    rows = module(folder / "run.py").table(json.loads((folder / "results.json").read_text()))
+    readme = (ROOT / "README.md").read_text()
+    for row in rows:
+        assert row in readme
+
+
+def test_readmes_name_files_that_exist():
+    for readme in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("experiments/**/README.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", readme.read_text()):
+            assert (readme.parent / target).exists(), f"{readme}: {target}"
+
+
+def test_the_python_example_of_the_readme_runs(capsys):
+    """With fewer epochs, so that it takes a second."""
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code is not None
+    exec(code[1].replace("width=100", "width=10, epochs=100"), {})
+    printed = capsys.readouterr().out
+    assert "no network of any width" in printed
+    assert printed.count("proved") >= 3
