@@ -19,6 +19,9 @@ from reluopt.programs.face_algebra import (
     times,
 )
 
+#: Rank-one changes of a face after which its projection is computed afresh.
+FRESH = 6
+
 
 class ConeBatch:
     """Some of the cones with the points g to project; ``faces`` are changed in place.
@@ -33,7 +36,7 @@ class ConeBatch:
         self.feasible = faces.weights
         self.size = norms(g)
         self.changed = self.xp.zeros_like(self.active[:, 0])
-        self.stale = self.xp.zeros_like(self.changed)
+        self.stale = self.xp.zeros_like(self.rows[:, 0])
         self.weights, self.p = self.xp.zeros_like(self.feasible), self.xp.zeros_like(g)
         self.every = self._range(len(g))
         self.A = unit[self.rows] * (signs[self.every[:, None], self.rows] * self.active)[:, :, None]
@@ -52,8 +55,8 @@ class ConeBatch:
         limit = 20 * self.rows.shape[1] + 200
         for step in range(limit):
             done, finished = self._step(enough, alive)
-            blurred = done & finished & self.stale
-            if blurred.any():  # many rank-one changes leave rounding behind: once more from a clean start
+            blurred = done & finished & (self.stale > FRESH)
+            if blurred.any():  # many or ill-conditioned changes leave rounding behind: once more from a clean start
                 self._restart(self.every[blurred], suspicious=True)
                 done = done & ~blurred
             if step == limit - 1 or (step % 8 == 7 and stop()):
@@ -157,6 +160,7 @@ class ConeBatch:
         near = entering & (square < 1e-3)
         if near.any():
             again = times(self.B[near, :used], direction[near])
+            self.stale[near] += FRESH
             coefficient[near] += again
             direction[near] -= combine(self.A[near, :used], again)
             square = (direction * direction).sum(axis=1)
@@ -181,7 +185,7 @@ class ConeBatch:
             self.active[where] = False
             self.A[where], self.B[where], self.weights[where] = 0.0, 0.0, 0.0
         self.changed |= moving
-        self.stale |= moving
+        self.stale += moving
         return dependent
 
     def _restart(self, at: Array, suspicious: bool = False) -> None:
@@ -199,7 +203,7 @@ class ConeBatch:
         self.weights[at, : self.used] = weights - change
         self.weights[at, self.used :] = 0.0
         self.p[at] = p - combine(A, change)
-        self.stale[at] = False
+        self.stale[at] = 0
 
     def _least_squares(self, at: Array) -> tuple[Array, Array, Array, Array]:
         """λ = −Bg and p = g + Aᵀλ, with the A and B they were made of."""

@@ -19,11 +19,11 @@ Array = Any  # numpy.ndarray or torch.Tensor
 class Precision:
     """Powers of the machine epsilon ε; in float64 about the values in brackets.
 
-    violation : a unit row x is violated when xᵀp < −violation ‖p‖ (1e-11).
-    dependent : unit rows nearer than this to the span of the active ones depend on them (1e-8).
+    violation : a unit row x is violated when xᵀp < −violation ‖p‖ (1e-12).
+    dependent : unit rows nearer than this to the span of the active ones depend on them (4e-10).
     drift : a pseudo-inverse that leaves residuals above this times the point is worn out (1e-9).
     vanished : a projection shorter than this times the point is zero (1e-13).
-    noise : what rounding leaves of x^Tp, times the point (1e-15).
+    noise : what rounding leaves of xᵀp, times the point (1e-15).
     """
 
     violation: float
@@ -35,7 +35,7 @@ class Precision:
     @classmethod
     def of(cls, eps: float) -> Precision:
         """For the machine epsilon of a dtype."""
-        return cls(eps**0.7, eps**0.5, eps**0.58, eps**0.83, 4 * eps)
+        return cls(eps**0.76, eps**0.6, eps**0.58, eps**0.83, 4 * eps)
 
 
 @dataclass(eq=False)

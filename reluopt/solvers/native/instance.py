@@ -78,6 +78,15 @@ class Instance:
         """Back to the program's units."""
         return self.numpy(flat).reshape(self.shape) * (self.scale_y / self.scale_x)
 
+    def cleaned(self, flat: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
+        """Blocks that are in their cones up to the rounding of σ-times larger points, projected once more."""
+        if self.faces is None:
+            return flat
+        used = (flat != 0).any(dim=1).nonzero()[:, 0]
+        own = ConeFaces(self.X, self.faces.signs, self.pattern_of[used])
+        points, _ = own.project(flat[used], torch.arange(len(used), device=used.device))
+        return flat.index_copy(0, used, points)
+
     @staticmethod
     def numpy(t: Tensor) -> np.ndarray:
         """A float64 copy on the CPU."""

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from reluopt import rounding
-from reluopt.programs import cones
 from reluopt.programs.dual import DualBound
 from reluopt.programs.pattern_program import PatternProgram
 
@@ -61,13 +60,17 @@ def into_cones(program: PatternProgram, blocks: Float[np.ndarray, "k P d"]) -> F
     if not program.has_cones or gates is None:
         return blocks
     repaired = blocks.copy()
-    used = np.flatnonzero((blocks != 0).any(axis=-1).ravel())
-    side, pattern = np.divmod(used, len(program.patterns))
-    signs = np.where(program.patterns.dense[:, pattern], 1.0, -1.0)
-    violated = (signs * (program.X @ blocks[side, pattern].T)).min(axis=0, initial=0.0) < 0
-    for s, i in zip(side[violated], pattern[violated], strict=True):
-        dense = program.patterns.dense[:, i]
-        shifted = cones.interior_shift(program.X, dense, blocks[s, i], gates[:, i])
-        if shifted is not None:
-            repaired[s, i] = shifted
+    side, pattern = np.nonzero((blocks != 0).any(axis=-1))
+    signs = program.patterns.signs[:, pattern]
+    depth = signs * (program.X @ gates[:, pattern])
+    # a little more each time: the smallest shift that suffices in exact numbers may not in rounded ones
+    for more in (1.0 + 1e-12, 2.0, 4.0, 8.0):
+        margin = signs * (program.X @ repaired[side, pattern].T)
+        short = margin < 0
+        if not short.any():
+            break
+        needed = np.divide(-margin, depth, out=np.full_like(margin, np.inf), where=depth > 0)
+        reach = np.where(short, needed, 0.0).max(axis=0)
+        reach[~np.isfinite(reach)] = 0.0
+        repaired[side, pattern] += (more * reach * gates[:, pattern]).T
     return repaired

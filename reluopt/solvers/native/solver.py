@@ -124,7 +124,7 @@ def _warm(engine: Engine, program: PatternProgram, start: Solution | Float[np.nd
 
 def _results(program: PatternProgram, instance: Instance, bracket: Bracket) -> tuple[np.ndarray, DualBound]:
     """Blocks in their cones, and the proved dual bound."""
-    blocks = into_cones(program, instance.blocks(bracket.blocks))
+    blocks = into_cones(program, instance.blocks(instance.cleaned(bracket.blocks)))
     z = program.y if bracket.z is None else instance.numpy(bracket.z) * instance.scale_y
     return blocks, prove(program, z, _multipliers(instance, bracket))
 
