@@ -17,6 +17,9 @@ from torch import Tensor
 
 from reluopt.solvers.native.instance import Instance
 
+#: Rows of the n × n matrix made at a time.
+ROWS = 512
+
 
 class NewtonSystem:
     """Solves the Newton system at the active blocks (``blocks``, with projections ``points`` (b, d))."""
@@ -70,20 +73,25 @@ class NewtonSystem:
         return eye.repeat(len(which), 1), owner
 
     def _full_matrix(self, narrow: Tensor) -> Float[Tensor, "n n"]:
-        """I + σ Σ D X J Xᵀ D as an n × n matrix."""
+        """I + σ Σ D X J Xᵀ D as an n × n matrix; its lower triangle, a few rows at a time."""
         instance, wide = self.instance, self.wide.nonzero()[:, 0]
         X, blocks = instance.X, self.blocks[wide]
         masks = instance.masks[instance.pattern_of[blocks]]
         weight = self.sigma * (1.0 - self.shrink[wide])
-        H = (masks.T * weight) @ masks
-        H *= X @ X.T
         along = instance.columns(self.unit[wide] * (self.sigma * self.shrink[wide]).sqrt()[:, None], blocks)
         positive = torch.cat([narrow, along], dim=1)
-        H.addmm_(positive, positive.T)
+        negative = positive[:, :0]
         if instance.faces is not None:
             span, owner = instance.faces.span_basis(blocks)
             negative = instance.columns(span * weight.sqrt()[owner][:, None], blocks[owner])
-            H.addmm_(negative, negative.T, alpha=-1.0)
+        H = X.new_zeros(len(X), len(X))
+        for rows in torch.arange(len(X), device=X.device).split(ROWS):
+            start, end = int(rows[0]), int(rows[-1]) + 1
+            part = (masks[:, start:end].T * weight) @ masks[:, :end]
+            part *= X[start:end] @ X[:end].T
+            part.addmm_(positive[start:end], positive[:end].T)
+            part.addmm_(negative[start:end], negative[:end].T, alpha=-1.0)
+            H[start:end, :end] = part
         H.diagonal().add_(1.0)
         return H
 
