@@ -97,12 +97,12 @@ def multipliers(m: Moments, z: Float[np.ndarray, " n"], unit: float) -> tuple[Mu
 
 
 def minimised(
-    objective: Callable[[Float[np.ndarray, "2 k e"]], tuple[float, Float[np.ndarray, "2 k e"]]],
-    start: Float[np.ndarray, "2 k e"],
+    objective: Callable[[Float[np.ndarray, "... k e"]], tuple[float, Float[np.ndarray, "... k e"]]],
+    start: Float[np.ndarray, "... k e"],
     *,
     iterations: int,
     seconds: float,
-) -> Float[np.ndarray, "2 k e"]:
+) -> Float[np.ndarray, "... k e"]:
     """L-BFGS over the factors, stopped after ``iterations`` or ``seconds``."""
     end = time.perf_counter() + seconds
 

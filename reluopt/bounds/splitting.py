@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 
+from reluopt.bounds.directional import directional
 from reluopt.bounds.evidence import Evidence
 from reluopt.bounds.lower_bound import LowerBound, check_inputs, prove
 from reluopt.bounds.moment import moment_with_factors
@@ -15,6 +17,10 @@ from reluopt.bounds.pairwise import PairwiseSearch
 
 #: Sweeps between two looks at the clock for penalties and proofs.
 ROUND = 40
+#: Up to here the products of all pairs of samples are affordable; up to FEW they are all that is needed.
+PAIRS_UP_TO, FEW = 700, 150
+#: Share of the time for the regions of a few directions where both searches are worth trying.
+DIRECTIONS = 0.35
 #: A round of proofs that gains less than this fraction makes room for a split.
 SLOW = 2e-3
 #: No split and no change of the penalty after this fraction of the time: what there is wants to converge.
@@ -52,7 +58,11 @@ def splitting(
     stop_at: float = math.inf,
     most_regions: int = 64,
 ) -> LowerBound:
-    """The same over regions of u-space, cut by the hyperplanes of undecided samples whenever progress is slow.
+    """The best bound that regions of u-space give within the time.
+
+    With few samples all pairs are used, and regions are cut by the hyperplanes of undecided samples whenever progress
+    is slow. With many, moments are used, and regions are cut by the directions in which neurons differ. In between,
+    both are tried.
 
     Parameters
     ----------
@@ -63,7 +73,17 @@ def splitting(
     ------
     DataError, ConfigError : see ``check_inputs``.
     """
-    return _search(X, y, beta, time_limit, stop_at, most_regions=most_regions, method="splitting")
+    started = time.perf_counter()
+    check_inputs(X, y, beta)
+    if len(X) <= FEW or not (X.any() and y.any()):
+        return _search(X, y, beta, time_limit, stop_at, most_regions=most_regions, method="splitting")
+    share, cuts = (DIRECTIONS if len(X) <= PAIRS_UP_TO else 1.0), int(math.log2(max(most_regions, 1)))
+    best = directional(X, y, beta, time_limit=share * time_limit, most_cuts=cuts)
+    left = time_limit - (time.perf_counter() - started)
+    if len(X) <= PAIRS_UP_TO and best.value < stop_at and left > 0:
+        other = _search(X, y, beta, left, stop_at, most_regions=most_regions, method="splitting")
+        best = max(best, other, key=lambda found: found.value)
+    return replace(best, seconds=time.perf_counter() - started)
 
 
 def _search(
