@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from reluopt.errors import ConfigError
+from reluopt.errors import ConfigError, SolverError
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.programs.dual import block_norms
 from reluopt.programs.gated import GatedProgram
+from reluopt.programs.mapping import active_patterns, blocks_from_network
 from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.programs.ridge import RidgeProgram
 from reluopt.solvers import CvxpySolver, Status
 from reluopt.solvers.native import NativeSolver, blocks_for, regularization_path
 
@@ -163,6 +165,30 @@ def test_warm_start_from_a_smaller_pattern_set():
         NativeSolver().solve(program, np.zeros((2, 10, 5)))
 
 
+def test_warm_start_from_a_network():
+    program = planted(9, n=60, d=5, draws=30)
+    rng = np.random.default_rng(0)
+    U, alpha = rng.standard_normal((8, 5)), rng.standard_normal(8)
+    own = active_patterns(program.X, U, alpha)
+    larger = dataclasses.replace(program, patterns=program.patterns.union(own))
+    solution = NativeSolver().solve(larger, blocks_from_network(larger, U, alpha))
+    check_bracket(larger, solution, 1e-6)
+    assert np.isclose(solution.value, NativeSolver().solve(larger).value, rtol=1e-5)
+
+
+def test_other_programs_are_refused():
+    program = planted(10)
+    with pytest.raises(SolverError, match="ridge"):
+        NativeSolver().solve(RidgeProgram(program.X, program.y, program.patterns, 1.0))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_a_gpu(kind):
+    program = planted(11, n=200, d=10, draws=100, kind=kind)
+    check_bracket(program, NativeSolver(device="cuda").solve(program), 1e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_path_agrees_with_single_solves(kind):
     program = planted(7, kind=kind)
@@ -224,7 +250,8 @@ def test_float32_iteration_tells_its_true_gap():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"tolerance": 0.0}, {"max_iterations": 0}, {"time_limit": -1.0}, {"dtype": torch.int32}]
+    "bad",
+    [{"tolerance": 0.0}, {"max_iterations": 0}, {"time_limit": -1.0}, {"dtype": torch.int32}, {"device": "nowhere"}],
 )
 def test_bad_settings_are_named(bad):
     with pytest.raises(ConfigError, match=next(iter(bad)).replace("_", ".")):

@@ -14,7 +14,9 @@ from jaxtyping import Float
 
 from reluopt.errors import ConfigError, SolverError
 from reluopt.programs.dual import DualBound
+from reluopt.programs.gated import GatedProgram
 from reluopt.programs.pattern_program import PatternProgram
+from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers.native.engine import Bracket, Engine
 from reluopt.solvers.native.instance import Instance
 from reluopt.solvers.native.proof import Multipliers, into_cones, prove
@@ -50,6 +52,11 @@ class NativeSolver:
             raise ConfigError(f"The time limit is {self.time_limit}.", "Give a positive number of seconds.")
         if self.dtype not in (torch.float32, torch.float64):
             raise ConfigError(f"The dtype is {self.dtype}.", "Use torch.float64, or torch.float32 for a rough answer.")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            first = str(error).splitlines()[0]
+            raise ConfigError(f"The device '{self.device}' cannot be used: {first}", "Use device='cpu'.") from error
 
     @property
     def name(self) -> str:
@@ -67,6 +74,7 @@ class NativeSolver:
         Raises
         ------
         ConfigError : a warm start of another shape.
+        SolverError : a program that is neither relaxed (or exact) nor gated.
         SolverError : a program that is not a group lasso with or without cones (ridge, equality).
         """
         start = time.perf_counter()
@@ -76,7 +84,17 @@ class NativeSolver:
         return self.finish(program, engine, start)
 
     def engine(self, program: PatternProgram, start: float) -> Engine:
-        """The solver state of a program."""
+        """The solver state of a program.
+
+        Raises
+        ------
+        SolverError : a program that is neither relaxed (or exact) nor gated.
+        """
+        if not isinstance(program, RelaxedProgram | GatedProgram):
+            raise SolverError(
+                f"The native solver cannot take the {program.name} program.",
+                "It solves relaxed, exact and gated programs; use a solver made for this one.",
+            )
         if program.penalty_power != 1 or program.exact_fit:
             raise SolverError(
                 f"The native solver does not take {program.name} programs.",
