@@ -79,7 +79,7 @@ def methods(case: Instance, budget: float) -> dict[str, Callable[[], LowerBound]
     }
     if len(case.X) <= PAIRWISE_UP_TO:
         found["pairwise"] = lambda: pairwise(*problem, time_limit=budget)
-        found["splitting"] = lambda: splitting(*problem, time_limit=budget)
+    found["splitting"] = lambda: splitting(*problem, time_limit=budget)
     if case.X.shape[1] <= 4 and expected_count(case.X) <= EXACT_UP_TO:
         found["exact"] = lambda: exact(*problem)
     return found
@@ -156,14 +156,16 @@ def main(
     reference: Annotated[Path, typer.Option(help="Folder with values.json and the npz files it names.")],
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON each, instead of a table.")] = False,
     budget: Annotated[float, typer.Option(help="Seconds for pairwise and splitting, each.")] = 120.0,
-    only: Annotated[str, typer.Option(help="Only instances whose name contains this.")] = "",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only instances whose name contains this (repeatable).")
+    ] = None,
     method: Annotated[list[str] | None, typer.Option(help="Only these methods (repeatable).")] = None,
     sdp: Annotated[bool, typer.Option(help="Also the doubly nonnegative SDP by SCS, on small instances.")] = False,
 ) -> None:
     """Print the table."""
     try:
         for case in instances(reference):
-            if only in case.name:
+            if not only or any(part in case.name for part in only):
                 for line in lines(case, budget, set(method or ()), sdp):
                     typer.echo(json.dumps(line) if as_json else _row(line))
     except ReluoptError as error:

@@ -19,6 +19,8 @@ from reluopt.bounds.pairwise import PairwiseSearch
 ROUND = 40
 #: Up to here the products of all pairs of samples are affordable; up to FEW they are all that is needed.
 PAIRS_UP_TO, FEW = 700, 150
+#: Bytes that the products of all regions may take.
+MEMORY = 10**9
 #: Share of the time for the regions of a few directions where both searches are worth trying.
 DIRECTIONS = 0.35
 #: A round of proofs that gains less than this fraction makes room for a split.
@@ -101,6 +103,8 @@ def _search(
     first, factors = moment_with_factors(X, y, beta, time_limit=0.5 * time_limit)
     if not (X.any() and y.any()):
         return first
+    # W and its dual for both signs, in float64
+    most_regions = min(most_regions, max(1, MEMORY // (4 * 8 * (1 + 2 * len(X)) ** 2)))
     search, best = PairwiseSearch(X, y, beta), (first.value, first.evidence)
     search.start_from(factors, first.evidence)
     last = 0.0
@@ -109,7 +113,7 @@ def _search(
         best = max(best, (value, evidence), key=lambda found: found[0])
         gain, last = value - last, value
         if gain < SLOW * best[0] and used < SETTLE and len(search.cells) < most_regions:
-            for _ in range(1 + len(search.cells) // 4):
+            for _ in range(min(1 + len(search.cells) // 4, most_regions - len(search.cells))):
                 search.split()
             last = 0.0
     bound = prove(X, y, beta, best[1], method=method, started=started)
