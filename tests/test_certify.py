@@ -25,7 +25,7 @@ from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers import solve
 from reluopt.training import TrainConfig, Trainer
 
-QUICK = CertifyConfig(time_budget=2.0, gaussian_patterns=4)
+QUICK = CertifyConfig(time_budget=2.0, gaussian_patterns=4, effort="fast")
 
 
 @settings(max_examples=15)
@@ -65,7 +65,7 @@ def test_a_trained_network_is_certified_without_solving_any_program():
     config = TrainConfig(beta=case.beta, epochs=4000, learning_rate=1e-2, schedule="cosine")
     network = config.make_network(case.X.shape[1])
     Trainer(network, case.X, case.y, case.beta, config, progress=False).fit()
-    certificate = certify(network, case.X, case.y, case.beta, CertifyConfig(time_budget=0.0))
+    certificate = certify(network, case.X, case.y, case.beta, CertifyConfig(time_budget=0.0, effort="fast"))
     gap = certificate.facts["stationarity"]["gap_to_own_patterns"]["active"]
     assert 0 <= gap["relative_gap"] <= 0.02
     assert math.isnan(certificate["own_primal"].value)
@@ -81,6 +81,19 @@ def test_the_zero_network_above_beta_max_is_proved_optimal():
     assert certificate["objective"].value == pytest.approx(half)
     assert certificate["moment"].value == pytest.approx(half, rel=1e-6)
     assert certificate["own_dual"].value == pytest.approx(half)
+
+
+def test_at_small_rank_the_standard_effort_is_exact():
+    case = reference("planted_20x3_b0.1")
+    config = TrainConfig(beta=case.beta, epochs=6000)
+    network = config.make_network(3)
+    Trainer(network, case.X, case.y, case.beta, config, progress=False).fit()
+    certificate = certify(network, case.X, case.y, case.beta, CertifyConfig(gaussian_patterns=0))
+    assert certificate["tightened"].value <= case.values["best_known"]
+    assert certificate["tightened"].value == pytest.approx(case.values["best_known"], rel=1e-6)
+    assert certificate["objective"].value <= certificate["tightened"].value * 1.001
+    assert certificate.bound is not None
+    assert certificate.bound.value == certificate["tightened"].value
 
 
 def test_both_sides_of_kinks_are_in_the_set_up_to_the_cap():
@@ -139,7 +152,7 @@ def test_kept_patterns_bound_the_network_from_above():
 def test_json_round_trip_keeps_every_number_and_makes_unknown_null():
     case = reference("planted_20x3_b0.1")
     network = from_weights(*random_network(np.random.default_rng(0), 3, 4))
-    certificate = certify(network, case.X, case.y, case.beta, CertifyConfig(time_budget=0.0))
+    certificate = certify(network, case.X, case.y, case.beta, CertifyConfig(time_budget=0.0, effort="fast"))
     text = certificate.to_json()
     assert next(r for r in json.loads(text)["rungs"] if r["key"] == "own_primal")["value"] is None
     again = Certificate.from_json(text)

@@ -31,7 +31,7 @@ def trained(tmp_path_factory) -> tuple[Path, str, str]:
     first = reluopt("train", "planted", "--n", 40, "--d", 4, *FAST, cwd=folder)
     assert first.returncode == 0, first.stderr
     run = folder / "runs" / "planted-001"
-    second = reluopt("certify", run, "--time-budget", 5, "--gaussian-patterns", 5, cwd=folder)
+    second = reluopt("certify", run, "--time-budget", 5, "--gaussian-patterns", 5, "--effort", "fast", cwd=folder)
     assert second.returncode == 0, second.stderr
     return run, first.stdout, second.stdout
 

@@ -7,6 +7,8 @@ import json
 import re
 from pathlib import Path
 
+from reluopt.certificate.config import CertifyConfig
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -37,7 +39,8 @@ def test_the_python_example_of_the_readme_runs(capsys):
     """With fewer epochs, so that it takes a second."""
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert code is not None
-    exec(code[1].replace("width=100", "width=10, epochs=100"), {})
+    quick = code[1].replace("width=100", "width=10, epochs=100").replace("beta)\nprint", "beta, QUICK)\nprint")
+    exec(quick, {"QUICK": CertifyConfig(effort="fast", time_budget=2.0)})
     printed = capsys.readouterr().out
     assert "no network of any width" in printed
     assert printed.count("proved") >= 3

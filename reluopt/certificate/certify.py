@@ -14,7 +14,7 @@ from jaxtyping import Float
 import reluopt
 from reluopt import objective as scaling
 from reluopt import rounding
-from reluopt.bounds import LowerBound, closed_form, moment
+from reluopt.bounds import LowerBound, closed_form, exact, moment, splitting
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.ladder import Certificate, Kind, Rung
 from reluopt.certificate.stationarity import (
@@ -27,6 +27,7 @@ from reluopt.certificate.stationarity import (
 from reluopt.certificate.verdict import verdict
 from reluopt.errors import CertificateError
 from reluopt.network import TwoLayerReLU
+from reluopt.patterns.arrangement import expected_count
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.programs.dual import dual_bound
@@ -43,6 +44,10 @@ KAPPA_SAMPLES = 3000
 
 #: Each of the three values d_S(z) gets at most this long; then what is proved by then stands.
 PROOF_SECONDS = 20.0
+
+#: How long the lower bound may be tightened; and up to how many cells it is made exact instead.
+EFFORT_SECONDS = {"fast": 0.0, "standard": 15.0, "thorough": 120.0}
+EXACT_CELLS = 2000
 
 
 #: About as many columns the products with X have (patterns, starts of the pricing search).
@@ -137,7 +142,7 @@ def _climb(
     case.say("proving stationarity from the network's own residual")
     facts: dict[str, Any] = {"stationarity": _stationarity(case, sets, top[-1].value)}
     case.say("bounding the global optimum from below")
-    bound, below = _lower_rungs(case)
+    bound, below = _lower_rungs(case, top[-1].value)
     facts["pricing"] = _pricing(case)
     facts["theory"] = _theory(case)
     own = _own_rungs(case, sets, facts["stationarity"])
@@ -170,21 +175,29 @@ def _network_rungs(case: _Case) -> list[Rung]:
     ]  # fmt: skip
 
 
-def _lower_rungs(case: _Case) -> tuple[LowerBound, list[Rung]]:
+def _lower_rungs(case: _Case, objective: float) -> tuple[LowerBound, list[Rung]]:
     """The best lower bound on p*, and the rungs of all: no network of any width has a smaller objective."""
-    closed = closed_form(case.X, case.y, case.beta)
-    second_moment = moment(case.X, case.y, case.beta)
+    found = [
+        ("closed_form", "closed-form lower bound", "KP Prop. 3.6", closed_form(case.X, case.y, case.beta)),
+        ("moment", "moment lower bound", "second moments", moment(case.X, case.y, case.beta)),
+    ]
+    seconds = EFFORT_SECONDS[case.config.effort]
+    if seconds:
+        case.say(f"tightening the lower bound for up to {seconds:.0f} s")
+        found.append(("tightened", "tightened lower bound", *_tightened(case, seconds, objective)))
     rungs = [
-        Rung(
-            "closed_form", "closed-form lower bound", closed.value, Kind.PROVED, "below",
-            "no network of any width is below this (KP Prop. 3.6)",
-        ),
-        Rung(
-            "moment", "moment lower bound", second_moment.value, Kind.PROVED, "below",
-            "no network of any width is below this (second moments)",
-        ),
-    ]  # fmt: skip
-    return max((closed, second_moment), key=lambda bound: bound.value), rungs
+        Rung(key, label, bound.value, Kind.PROVED, "below", f"no network of any width is below this ({how})")
+        for key, label, how, bound in found
+    ]
+    return max((bound for *_, bound in found), key=lambda bound: bound.value), rungs
+
+
+def _tightened(case: _Case, seconds: float, objective: float) -> tuple[str, LowerBound]:
+    """Exactly at small rank, else by pairs of samples and regions until the time ends or the network is reached."""
+    if expected_count(case.X) <= EXACT_CELLS:
+        return "all cells, exact", exact(case.X, case.y, case.beta)
+    bound = splitting(case.X, case.y, case.beta, time_limit=seconds, stop_at=objective * (1 - 1e-6))
+    return bound.method, bound
 
 
 def _stationarity(case: _Case, sets: NeuronPatterns, objective: float) -> dict[str, Any]:

@@ -12,6 +12,11 @@ from reluopt.patterns.pattern_set import KINK_TOLERANCE
 class CertifyConfig(Config):
     """How much work to put into a certificate, and which comparisons to make."""
 
+    effort: str = setting(
+        "standard",
+        "The lower bound on p*: fast (moment bound, seconds), standard or thorough (tightened for 15 s or 120 s).",
+        choices=("fast", "standard", "thorough"),
+    )
     time_budget: float = setting(
         30.0, "Seconds for the convex programs; when they end, the brackets reached so far stand.", minimum=0.0
     )
