@@ -19,6 +19,8 @@ from reluopt.solvers.native.instance import Instance
 
 #: Rows of the n × n matrix made at a time.
 ROWS = 512
+#: Shifts of the diagonal, relative to its largest entry, until the matrix is positive definite in floating point.
+SHIFTS = (0.0, 1e-13, 1e-10, 1e-7)
 
 
 class NewtonSystem:
@@ -43,16 +45,18 @@ class NewtonSystem:
             self.wide = torch.zeros_like(self.wide)
 
     def solve(self, gradient: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """δ, by one Cholesky factorisation."""
+        """δ, by one Cholesky factorisation; zero where none succeeds."""
         narrow = self._narrow_columns()
         if self.small:
             return -_woodbury(narrow, gradient)
-        H = self._full_matrix(narrow)
-        L, info = torch.linalg.cholesky_ex(H)
-        if int(info):
-            H.diagonal().add_(1e-10 * float(H.diagonal().max()))
-            L = torch.linalg.cholesky(H)
-        return -torch.cholesky_solve(gradient[:, None], L)[:, 0]
+        for shift in SHIFTS:  # rounding of the subtracted columns can cost definiteness; a shifted step still descends
+            H = self._full_matrix(narrow)
+            H.diagonal().add_(shift * float(H.diagonal().max()))
+            info = torch.empty((), dtype=torch.int32, device=H.device)
+            torch.linalg.cholesky_ex(H, out=(H, info))
+            if int(info) == 0:
+                return -torch.cholesky_solve(gradient[:, None], H)[:, 0]
+        return torch.zeros_like(gradient)
 
     def _narrow_columns(self) -> Float[Tensor, "n c"]:
         """√σ D X N(√(1−s) I + (1−√(1−s)) vvᵀ) with N a basis of the face, Nv = p̂."""
