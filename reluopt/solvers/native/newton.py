@@ -17,8 +17,8 @@ from torch import Tensor
 
 from reluopt.solvers.native.instance import Instance
 
-#: Rows of the n × n matrix made at a time.
-ROWS = 512
+#: The n × n matrix is made in about this many parts, of at least so many rows.
+PARTS, ROWS = 8, 128
 #: Shifts of the diagonal, relative to its largest entry, until the matrix is positive definite in floating point.
 SHIFTS = (0.0, 1e-13, 1e-10, 1e-7)
 
@@ -89,7 +89,7 @@ class NewtonSystem:
             span, owner = instance.faces.span_basis(blocks)
             negative = instance.columns(span * weight.sqrt()[owner][:, None], blocks[owner])
         H = X.new_zeros(len(X), len(X))
-        for rows in torch.arange(len(X), device=X.device).split(ROWS):
+        for rows in torch.arange(len(X), device=X.device).split(max(ROWS, len(X) // PARTS)):
             start, end = int(rows[0]), int(rows[-1]) + 1
             part = (masks[:, start:end].T * weight) @ masks[:, :end]
             part *= X[start:end] @ X[:end].T
