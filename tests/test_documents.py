@@ -35,6 +35,12 @@ def test_readmes_name_files_that_exist():
             assert (readme.parent / target).exists(), f"{readme}: {target}"
 
 
+def test_the_example_of_the_convex_programs_runs(capsys):
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    exec(code, {})
+    assert "CONVERGED" in capsys.readouterr().out
+
+
 def test_the_python_example_of_the_readme_runs(capsys):
     """With fewer epochs, so that it takes a second."""
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

@@ -16,7 +16,15 @@ from reluopt.programs import cones
 from reluopt.programs.gated import GatedProgram
 from reluopt.programs.mapping import network_from_blocks
 from reluopt.programs.relaxed import RelaxedProgram
-from reluopt.solvers import CvxpySolver, Status, solve
+from reluopt.programs.ridge import RidgeProgram
+from reluopt.solvers import CvxpySolver, Status
+from reluopt.solvers import solve as solve_by_default
+
+
+def solve(program, solver=None):
+    """This file is about CVXPY; the native solver has tests of its own."""
+    return solve_by_default(program, solver or CvxpySolver())
+
 
 PROGRAMS = ((RelaxedProgram, "relaxed"), (GatedProgram, "gated_same_patterns"))
 
@@ -139,3 +147,10 @@ def test_a_gate_near_the_border_of_its_cone_does_not_carry_blocks_away():
     assert near is not None
     assert (X @ near >= 0).all()
     assert np.allclose(near, [1.0, 0.0], atol=1e-11)
+
+
+def test_without_a_solver_each_program_goes_to_one_that_takes_it():
+    X, y, patterns, beta = small_problem(7)
+    assert solve_by_default(RelaxedProgram(X, y, patterns, beta)).solver == "native"
+    assert solve_by_default(GatedProgram(X, y, patterns, beta)).solver == "native"
+    assert solve_by_default(RidgeProgram(X, y, patterns, beta)).solver == "cvxpy+clarabel"
