@@ -30,6 +30,7 @@ from .search.polynomial import relax as relax
 from .search.pricing import beta_max_estimate as beta_max_estimate
 from .search.pricing import price as price
 from .solvers import CvxpySolver as CvxpySolver
+from .solvers import NativeSolver as NativeSolver
 from .solvers import solve as solve
 from .tracking.tensorboard import TensorBoard as TensorBoard
 from .training import Callback as Callback
