@@ -17,7 +17,7 @@ from reluopt.bounds.regions import RegionMultipliers, RegionSearch
 LOOK = ((0.1, 60), (0.03, 60))
 SETTLE = ((0.01, 150), (0.003, 150))
 #: One more cut takes this much longer; settling and polishing take this many times what the last look took.
-GROWTH, FINISH = 2.3, 7.0
+GROWTH, FINISH = 2.3, 4.0
 #: A region is good enough when its level is this close to β/2.
 ENOUGH = 1.0005
 #: A polish that gains less than this fraction ends the search for better multipliers.

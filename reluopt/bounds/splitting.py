@@ -12,7 +12,7 @@ from jaxtyping import Float
 from reluopt.bounds.directional import directional
 from reluopt.bounds.evidence import Evidence
 from reluopt.bounds.lower_bound import LowerBound, check_inputs, prove
-from reluopt.bounds.moment import moment_with_factors
+from reluopt.bounds.moment import moment, moment_with_factors
 from reluopt.bounds.pairwise import PairwiseSearch
 
 #: Sweeps between two looks at the clock for penalties and proofs.
@@ -21,8 +21,9 @@ ROUND = 40
 PAIRS_UP_TO, FEW = 700, 150
 #: Bytes that the products of all regions may take.
 MEMORY = 10**9
-#: Share of the time for the regions of a few directions where both searches are worth trying.
-DIRECTIONS = 0.35
+#: In between, a trial of directions in this share of the time decides: where it gains more than WORTH over the moment
+#: bound, many neurons are at work and regions pay; where it gains less, pairs do.
+TRIAL, WORTH = 0.1, 1.15
 #: A round of proofs that gains less than this fraction makes room for a split.
 SLOW = 2e-3
 #: No split and no change of the penalty after this fraction of the time: what there is wants to converge.
@@ -63,8 +64,8 @@ def splitting(
     """The best bound that regions of u-space give within the time.
 
     With few samples all pairs are used, and regions are cut by the hyperplanes of undecided samples whenever progress
-    is slow. With many, moments are used, and regions are cut by the directions in which neurons differ. In between,
-    both are tried.
+    is slow. With many, moments are used, and regions are cut by the directions in which neurons differ. In between, a
+    short trial decides.
 
     Parameters
     ----------
@@ -79,12 +80,18 @@ def splitting(
     check_inputs(X, y, beta)
     if len(X) <= FEW or not (X.any() and y.any()):
         return _search(X, y, beta, time_limit, stop_at, most_regions=most_regions, method="splitting")
-    share, cuts = (DIRECTIONS if len(X) <= PAIRS_UP_TO else 1.0), int(math.log2(max(most_regions, 1)))
-    best = directional(X, y, beta, time_limit=share * time_limit, most_cuts=cuts)
-    left = time_limit - (time.perf_counter() - started)
-    if len(X) <= PAIRS_UP_TO and best.value < stop_at and left > 0:
-        other = _search(X, y, beta, left, stop_at, most_regions=most_regions, method="splitting")
-        best = max(best, other, key=lambda found: found.value)
+    cuts = int(math.log2(max(most_regions, 1)))
+    if len(X) <= PAIRS_UP_TO:
+        first = moment(X, y, beta, time_limit=TRIAL * time_limit)
+        trial = directional(X, y, beta, time_limit=TRIAL * time_limit, most_cuts=min(3, cuts))
+        left = time_limit - (time.perf_counter() - started)
+        if trial.value <= WORTH * first.value:
+            other = _search(X, y, beta, left, stop_at, most_regions=most_regions, method="splitting")
+        else:
+            other = directional(X, y, beta, time_limit=left, most_cuts=cuts)
+        best = max(first, trial, other, key=lambda found: found.value)
+    else:
+        best = directional(X, y, beta, time_limit=time_limit, most_cuts=cuts)
     return replace(best, seconds=time.perf_counter() - started)
 
 
