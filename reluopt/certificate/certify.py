@@ -67,6 +67,7 @@ class _Case:
     say: Callable[[str], None]
     start: float = field(default_factory=time.perf_counter)
     notes: list[str] = field(default_factory=list)
+    solving: float = 0.0  # seconds spent on programs so far
 
     def seconds(self) -> float:
         return time.perf_counter() - self.start
@@ -268,8 +269,12 @@ def _own_rungs(case: _Case, sets: NeuronPatterns, stationarity: dict[str, Any]) 
     if len(sets.active) == 0:
         primal, status = scaling.SQUARED.value(np.zeros_like(case.y), case.y), "the network is zero"
     elif case.config.time_budget > 0:
-        solution = _solve(case, sets.active, 0.6, warm=True)
-        dual, primal, status = max(dual, solution.dual.value), solution.value, solution.status.value
+        program = case.program(sets.active)
+        own = _own_blocks(program, case)
+        solution = _solve(case, program, 0.6, own)
+        # the network itself is a feasible point: a solve that was cut short may not have come so far
+        primal = min(solution.value, program.value(own))
+        dual, status = max(dual, solution.dual.value), solution.status.value
     stationarity["program_status"] = status
     return [
         Rung(
@@ -306,24 +311,25 @@ def _comparison_rungs(
 
 
 def _solved_rung(case: _Case, key: str, label: str, patterns: PatternSet, text: str, share: float) -> Rung:
-    solution = _solve(case, patterns, share)
+    solution = _solve(case, case.program(patterns), share)
     how = solution.status.value
     if solution.status is not Status.CONVERGED:
         how += f", its optimum is in [{solution.dual.value:.6g}, {solution.value:.6g}]"
     return Rung(key, label, solution.value, Kind.MEASURED, "above", f"{text} ({how})")
 
 
-def _solve(case: _Case, patterns: PatternSet, share: float, *, warm: bool = False) -> Solution:
-    """Solve over the patterns within ``share`` of what is left of the budget (at least a moment, to start at all)."""
-    case.say(f"solving the convex program over {len(patterns)} patterns")
-    left = max(0.1, share * (case.config.time_budget - case.seconds()))
-    tolerance = case.config.tolerance
-    solver: Solver = NativeSolver(tolerance=tolerance, time_limit=left)
+def _solve(
+    case: _Case, program: RelaxedProgram, share: float, warm_start: Float[np.ndarray, "2 P d"] | None = None
+) -> Solution:
+    """Solve within ``share`` of what is left of the budget (at least a moment, to start at all)."""
+    case.say(f"solving the convex program over {len(program.patterns)} patterns")
+    limit, tolerance = max(0.1, share * (case.config.time_budget - case.solving)), case.config.tolerance
+    solver: Solver = NativeSolver(tolerance=tolerance, time_limit=limit)
     if case.config.solver != "native":
-        solver = CvxpySolver(backend=case.config.solver, tolerance=tolerance, time_limit=left)
-    program = case.program(patterns)
-    warm_start = _own_blocks(program, case) if warm else None
-    return solve(program, solver, warm_start=warm_start)
+        solver = CvxpySolver(backend=case.config.solver, tolerance=tolerance, time_limit=limit)
+    solution = solve(program, solver, warm_start=warm_start)
+    case.solving += solution.seconds
+    return solution
 
 
 def _own_blocks(program: RelaxedProgram, case: _Case) -> Float[np.ndarray, "2 P d"]:
