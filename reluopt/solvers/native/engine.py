@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 SIGMA, WARM_SIGMA, GROWTH, SIGMA_MAX = 3.0, 30.0, 2.5, 1e12
 #: Newton ends when ½‖∇Ψ‖² is at most this times the gap.
 PRECISION = 0.1
+#: Steps below SHORT raise the damping of Newton's matrix by the factor DAMPING, full ones lower it.
+SHORT, DAMPING = 0.1, 4.0
 #: Newton steps in a row that rounding may spoil before the solver gives up.
 PATIENCE = 10
 
@@ -55,7 +57,7 @@ class Engine:
     def __init__(self, instance: Instance, deadline: float) -> None:
         self.instance, self.deadline = instance, deadline
         self.lagrangian = Lagrangian(instance, self.late)
-        self.steps = 0
+        self.steps, self.damping = 0, 0.0
         self.z: Tensor | None = None
         self.behind: tuple[float, Tensor, Tensor] | None = None
         self.bracket = self._zero_bracket()
@@ -145,12 +147,17 @@ class Engine:
     def _newton(self, at: Evaluation) -> Evaluation | None:
         """One Newton step with line search; None where Ψ can not be lowered."""
         self.steps += 1
-        system = NewtonSystem(self.instance, self.lagrangian.sigma, at.blocks, at.points)
+        system = NewtonSystem(self.instance, self.lagrangian.sigma, at.blocks, at.points, self.damping)
         direction = system.solve(at.gradient)
         slope = float(at.gradient @ direction)
         if not slope < 0:
             return None
-        return _line_search(self.lagrangian.evaluate, at, direction, slope, self.late)
+        following, step = _line_search(self.lagrangian.evaluate, at, direction, slope, self.late)
+        if step < SHORT:  # faces change within the step: a shorter one in the soft directions goes further
+            self.damping = max(DAMPING * self.damping, 1.0)
+        elif step == 1.0:
+            self.damping = self.damping / DAMPING if self.damping > 1.0 else 0.0
+        return following
 
     def _offer(self, at: Evaluation) -> None:
         """Keep what is better than the bracket so far."""
@@ -187,18 +194,18 @@ def _best_multiple(yy: float, norms: Float[Tensor, " b"], sigma: float, beta: fl
 
 def _line_search(
     evaluate: Callable[[Tensor], Evaluation], at: Evaluation, direction: Tensor, slope: float, late: Callable[[], bool]
-) -> Evaluation | None:
-    """Armijo steps by secant on Ψ'; near to rounding, a smaller |Ψ'| counts as descent (Hager & Zhang 2005)."""
+) -> tuple[Evaluation | None, float]:
+    """(point, step): Armijo with secants on Ψ'; near rounding a smaller |Ψ'| will do (Hager & Zhang 2005)."""
     step = 1.0
     for _ in range(30):
         trial = evaluate(at.z + step * direction)
         if late():
-            return trial
+            return trial, step
         if trial.psi <= at.psi + 1e-4 * step * slope:
-            return trial
+            return trial, step
         there = float(trial.gradient @ direction)
         if trial.psi <= at.psi + 1e-12 * abs(at.psi) and abs(there) <= 0.9 * abs(slope):
-            return trial
+            return trial, step
         secant = step * slope / (slope - there) if there > 0 else 0.5 * step
         step = min(max(secant, 0.1 * step), 0.6 * step)
-    return None
+    return None, 0.0
