@@ -14,9 +14,7 @@ from jaxtyping import Float
 
 from reluopt.errors import ConfigError, SolverError
 from reluopt.programs.dual import DualBound
-from reluopt.programs.gated import GatedProgram
 from reluopt.programs.pattern_program import PatternProgram
-from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers.native.engine import Bracket, Engine
 from reluopt.solvers.native.instance import Instance
 from reluopt.solvers.native.proof import Multipliers, into_cones, prove
@@ -75,7 +73,6 @@ class NativeSolver:
         ------
         ConfigError : a warm start of another shape.
         SolverError : a program that is neither relaxed (or exact) nor gated.
-        SolverError : a program that is not a group lasso with or without cones (ridge, equality).
         """
         start = time.perf_counter()
         engine = self.engine(program, start)
@@ -90,14 +87,9 @@ class NativeSolver:
         ------
         SolverError : a program that is neither relaxed (or exact) nor gated.
         """
-        if not isinstance(program, RelaxedProgram | GatedProgram):
-            raise SolverError(
-                f"The native solver cannot take the {program.name} program.",
-                "It solves relaxed, exact and gated programs; use a solver made for this one.",
-            )
         if program.penalty_power != 1 or program.exact_fit:
             raise SolverError(
-                f"The native solver does not take {program.name} programs.",
+                f"The native solver does not take {program.name} programs, only relaxed, exact and gated ones.",
                 "Use CvxpySolver; ridge also has RidgeProgram.closed_form().",
             )
         deadline = math.inf if self.time_limit is None else start + self.time_limit
