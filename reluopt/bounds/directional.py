@@ -16,8 +16,10 @@ from reluopt.bounds.regions import RegionMultipliers, RegionSearch
 #: Smoothing ε with L-BFGS iterations: for a first look with the cuts so far, and once no more are made.
 LOOK = ((0.1, 60), (0.03, 60))
 SETTLE = ((0.01, 150), (0.003, 150))
-#: One more cut takes this much longer; settling and polishing take this many times what the last look took.
-GROWTH, FINISH = 2.3, 4.0
+#: One more cut takes this much longer; settling takes this many times what the last look took.
+GROWTH, FINISH = 2.3, 5.0
+#: What polishing one block takes, in evaluations of its bound matrix.
+POLISH = 250
 #: A region is good enough when its level is this close to β/2.
 ENOUGH = 1.0005
 #: A polish that gains less than this fraction ends the search for better multipliers.
@@ -51,12 +53,16 @@ def directional(
     end = started + time_limit
     directions = np.zeros((0, X.shape[1]))
     search = RegionSearch(X, y, beta, directions, device=device)
+    clock = time.perf_counter()
+    np.linalg.eigvalsh(X.T @ X)  # as much work as a bound matrix
+    evaluation = time.perf_counter() - clock
     while True:
         look = time.perf_counter()
         for epsilon, iterations in LOOK:
             search.descend(epsilon, iterations, end - time.perf_counter())
         took = time.perf_counter() - look
-        if len(directions) == most_cuts or time.perf_counter() + GROWTH * took * (1 + FINISH) > end:
+        ahead = GROWTH * took * (1 + FINISH) + POLISH * evaluation * 2 ** (len(directions) + 2)
+        if len(directions) == most_cuts or time.perf_counter() + ahead > end:
             break
         directions = np.vstack([directions, search.next_direction()])
         search = RegionSearch(X, y, beta, directions, device=device, start=search.halves())

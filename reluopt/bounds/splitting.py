@@ -81,8 +81,8 @@ def splitting(
     if len(X) <= FEW or not (X.any() and y.any()):
         return _search(X, y, beta, time_limit, stop_at, most_regions=most_regions, method="splitting")
     cuts = int(math.log2(max(most_regions, 1)))
+    first = moment(X, y, beta, time_limit=(TRIAL if len(X) <= PAIRS_UP_TO else 0.5) * time_limit)
     if len(X) <= PAIRS_UP_TO:
-        first = moment(X, y, beta, time_limit=TRIAL * time_limit)
         trial = directional(X, y, beta, time_limit=TRIAL * time_limit, most_cuts=min(3, cuts))
         left = time_limit - (time.perf_counter() - started)
         if trial.value <= WORTH * first.value:
@@ -91,7 +91,8 @@ def splitting(
             other = directional(X, y, beta, time_limit=left, most_cuts=cuts)
         best = max(first, trial, other, key=lambda found: found.value)
     else:
-        best = directional(X, y, beta, time_limit=time_limit, most_cuts=cuts)
+        left = time_limit - (time.perf_counter() - started)
+        best = max(first, directional(X, y, beta, time_limit=left, most_cuts=cuts), key=lambda found: found.value)
     return replace(best, seconds=time.perf_counter() - started)
 
 
