@@ -196,7 +196,7 @@ def test_polish_lowers_the_level_with_an_exact_gradient():
     before = block.level
     block.run(0.0, math.inf)
     assert block.level < 0.9 * before
-    m = block.multipliers(block.point)
+    m = block.best
     assert (m.c >= 0).all()
     assert (m.w[0] >= z + m.c[0] - 1e-12).all()
     assert (m.w[1] >= m.c[1]).all()

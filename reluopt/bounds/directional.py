@@ -17,9 +17,11 @@ from reluopt.bounds.regions import RegionMultipliers, RegionSearch
 LOOK = ((0.1, 60), (0.03, 60))
 SETTLE = ((0.01, 150), (0.003, 150))
 #: One more cut takes this much longer; settling takes this many times what the last look took.
-GROWTH, FINISH = 2.3, 5.0
+GROWTH, FINISH = 2.3, 6.0
+#: Share of the time left for each settling run: a bound is as good as its worst block, so all must be polished.
+SHARE = 0.25
 #: What polishing one block takes, in evaluations of its bound matrix.
-POLISH = 250
+POLISH = 500
 #: A region is good enough when its level is this close to β/2.
 ENOUGH = 1.0005
 #: A polish that gains less than this fraction ends the search for better multipliers.
@@ -67,7 +69,7 @@ def directional(
         directions = np.vstack([directions, search.next_direction()])
         search = RegionSearch(X, y, beta, directions, device=device, start=search.halves())
     for epsilon, iterations in SETTLE:
-        search.descend(epsilon, iterations, 0.5 * (end - time.perf_counter()))
+        search.descend(epsilon, iterations, SHARE * (end - time.perf_counter()))
     z = search.z(epsilon)
     evidence = improved(search, directions, z, search.multipliers(z, epsilon), end)
     return prove(X, y, beta, evidence, method=f"{2 ** len(directions)} regions", started=started)
@@ -93,10 +95,7 @@ def improved(
     z = search.unit * z
     regions = []
     for r, signs in enumerate(search.signs):
-        sides = [
-            _in_own_units(blocks[r, side].multipliers(blocks[r, side].point), own, search)
-            for side, own in ((0, z), (1, -z))
-        ]
+        sides = [_in_own_units(blocks[r, side].best, own, search) for side, own in ((0, z), (1, -z))]
         regions.append(Region(signs[:, None] * directions, np.zeros(0, dtype=np.int64), sides[0], sides[1]))
     return Evidence(z, directions, complete_tree(len(directions)), tuple(regions))
 
@@ -118,7 +117,8 @@ def _in_own_units(m: RegionMultipliers, z: Float[np.ndarray, " n"], search: Regi
     w, c, nu = search.unit * m.w, search.unit * m.c, search.unit / search.data.unit * m.nu
     w[0] = np.maximum(w[0], np.nextafter(z + c[0], np.inf))
     w[1:] = np.maximum(w[1:], c[1:])
-    return Multipliers(w, c, nu, np.zeros((len(w), len(w))))
+    # ν = 0 asks for w = 0 exactly, which the last digit may have spoilt
+    return Multipliers(w, c, np.maximum(nu, 1e-300), np.zeros((len(w), len(w))))
 
 
 def complete_tree(depth: int) -> np.ndarray:

@@ -37,7 +37,8 @@ class Polish:
         slack = np.maximum(start.w - start.c - self.base, 0.0)
         parts = [(start.c / self.scale).ravel(), (slack / self.scale).ravel(), np.log(nu)]
         self.point = np.concatenate(parts)
-        self.level = self._level(self.point)
+        #: The best multipliers so far, and their λmax.
+        self.best, self.level = start, self._level(start)
 
     def multipliers(self, point: Float[np.ndarray, " p"]) -> RegionMultipliers:
         """The multipliers that a point stands for."""
@@ -45,23 +46,23 @@ class Polish:
         c, slack = (point[i * m : (i + 1) * m].reshape(self.f, self.n) * self.scale for i in (0, 1))
         return RegionMultipliers(self.base + c + slack, c, np.exp(point[2 * m :]))
 
-    def _matrix(self, point: Float[np.ndarray, " p"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(C, ψ, ν)."""
-        m = self.multipliers(point)
+    def _matrix(self, m: RegionMultipliers) -> tuple[np.ndarray, np.ndarray]:
+        """(C, ψ)."""
         psi = m.w.T @ self.F
         psi[:, 1:] += m.nu[:, None] * self.X
-        half = 0.5 * psi / np.sqrt(m.nu)[:, None]
+        half = 0.5 * psi / np.sqrt(np.where(m.nu > 0, m.nu, 1.0))[:, None]  # ψ = 0 where ν = 0
         C, cross = half.T @ half, (self.X.T @ m.c.T) @ self.F
         C[1:] -= 0.5 * cross
         C[:, 1:] -= 0.5 * cross.T
-        return C, psi, m.nu
+        return C, psi
 
-    def _level(self, point: Float[np.ndarray, " p"]) -> float:
-        return float(np.linalg.eigvalsh(self._matrix(point)[0])[-1])
+    def _level(self, m: RegionMultipliers) -> float:
+        return float(np.linalg.eigvalsh(self._matrix(m)[0])[-1])
 
     def smoothed(self, point: Float[np.ndarray, " p"], temperature: float) -> tuple[float, Float[np.ndarray, " p"]]:
         """τ log tr exp(C/τ) and its gradient."""
-        C, psi, nu = self._matrix(point)
+        m = self.multipliers(point)
+        (C, psi), nu = self._matrix(m), m.nu
         values, vectors = np.linalg.eigh(C)
         weights = np.exp((values - values[-1]) / temperature)
         P = (vectors * (weights / weights.sum())) @ vectors.T
@@ -94,6 +95,7 @@ class Polish:
             found = minimize(
                 objective, self.point, jac=True, method="L-BFGS-B", bounds=bounds, callback=stop, options=options
             ).x
-            level = self._level(found)
+            self.point, candidate = found, self.multipliers(found)
+            level = self._level(candidate)
             if level < self.level:
-                self.level, self.point = level, found
+                self.best, self.level = candidate, level

@@ -163,7 +163,10 @@ class RegionSearch:
                 e = size * np.where(high, both[0][r, s], both[1][r, s])
                 c = np.vstack([np.where(high, 0.0, size * lows[r, s, 0] * slopes[r, s])[None], e * both[2][r, s]])
                 w = np.vstack([np.where(high, size, -size * (1.0 - lows[r, s, 0]))[None], e])
-                result[-1].append(RegionMultipliers(w, c, size * np.where(high, both[3][r, s], both[4][r, s])))
+                if len(e) == 0:
+                    w[0, ~high] = 0.0  # only the plain interval: nothing is left of z_i < 0
+                nu = size * np.where(high, both[3][r, s], both[4][r, s])
+                result[-1].append(RegionMultipliers(w, c, np.maximum(nu, 1e-9 * np.abs(w).max(axis=0))))
         return result
 
 
