@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format install clean help
+.PHONY: demo test notebooks lint format install clean help
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ demo: $(VENV)/.runtime  ## train on breast_cancer, watch the patterns drift, cer
 
 test: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest -n 2
+
+notebooks: $(VENV)/.dev  ## run the notebooks from top to bottom (a cell may take 100 s)
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=100 notebooks
 
 lint: $(VENV)/.dev  ## style, types, direction of imports
 	$(BIN)/ruff check .
