@@ -1,0 +1,135 @@
+"""The engine of sweeps: a grid of points through a task, one row each, kept in a file from which it can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from reluopt.errors import CheckpointError, ConfigError, TrainingError
+from reluopt.sweep.table import OWN, Row, RowFile, identity, plain
+from reluopt.sweep.workers import Task, outcomes, worker_count
+
+
+def run_rows(
+    points: Sequence[Mapping[str, Any]],
+    task: Task,
+    out: Path,
+    *,
+    backend: str = "loky",
+    workers: int | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+    retry: bool = False,
+    results: Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Run ``task`` on every point that has no row yet, and return the rows of all points, in their order.
+
+    The file is written anew, atomically, after every finished row, so that a killed sweep loses only the rows in
+    progress. It may hold rows of other points, from an earlier grid: they stay. In the end its rows are in the order
+    of ``points``.
+
+    Parameters
+    ----------
+    points : each the settings of one run: names to None, bool, int, float or str. They are all that makes a row the
+        same row when restarted, so whatever changes the outcome belongs in them, the seed too.
+    task : one run: a point in, its results out, by name. A top-level function, deterministic given the point. An
+        exception in it becomes the row's ``error``.
+    out : the Parquet file.
+    backend : "loky", processes on this machine, or "ray", the Ray cluster (joblib's own backends).
+    workers : runs at a time (default as many as there are cores). One alone is this process.
+    threads : threads of each worker (default the cores divided by the workers).
+    progress : a progress bar on standard error, where that is a terminal.
+    retry : run the rows again that ended in an error; otherwise they stay as they are.
+    results : the names of the results, if they are the same for all points. Then a file with others is refused before
+        any work, and a run that gives others is a row with an error.
+
+    Returns
+    -------
+    Settings, results, "seconds" and "error" (None or a text); what a row lacks is None.
+
+    Raises
+    ------
+    ConfigError : points that occur twice, values that are no scalars, an unknown backend, Ray that is not installed.
+    CheckpointError : a file that is damaged, of another sweep, or in use by another process.
+    TrainingError : a worker was killed from outside (the rows that finished stay).
+    KeyboardInterrupt : with a message that says what is kept.
+    """
+    grid = _grid(points)
+    worker_count(backend, workers, 1)  # what is wrong with these is said before any work
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(out):
+        file = RowFile.open(out, list(grid.values()), results)
+        waiting = {key: point for key, point in grid.items() if not file.has(key, failed_too=not retry)}
+        if waiting:
+            with _bar(len(grid), len(grid) - len(waiting), progress) as bar, _explained(file, len(grid)):
+                keys = list(waiting)
+                for number, row in outcomes(task, list(waiting.values()), backend, workers, threads, results):
+                    file.add(keys[number], {**waiting[keys[number]], **row})
+                    bar.advance(bar.task_ids[0])
+        return file.finish(list(grid))
+
+
+def _grid(points: Sequence[Mapping[str, Any]]) -> dict[str, Row]:
+    """The points by their identity, checked."""
+    grid: dict[str, Row] = {}
+    for point in points:
+        try:
+            settings = plain(point)
+        except TypeError as error:
+            raise ConfigError(f"A setting cannot be in a table: {error}.", "Give None, a number, or a text.") from error
+        key = identity(settings)
+        if key in grid:
+            raise ConfigError(f"The grid has this point twice: {key}.", "Leave one of them out.")
+        if taken := [name for name in settings if name in OWN]:
+            raise ConfigError(f"A setting is named '{taken[0]}', as every row's own column is.", "Rename it.")
+        grid[key] = settings
+    return grid
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Within it no other process can write the file; a killed process leaves no lock behind."""
+    lock = filelock.FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise CheckpointError(
+            f"Another process is at work on '{out}'.", "Wait until it ends, or name another place for the rows."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _bar(total: int, done: int, shown: bool) -> Iterator[Progress]:
+    console = Console(stderr=True)
+    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as progress:
+        progress.add_task("rows", total=total, completed=done)
+        yield progress
+
+
+@contextmanager
+def _explained(file: RowFile, total: int) -> Iterator[None]:
+    """Say what is kept where the sweep ends early."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            f"Interrupted. {len(file)} rows are in '{file.path}'.\n  -> Run the same command again to go on."
+        ) from error
+    except TerminatedWorkerError as error:
+        raise TrainingError(
+            f"A worker process was killed (often: out of memory). {len(file)} of {total} rows are in '{file.path}'.",
+            "Run the same command again to go on, with fewer workers if memory was short.",
+        ) from error

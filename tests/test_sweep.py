@@ -1,0 +1,202 @@
+"""Sweeps: one row per point, rows that are done are skipped, damaged or foreign files are refused before any work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reluopt.errors import CheckpointError, ConfigError
+from reluopt.sweep.rows import run_rows
+from reluopt.sweep.study import Study, main
+from reluopt.tracking.style import figure
+
+CALLS: list[dict] = []
+
+
+def square(point: dict) -> dict:
+    """Results of all kinds; an odd width may fail."""
+    CALLS.append(point)
+    if point.get("fail"):
+        raise ValueError("as it was told")
+    return {"square": point["x"] ** 2, "half": np.float64(point["x"] / 2), "name": "even", "nothing": None}
+
+
+@pytest.fixture
+def calls():
+    CALLS.clear()
+    return CALLS
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "rows.parquet"
+
+
+GRID = [{"x": x, "kind": kind} for x in (1, 2, 3) for kind in ("a", "b")]
+
+
+def settled(rows: list[dict]) -> list[dict]:
+    """Rows without what differs from run to run."""
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_a_row_is_settings_results_seconds_error_in_the_order_of_points(out):
+    rows = run_rows(GRID, square, out, workers=1)
+    assert [{k: row[k] for k in ("x", "kind")} for row in rows] == GRID
+    assert [row["square"] for row in rows] == [1, 1, 4, 4, 9, 9]
+    assert list(rows[0]) == ["x", "kind", "square", "half", "name", "nothing", "seconds", "error"]
+    assert all(row["error"] is None and row["seconds"] > 0 for row in rows)
+    assert pq.read_table(out).to_pylist() == rows
+
+
+def test_rows_that_are_done_are_skipped_and_a_larger_grid_keeps_them(out, calls):
+    run_rows(GRID[:4], square, out, workers=1)
+    assert run_rows(GRID[:4], square, out, workers=1) == pq.read_table(out).to_pylist()
+    assert len(calls) == 4
+    larger = [{"x": 0.5, "kind": "a"}, *reversed(GRID)]  # x becomes a column of fractions
+    rows = run_rows(larger, square, out, workers=1)
+    assert len(calls) == 7
+    assert [row["x"] for row in rows] == [0.5, 3, 3, 2, 2, 1, 1]
+    assert settled(rows) == settled(run_rows(larger, square, out.with_name("fresh.parquet"), workers=1))
+    assert [row["x"] for row in run_rows(GRID[:1], square, out, workers=1)] == [1]
+    assert len(pq.read_table(out)) == 7
+
+
+def test_loky_gives_the_rows_that_one_process_gives(out):
+    points = [*GRID, {"x": 9, "kind": "c", "fail": True}]
+    alone = run_rows(points, square, out, workers=1)
+    assert settled(run_rows(points, square, out.with_name("loky.parquet"), workers=2)) == settled(alone)
+
+
+def test_a_failed_run_is_a_row_that_runs_again_when_asked(out, calls):
+    points = [{"x": 1, "fail": False}, {"x": 2, "fail": True}]
+    rows = run_rows(points, square, out, workers=1)
+    assert rows[0]["error"] is None
+    assert rows[1]["error"].startswith("ValueError: as it was told (test_sweep.py, line ")
+    assert rows[1]["square"] is None
+    assert run_rows(points, square, out, workers=1) == rows
+    assert len(calls) == 2
+    mended = {"square": -1, "half": 0.0, "name": "", "nothing": None}
+    again = run_rows(points, lambda point: mended, out, workers=1, retry=True)
+    assert again[0] == rows[0]
+    assert (again[1]["square"], again[1]["error"]) == (-1, None)
+
+
+def test_results_that_cannot_be_in_a_table_are_errors_of_their_rows(out):
+    for results, said in ({"v": [1, 2]}, "'v' is of type list"), ({"x": 1}, "gave a result 'x'"):
+        (row,) = run_rows([{"x": 1}], lambda point, results=results: results, out, workers=1, retry=True)
+        assert said in row["error"]
+    (row,) = run_rows([{"x": 2}], lambda point: {"a": 1}, out, workers=1, results=["a", "b"])
+    assert "declared are a, b" in row["error"]
+
+
+@pytest.mark.parametrize(
+    ("points", "engine", "said"),
+    [
+        ([{"x": 1}, {"x": 1.0}], {}, "twice"),
+        ([{"x": [1]}], {}, "'x' is of type list"),
+        ([{"x": 1}, {"x": "one"}], {}, "column 'x'"),
+        ([{"seconds": 1}], {}, "named 'seconds'"),
+        ([{"x": 1}], {"backend": "dask"}, "backend is 'dask'"),
+        ([{"x": 1}], {"workers": 0}, "number of workers is 0"),
+    ],
+)
+def test_a_wrong_grid_or_engine_is_said_before_any_work(points, engine, said, out, calls):
+    with pytest.raises(ConfigError, match=said):
+        run_rows(points, square, out, **{"workers": 1, **engine})
+    assert not calls
+    assert not out.exists()
+
+
+def test_files_that_cannot_be_gone_on_with_are_refused_before_any_work(out, calls):
+    run_rows(GRID[:2], square, out, workers=1, results=["square", "half", "name", "nothing"])
+    whole = out.read_bytes()
+    with pytest.raises(CheckpointError, match="its results are square, half, name, nothing"):
+        run_rows(GRID, square, out, workers=1, results=["square"])
+    with pytest.raises(CheckpointError, match="'square' is no setting"):
+        run_rows([{"square": 1}], square, out, workers=1)
+    assert out.read_bytes() == whole
+    out.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="cannot be read as Parquet"):
+        run_rows(GRID, square, out, workers=1)
+    pq.write_table(pa.table({"x": [1]}), out)
+    with pytest.raises(CheckpointError, match="not written by a sweep"):
+        run_rows(GRID, square, out, workers=1)
+    assert len(calls) == 2
+
+
+def test_two_processes_cannot_write_the_same_rows(out, calls):
+    with filelock.FileLock(out.with_name(".rows.parquet.lock")), pytest.raises(CheckpointError, match="at work"):
+        run_rows(GRID, square, out, workers=1)
+    assert not calls
+    assert len(run_rows(GRID, square, out, workers=1)) == len(GRID)
+
+
+# -- studies -------------------------------------------------------------------------------------------------------
+
+
+def study_in(folder: Path) -> Study:
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("x = [1, 2]\nfail = false\n")
+
+    def draw(results, config):
+        drawn, axes = figure()
+        axes.plot(results["squares"])
+        return drawn
+
+    return Study(
+        here=folder,
+        points=lambda config: [{"x": x, "fail": config["fail"] and x > 1} for x in config["x"]],
+        task=square,
+        summarise=lambda rows, config: {"squares": np.array([row["square"] for row in rows])},
+        draw=draw,
+    )
+
+
+def test_a_study_writes_rows_results_and_figure_and_draws_again(tmp_path, calls):
+    study = study_in(tmp_path / "experiments" / "squares")
+    main(study, ["--workers", "1"])
+    record = json.loads((study.here / "results.json").read_text())
+    assert record["results"] == {"squares": [1, 4]}
+    assert record["command"] == "python experiments/squares/run.py"
+    assert record["config"] == {"x": [1, 2], "fail": False}
+    assert record["failed"] == []
+    assert record["versions"].keys() >= {"python", "torch", "reluopt"}
+    for rows_there in (True, False):
+        (study.here / "figure.png").unlink()
+        if not rows_there:
+            (study.here / "rows.parquet").unlink()
+        main(study, ["--redraw"])
+        assert (study.here / "figure.png").stat().st_size > 1000
+        assert json.loads((study.here / "results.json").read_text()) == record
+    assert len(calls) == 2
+
+
+def test_a_study_names_its_failed_rows_and_ends_with_1(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    study = study_in(tmp_path / "experiments" / "squares")
+    small = study.here / "small.toml"
+    small.write_text("x = [1, 2]\nfail = true\n")
+    with pytest.raises(SystemExit) as end:
+        main(study, [str(small), "--workers", "1"])
+    assert end.value.code == 1
+    assert '{"fail": true, "x": 2}: ValueError: as it was told' in capsys.readouterr().err
+    record = json.loads((tmp_path / "runs" / "squares-small" / "results.json").read_text())
+    assert record["command"] == "python experiments/squares/run.py experiments/squares/small.toml"
+    assert record["failed"][0]["settings"] == {"x": 2, "fail": True}
+    assert record["results"] == {"squares": [1]}
+
+
+def test_a_study_refuses_what_it_cannot_read_or_draw(tmp_path, capsys):
+    study = study_in(tmp_path / "experiments" / "squares")
+    for arguments, said in (["--redraw"], "nothing to draw"), (["none.toml"], "cannot be read as TOML"):
+        with pytest.raises(SystemExit) as end:
+            main(study, arguments)
+        assert end.value.code == 2
+        assert said in capsys.readouterr().err
