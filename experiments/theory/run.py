@@ -20,10 +20,6 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes, two cores
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import typer
 
@@ -36,13 +32,13 @@ from reluopt.search.pricing import beta_max_estimate
 from reluopt.solvers.native import NativeSolver
 from reluopt.theory.cones import sampled_sharpness
 from reluopt.theory.kernel import expected_gram, kappa, log_factor, smallest_eigenvalue
+from reluopt.tracking import style
 
 HERE = Path(__file__).resolve().parent
 RATIOS = (1, 2, 5)
 SIZES = (20, 40, 80, 160, 320, 640)
 SHARPNESS_UP_TO, SOLVED_UP_TO = 320, 160  # a cone program for each sharpness, a convex program for each p̃
 SEEDS = (0, 1, 2)
-COLOURS = {1: "#0072B2", 2: "#E69F00", 5: "#009E73"}
 
 
 def study(case: tuple[int, int, int]) -> dict[str, Any]:
@@ -81,15 +77,17 @@ def study(case: tuple[int, int, int]) -> dict[str, Any]:
 
 def draw(rows: list[dict[str, Any]], out: Path) -> None:
     """Four panels against n; lines are medians over the seeds, bands their range (or the bracket of p̃/p*)."""
-    figure, axes = plt.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
+    figure, axes = style.figure(9.0, 7.0, ncols=2, nrows=2)
     panels = dict(zip(("lambda_min_over_d", "kappa", "sharpness_largest", "ratio"), axes.flat, strict=True))
-    for c in RATIOS:
+    for index, c in enumerate(RATIOS):
         mine = [row for row in rows if row["c"] == c]
         for key in ("lambda_min_over_d", "kappa", "sharpness_largest"):
-            _band(panels[key], [(row["n"], row[key], row[key]) for row in mine if key in row], c)
+            sizes, values = _by_size([(row["n"], row[key]) for row in mine if key in row])
+            style.band(panels[key], sizes, values, f"n/d = {c}", index)
         solved = [row for row in mine if "relaxed" in row]
-        bracket = [(r["n"], r["relaxed"] / r["trained"], r["relaxed"] / r["lower_bound"]) for r in solved]
-        _band(panels["ratio"], bracket, c)
+        sizes, low = _by_size([(row["n"], row["relaxed"] / row["trained"]) for row in solved])
+        _, high = _by_size([(row["n"], row["relaxed"] / row["lower_bound"]) for row in solved])
+        style.band(panels["ratio"], sizes, low, f"n/d = {c}", index, upper=high)
     titles = {
         "lambda_min_over_d": "λmin(M)/d; KP Thm 3.9 puts it above 1/10 for large d",
         "kappa": "κ = λmax(XXᵀ)/λmin(M)",
@@ -98,10 +96,10 @@ def draw(rows: list[dict[str, Any]], out: Path) -> None:
     }
     n = np.array(SIZES, dtype=np.float64)
     for key, axis in panels.items():
-        axis.set(xscale="log", title=titles[key], xlabel="n")
+        axis.set(xscale="log", xlabel="n")
+        style.title(axis, titles[key])
         axis.set_xticks(SIZES, [str(size) for size in SIZES], minor=False)
         axis.minorticks_off()
-        axis.grid(alpha=0.3)
     panels["lambda_min_over_d"].axhline(0.1, color="black", linestyle=":", label="1/10")
     panels["kappa"].set_yscale("log")
     panels["sharpness_largest"].set(yscale="log", yticks=[1, 2, 5, 10, 20], yticklabels=["1", "2", "5", "10", "20"])
@@ -111,20 +109,14 @@ def draw(rows: list[dict[str, Any]], out: Path) -> None:
     panels["ratio"].set_xlim(panels["kappa"].get_xlim())
     panels["ratio"].set_ylim(bottom=1.0)
     for axis in panels.values():
-        axis.legend(frameon=False, fontsize=9)
-    figure.savefig(out / "figure.png", dpi=120)
-    plt.close(figure)
+        style.legend(axis)
+    style.save(figure, out / "figure.png")
 
 
-def _band(axis: Any, points: list[tuple[int, float, float]], c: int) -> None:
-    """A band from the smallest lower to the largest upper value at each n, and the medians of both ends."""
-    sizes = sorted({n for n, _, _ in points})
-    low = [[lo for n, lo, _ in points if n == size] for size in sizes]
-    high = [[hi for n, _, hi in points if n == size] for size in sizes]
-    axis.fill_between(sizes, [min(v) for v in low], [max(v) for v in high], color=COLOURS[c], alpha=0.2, linewidth=0)
-    axis.plot(sizes, [np.median(v) for v in low], "o-", color=COLOURS[c], markersize=4, label=f"n/d = {c}")
-    if low != high:
-        axis.plot(sizes, [np.median(v) for v in high], "o-", color=COLOURS[c], markersize=4)
+def _by_size(points: list[tuple[int, float]]) -> tuple[list[int], np.ndarray]:
+    """The sizes, and one row a seed, one column a size."""
+    sizes = sorted({n for n, _ in points})
+    return sizes, np.array([[value for n, value in points if n == size] for size in sizes]).T
 
 
 def main(out: Path = HERE, workers: int = 2, redraw: bool = False) -> None:

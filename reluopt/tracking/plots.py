@@ -1,4 +1,4 @@
-"""Pictures of plain records. One style: readable in print and for colour-blind readers."""
+"""Pictures of plain records, in the style of :mod:`reluopt.tracking.style`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-#: Okabe and Ito's colours: distinct in print, in grey, and for colour-blind readers.
-COLOURS = {"proved": "#0072B2", "measured": "#E69F00", "theory": "#999999"}
+from reluopt.tracking import style
+
+#: A colour and a marker for each kind of rung.
+COLOURS = {"proved": style.COLOURS[0], "measured": style.COLOURS[1], "theory": style.GREY}
 MARKERS = {"proved": "o", "measured": "D", "theory": "s"}
-_INK, _SHADE = "#222222", "#F0E4D7"
 
 
 def ladder_figure(rungs: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
@@ -27,8 +28,8 @@ def ladder_figure(rungs: Sequence[Mapping[str, Any]], title: str = "") -> Figure
     drawn = sorted((r for r in rungs if _finite(r)), key=lambda r: r["value"])
     missing = [r for r in rungs if not _finite(r)]
     rows = [*drawn, *missing]
-    figure = Figure(figsize=(9.0, 1.6 + 0.42 * len(rows)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = style.figure(9.0, 1.6 + 0.42 * len(rows))
+    axes.grid(False)
     _mark_optimum(axes, drawn)
     for height, rung in enumerate(rows):
         if _finite(rung):
@@ -36,16 +37,16 @@ def ladder_figure(rungs: Sequence[Mapping[str, Any]], title: str = "") -> Figure
             axes.plot(rung["value"], height, MARKERS[rung["kind"]], color=COLOURS[rung["kind"]], markersize=9, zorder=3)
         text = f"  {rung['value']:.6g}" if _finite(rung) else "  unknown"
         axes.annotate(
-            text, (1.0, height), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=_INK,
+            text, (1.0, height), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=style.INK,
             annotation_clip=False,
         )  # fmt: skip
-    _finish(axes, rows, drawn, title)
+    _finish(figure, axes, rows, drawn, title)
     return figure
 
 
 def save_ladder(path: Path, rungs: Sequence[Mapping[str, Any]], title: str = "") -> None:
     """Write the ladder's picture as a PNG of 150 dpi."""
-    ladder_figure(rungs, title).savefig(path, dpi=150, format="png")
+    style.save(ladder_figure(rungs, title), path)
 
 
 def _finite(rung: Mapping[str, Any]) -> bool:
@@ -58,10 +59,12 @@ def _mark_optimum(axes: Axes, drawn: Sequence[Mapping[str, Any]]) -> None:
     # own_dual is proved as a lower bound of one program's optimum; only networks bound p* from above
     high = min((r["value"] for r in drawn if r.get("key") in ("balanced", "objective")), default=None)
     if high is not None and high >= low:
-        axes.axvspan(low, high, color=_SHADE, zorder=0, label="the global optimum p* is in here")
+        axes.axvspan(low, high, color=style.SHADE, zorder=0, label="the global optimum p* is in here")
 
 
-def _finish(axes: Axes, rows: Sequence[Mapping[str, Any]], drawn: Sequence[Mapping[str, Any]], title: str) -> None:
+def _finish(
+    figure: Figure, axes: Axes, rows: Sequence[Mapping[str, Any]], drawn: Sequence[Mapping[str, Any]], title: str
+) -> None:
     axes.set_yticks(range(len(rows)), [r["label"] for r in rows], fontsize=9)
     axes.set_ylim(-0.7, len(rows) - 0.3)
     values = [r["value"] for r in drawn if r["value"] > 0]
@@ -72,11 +75,10 @@ def _finish(axes: Axes, rows: Sequence[Mapping[str, Any]], drawn: Sequence[Mappi
         axes.set_xlim(0, max(values) * 1.06)
     axes.set_xlabel("objective ½‖f − y‖² + (β/2)(‖U‖² + ‖α‖²)")
     if title:
-        axes.set_title(title, fontsize=11, loc="left")
+        style.title(axes, title)
     for kind in COLOURS:
         if any(r["kind"] == kind for r in drawn):
             axes.plot([], [], MARKERS[kind], color=COLOURS[kind], label=kind)
-    axes.figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    for spine in ("top", "right", "left"):
-        axes.spines[spine].set_visible(False)
+    style.legend(figure)
+    axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
