@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from reluopt.errors import CheckpointError, ConfigError, TrainingError
 from reluopt.sweep.table import OWN, Row, RowFile, identity, plain
-from reluopt.sweep.workers import Task, outcomes, worker_count
+from reluopt.sweep.workers import Task, check_engine, outcomes
 
 
 def run_rows(
@@ -62,7 +62,7 @@ def run_rows(
     KeyboardInterrupt : with a message that says what is kept.
     """
     grid = _grid(points)
-    worker_count(backend, workers, 1)  # what is wrong with these is said before any work
+    check_engine(backend, workers)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with _locked(out):

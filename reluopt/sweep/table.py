@@ -23,6 +23,9 @@ OWN = ("seconds", "error")
 #: Where the file says which of its columns are settings.
 _SETTINGS = b"reluopt.settings"
 
+#: Rows that become columns together.
+_BLOCK = 100
+
 
 def identity(point: Mapping[str, Any]) -> str:
     """A point's settings as canonical JSON: keys sorted, unset ones (None) left out, 10.0 as 10.
@@ -57,10 +60,14 @@ def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 class RowFile:
-    """The rows that are done, in memory and in their file, which is written anew, atomically, at every change."""
+    """The rows that are done, in memory and in their file, which is written anew, atomically, at every change.
+
+    Rows are turned into Arrow's columns once, in blocks: so a write costs milliseconds, at thousands of rows too.
+    """
 
     def __init__(self, path: Path, settings: Sequence[str], rows: dict[str, Row]) -> None:
         self.path, self.settings, self._rows = path, list(settings), rows
+        self._blocks = pa.table({})
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -99,6 +106,8 @@ class RowFile:
 
     def add(self, key: str, row: Row) -> None:
         """Keep a finished row: it is on disk when this returns."""
+        if key in self._rows:
+            self._blocks = pa.table({})  # it may be in there
         self._rows[key] = row
         self._write()
 
@@ -107,16 +116,20 @@ class RowFile:
         order = dict.fromkeys([*keys, *self._rows])
         if list(order) != list(self._rows):
             self._rows = {key: self._rows[key] for key in order}
+            self._blocks = pa.table({})
             self._write()
         return read_rows(self.path)[0][: len(keys)]
 
     def _write(self) -> None:
-        rows = list(self._rows.values())
-        results = [name for name in columns_of(rows) if name not in self.settings and name not in OWN]
-        columns = {name: _column(name, rows) for name in (*self.settings, *results, *OWN)}
-        table = pa.table(columns).replace_schema_metadata({_SETTINGS: json.dumps(self.settings)})
+        fresh = list(self._rows.values())[len(self._blocks) :]
+        columns = {name: _column(name, fresh) for name in columns_of(fresh)}
+        table = _joined([self._blocks, pa.table(columns)])
+        if len(fresh) >= _BLOCK:
+            self._blocks = table = table.combine_chunks()
+        results = [name for name in table.column_names if name not in self.settings and name not in OWN]
+        table = table.select([*self.settings, *results, *OWN])
         buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer)
+        pq.write_table(table.replace_schema_metadata({_SETTINGS: json.dumps(self.settings)}), buffer)
         write_atomically(self.path, buffer.getvalue().to_pybytes())
 
 
@@ -124,10 +137,21 @@ def _column(name: str, rows: Sequence[Row]) -> pa.Array:
     try:
         return pa.array([row.get(name) for row in rows])
     except (pa.ArrowException, OverflowError) as error:
-        raise ConfigError(
-            f"The column '{name}' cannot hold all of its values: {error}.",
-            "Let it be whole numbers within 64 bits, numbers, texts, or true/false, in every row.",
-        ) from error
+        raise _mixed(f"The column '{name}' cannot hold all of its values: {error}.") from error
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """One below the other: whole numbers become fractions where another has these, what is missing is null."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise _mixed(f"A column cannot hold all of its values: {error}.") from error
+
+
+def _mixed(problem: str) -> ConfigError:
+    return ConfigError(
+        problem, "In every row let it be true or false, or a number (whole ones within 64 bits), or a text."
+    )
 
 
 def read_rows(path: Path) -> tuple[list[Row], list[str]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import logging
+import os
 import signal
 import threading
 import time
@@ -35,44 +38,61 @@ def outcomes(
 ) -> Iterator[tuple[int, Row]]:
     """Each point's index and what its run gave (results, seconds, error), in the order in which they finish.
 
-    One worker on loky is this process. A worker uses ``threads`` threads; unset, the cores of the machine divided by
-    the workers, and one on Ray, which counts one core for each worker.
+    One worker alone is this process. A worker uses ``threads`` threads; unset, the cores of the machine divided by the
+    workers, and one on Ray, which counts one core for each worker.
     """
-    count = worker_count(backend, workers, len(points))
-    if threads is None:
-        threads = max(1, joblib.cpu_count() // count) if backend == "loky" else 1
-    run = _Run(task, threads, apart=backend == "loky" and count > 1, results=results)
+    check_engine(backend, workers)
+    ray = backend == "ray"
+    cores = _ray_cores() if ray else joblib.cpu_count()
+    count = max(1, min(workers or cores, len(points)))
+    run = _Run(
+        task,
+        threads or (1 if ray else max(1, cores // count)),
+        parent=os.getpid() if count > 1 and not ray else None,
+        results=results,
+    )
     # a batch of several runs would come back, and be written, only as a whole
-    parallel = joblib.Parallel(n_jobs=count, backend=backend, return_as="generator_unordered", batch_size=1)
+    parallel = joblib.Parallel(
+        n_jobs=count, backend=_ray_backend() if ray else backend, return_as="generator_unordered", batch_size=1
+    )
     yield from parallel(joblib.delayed(run)(number, point) for number, point in enumerate(points))
 
 
-def worker_count(backend: str, workers: int | None, rows: int) -> int:
-    """``workers``; unset, the cores there are; never more than rows.
+def check_engine(backend: str, workers: int | None) -> None:
+    """Refuse what cannot run.
 
     Raises
     ------
-    ConfigError : an unknown backend, Ray that is not installed, a number below 1.
+    ConfigError : an unknown backend, Ray that is not installed, a number of workers below 1.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"The backend is '{backend}'.", f"Choose one of: {', '.join(BACKENDS)}.")
     if workers is not None and workers < 1:
         raise ConfigError(f"The number of workers is {workers}.", "Give at least 1.")
-    cores = _ray_cores() if backend == "ray" else joblib.cpu_count()
-    return max(1, min(workers or cores, rows))
+    if backend == "ray" and importlib.util.find_spec("ray") is None:
+        raise ConfigError("The backend is 'ray', and Ray is not installed.", "pip install 'reluopt[ray]'")
 
 
 def _ray_cores() -> int:
-    """Register joblib's Ray backend, join the cluster (or start one on this machine), and count its cores."""
-    try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ImportError as error:
-        raise ConfigError("The backend is 'ray', and Ray is not installed.", "pip install 'reluopt[ray]'") from error
-    register_ray()
+    """Join the Ray cluster (RAY_ADDRESS, or one on this machine; else start one here), and count its cores."""
+    import ray
+
     if not ray.is_initialized():
         ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
-    return int(ray.cluster_resources().get("CPU", 1))
+    return int(ray.cluster_resources()["CPU"])
+
+
+def _ray_backend() -> Any:
+    """joblib's Ray backend, with rows as they finish.
+
+    joblib allows that to no descendant of its multiprocessing backend, because terminating a multiprocessing.Pool can
+    hang on pipes that are not empty; Ray's pool has actors and an object store instead of pipes.
+    """
+    from ray.util.joblib.ray_backend import RayBackend
+
+    backend = RayBackend()
+    backend.supports_return_generator = True
+    return backend
 
 
 @dataclass(frozen=True)
@@ -81,14 +101,13 @@ class _Run:
 
     task: Task
     threads: int
-    apart: bool
+    parent: int | None
     results: Sequence[str] | None
 
     def __call__(self, number: int, point: Row) -> tuple[int, Row]:
         """The point's results, its seconds and its error: any exception becomes one."""
-        if self.apart and threading.current_thread() is threading.main_thread():
-            # Ctrl-C in a terminal goes to every process; the one that writes the rows ends the others
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self.parent is not None:
+            _belong_to(self.parent)
         started = time.perf_counter()
         try:
             with _threads(self.threads):
@@ -107,6 +126,20 @@ class _Run:
                 f"The task gave the results {', '.join(row)}; declared are {', '.join(self.results)}.",
                 "Let the task give those that are declared, None where one does not apply.",
             )
+
+
+@functools.cache  # once in each worker
+def _belong_to(parent: int) -> None:
+    """Leave Ctrl-C to the process that writes the rows, and end with it, even where it is killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
