@@ -122,7 +122,7 @@ class RowFile:
 
     def _write(self) -> None:
         fresh = list(self._rows.values())[len(self._blocks) :]
-        columns = {name: _column(name, fresh) for name in columns_of(fresh)}
+        columns = {name: _column(name, fresh) for name in columns_of([dict.fromkeys(self.settings), *fresh])}
         table = _joined([self._blocks, pa.table(columns)])
         if len(fresh) >= _BLOCK:
             self._blocks = table = table.combine_chunks()
