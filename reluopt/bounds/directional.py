@@ -20,10 +20,10 @@ SETTLE = ((0.01, 150), (0.003, 150))
 GROWTH, FINISH = 2.3, 6.0
 #: Share of the time left for each settling run: a bound is as good as its worst block, so all must be polished.
 SHARE = 0.25
-#: What polishing one block takes, in evaluations of its bound matrix.
-POLISH = 500
+#: What polishing one block takes, in evaluations of its smoothed level.
+POLISH = 200
 #: A region is good enough when its level is this close to β/2.
-ENOUGH = 1.0005
+ENOUGH = 1.001
 #: A polish that gains less than this fraction ends the search for better multipliers.
 GAIN = 1e-4
 
@@ -55,14 +55,12 @@ def directional(
     end = started + time_limit
     directions = np.zeros((0, X.shape[1]))
     search = RegionSearch(X, y, beta, directions, device=device)
-    clock = time.perf_counter()
-    np.linalg.eigvalsh(X.T @ X)  # as much work as a bound matrix
-    evaluation = time.perf_counter() - clock
+    evaluation = 0.0
     while True:
         look = time.perf_counter()
         for epsilon, iterations in LOOK:
             search.descend(epsilon, iterations, end - time.perf_counter())
-        took = time.perf_counter() - look
+        took, evaluation = time.perf_counter() - look, max(evaluation, _evaluation(search, directions))
         ahead = GROWTH * took * (1 + FINISH) + POLISH * evaluation * 2 ** (len(directions) + 2)
         if len(directions) == most_cuts or time.perf_counter() + ahead > end:
             break
@@ -84,13 +82,11 @@ def improved(
 ) -> Evidence:
     """Polish the worst regions first, then write everything in the data's own units."""
     X, target = search.data.X.cpu().numpy(), 0.5 * search.beta * ENOUGH
-    blocks = {}
+    fast, blocks = X.astype(np.float32), {}
     for r, pair in enumerate(found):
-        F = np.zeros((1 + len(directions), 1 + X.shape[1]))
-        F[0, 0] = 1.0
-        F[1:, 1:] = search.signs[r][:, None] * directions
+        F = _forms(search.signs[r][:, None] * directions)
         for side, (own, start) in enumerate(zip((z, -z), pair, strict=True)):
-            blocks[r, side] = Polish(X, own, F, start)
+            blocks[r, side] = Polish(X, own, F, start, fast)
     _lower(list(blocks.values()), target, end)
     z = search.unit * z
     regions = []
@@ -98,6 +94,26 @@ def improved(
         sides = [_in_own_units(blocks[r, side].best, own, search) for side, own in ((0, z), (1, -z))]
         regions.append(Region(signs[:, None] * directions, np.zeros(0, dtype=np.int64), sides[0], sides[1]))
     return Evidence(z, directions, complete_tree(len(directions)), tuple(regions))
+
+
+def _forms(cuts: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "f e"]:
+    """t and the cuts of a region as forms of (t, u)."""
+    F = np.zeros((1 + len(cuts), 1 + cuts.shape[1]))
+    F[0, 0], F[1:, 1:] = 1.0, cuts
+    return F
+
+
+def _evaluation(search: RegionSearch, directions: Float[np.ndarray, "K d"]) -> float:
+    """Seconds that one evaluation of one block takes while it is polished."""
+    z = search.z(LOOK[-1][0])
+    start = search.multipliers(z, LOOK[-1][0])[0][0]
+    block = Polish(search.data.X.cpu().numpy(), z, _forms(search.signs[0][:, None] * directions), start)
+    seconds = []
+    for _ in range(3):
+        clock = time.perf_counter()
+        block.smoothed(block.point, 0.005 * block.level)
+        seconds.append(time.perf_counter() - clock)
+    return min(seconds)
 
 
 def _lower(blocks: list[Polish], target: float, end: float) -> None:
