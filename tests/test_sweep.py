@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import filelock
@@ -10,10 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from threadpoolctl import threadpool_info
 
 from reluopt.errors import CheckpointError, ConfigError
 from reluopt.sweep.rows import run_rows
 from reluopt.sweep.study import Study, main
+from reluopt.sweep.table import read_rows
 from reluopt.tracking.style import figure
 
 CALLS: list[dict] = []
@@ -72,6 +80,21 @@ def test_loky_gives_the_rows_that_one_process_gives(out):
     points = [*GRID, {"x": 9, "kind": "c", "fail": True}]
     alone = run_rows(points, square, out, workers=1)
     assert settled(run_rows(points, square, out.with_name("loky.parquet"), workers=2)) == settled(alone)
+
+
+def threads(point: dict) -> dict:
+    import torch
+
+    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return {"torch": torch.get_num_threads(), "blas": max(pools), "environment": os.environ["OMP_NUM_THREADS"]}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_worker_has_its_threads(out, workers):
+    before = torch.get_num_threads()
+    for row in run_rows([{"x": 1}, {"x": 2}], threads, out, workers=workers, threads=3):
+        assert (row["torch"], row["blas"], row["environment"], row["error"]) == (3, 3, "3", None)
+    assert torch.get_num_threads() == before
 
 
 def test_a_failed_run_is_a_row_that_runs_again_when_asked(out, calls):
@@ -200,3 +223,91 @@ def test_a_study_refuses_what_it_cannot_read_or_draw(tmp_path, capsys):
             main(study, arguments)
         assert end.value.code == 2
         assert said in capsys.readouterr().err
+
+
+# -- killed and restarted ------------------------------------------------------------------------------------------
+
+#: A hundred short runs, one of which fails; each leaves a line in calls.txt.
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from reluopt.sweep.rows import run_rows
+
+def task(point):
+    with Path(point["log"]).open("a") as file:
+        file.write(f"{point['x']}\\n")
+    time.sleep(0.04)
+    if point["x"] == 50:
+        raise ValueError("the odd one")
+    return {"root": point["x"] ** 0.5, "label": f"run {point['x']}", "nothing": None}
+
+def points(folder):
+    return [{"x": x, "seed": 7, "log": str(folder / "calls.txt")} for x in range(100)]
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    run_rows(points(out.parent), task, out, backend=sys.argv[2], workers=2)
+"""
+
+
+def rows_in(out: Path) -> list[dict]:
+    return read_rows(out)[0]
+
+
+def kill_at(process: subprocess.Popen, out: Path, count: int) -> None:
+    """SIGKILL as soon as the file has so many rows."""
+    while len(rows_in(out)) < count:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+
+
+def assert_survives_two_kills(folder: Path, backend: str, environment: dict[str, str]) -> None:
+    script, out, log = folder / "script.py", folder / "rows.parquet", folder / "calls.txt"
+    script.write_text(SCRIPT)
+    seed = random.randrange(2**32)
+    print("moments from seed", seed)  # shown where the test fails
+    moments = sorted(random.Random(seed).sample(range(1, 90), 2))
+    command = [sys.executable, str(script), str(out), backend]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    for moment in [*moments, None]:
+        before = {row["x"] for row in rows_in(out)}
+        log.unlink(missing_ok=True)
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        if moment is None:
+            assert process.wait(120) == 0, process.communicate()[1]
+            process.communicate()
+        else:
+            kill_at(process, out, moment)
+        called = log.read_text().split()
+        assert len(called) == len(set(called))
+        assert not before & {int(x) for x in called}, "a row that was done ran again"
+    namespace: dict = {"__name__": "script"}
+    exec(compile(SCRIPT, str(script), "exec"), namespace)
+    undisturbed = run_rows(namespace["points"](folder), namespace["task"], folder / "whole.parquet", workers=1)
+    assert settled(rows_in(out)) == settled(undisturbed) == settled(rows_in(folder / "whole.parquet"))
+    assert [row["x"] for row in undisturbed if row["error"]] == [50]
+    assert not list(folder.glob(".*.tmp"))
+
+
+def test_a_sweep_killed_twice_gives_the_table_of_an_undisturbed_one(tmp_path):
+    assert_survives_two_kills(tmp_path, "loky", {})
+
+
+@pytest.mark.slow
+def test_the_same_on_a_ray_cluster(tmp_path):
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    try:
+        address = ray.get_runtime_context().gcs_address
+        assert_survives_two_kills(tmp_path, "ray", {"RAY_ADDRESS": address})
+    finally:
+        ray.shutdown()
+
+
+def test_ray_that_is_not_installed_is_said_with_the_command(out, calls, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'reluopt\[ray\]'"):
+        run_rows(GRID, square, out, backend="ray")
+    assert not calls

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 import reluopt
-from reluopt.cli import certify, data, relax, theory, train, verify
+from reluopt.cli import certify, data, relax, sweep, theory, train, verify
 from reluopt.errors import ReluoptError, TrainingError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command("verify")(verify.verify)
 app.command("data")(data.data)
 app.command("relax")(relax.relax_command)
 app.command("theory")(theory.theory)
+app.command("sweep")(sweep.sweep)
 
 
 def _version(value: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ def run_rows(
     progress: bool = True,
     retry: bool = False,
     results: Sequence[str] | None = None,
+    on_row: Callable[[Row], Any] = lambda row: None,
 ) -> list[dict[str, Any]]:
     """Run ``task`` on every point that has no row yet, and return the rows of all points, in their order.
 
@@ -49,6 +50,7 @@ def run_rows(
     retry : run the rows again that ended in an error; otherwise they stay as they are.
     results : the names of the results, if they are the same for all points. Then a file with others is refused before
         any work, and a run that gives others is a row with an error.
+    on_row : receives each row that has just been written.
 
     Returns
     -------
@@ -72,7 +74,8 @@ def run_rows(
             with _bar(len(grid), len(grid) - len(waiting), progress) as bar, _explained(file, len(grid)):
                 keys = list(waiting)
                 for number, row in outcomes(task, list(waiting.values()), backend, workers, threads, results):
-                    file.add(keys[number], {**waiting[keys[number]], **row})
+                    file.add(keys[number], done := {**waiting[keys[number]], **row})
+                    on_row(done)
                     bar.advance(bar.task_ids[0])
         return file.finish(list(grid))
 

@@ -159,7 +159,8 @@ def read_rows(path: Path) -> tuple[list[Row], list[str]]:
     if not path.exists():
         return [], []
     try:
-        table = pq.read_table(path)
+        # read at once: pyarrow opens a path twice, and a sweep may replace the file in between
+        table = pq.read_table(pa.BufferReader(path.read_bytes()))
     except (pa.ArrowException, OSError) as error:
         raise CheckpointError(
             f"'{path}' cannot be read as Parquet: {error}.", "Move it away; then all of its rows run again."

@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import joblib
-import torch
 from threadpoolctl import threadpool_limits
 
 from reluopt.errors import ConfigError, ReluoptError
@@ -144,14 +144,22 @@ def _belong_to(parent: int) -> None:
 
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
-    """Within it torch, BLAS and OpenMP use this many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
+    """Within it torch, BLAS and OpenMP use this many threads, also where the task is the first to load them."""
+    torch, variable = sys.modules.get("torch"), os.environ.get("OMP_NUM_THREADS")
+    before = torch.get_num_threads() if torch else number
+    os.environ["OMP_NUM_THREADS"] = str(number)
+    if torch:
+        torch.set_num_threads(number)
     try:
         with threadpool_limits(limits=number):
             yield
     finally:
-        torch.set_num_threads(before)
+        if torch:
+            torch.set_num_threads(before)
+        if variable is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = variable
 
 
 def _said(exception: Exception) -> str:
