@@ -29,8 +29,8 @@ demo: $(VENV)/.runtime  ## train on breast_cancer, watch the patterns drift, cer
 test: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest -n 2
 
-notebooks: $(VENV)/.dev  ## run the notebooks from top to bottom (a cell may take 100 s)
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=100 notebooks
+notebooks: $(VENV)/.dev  ## run the notebooks from top to bottom (a cell may take 180 s)
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=180 notebooks
 
 lint: $(VENV)/.dev  ## style, types, direction of imports
 	$(BIN)/ruff check .
