@@ -111,6 +111,20 @@ def test_a_failed_run_is_a_row_that_runs_again_when_asked(out, calls):
     assert (again[1]["square"], again[1]["error"]) == (-1, None)
 
 
+def deadly(point: dict) -> dict:
+    """One run that ends its process, as one that is out of memory does."""
+    if point["x"] == 3:
+        os._exit(1)
+    return {"double": 2 * point["x"]}
+
+
+def test_a_run_that_kills_its_worker_is_a_row_with_an_error(out):
+    rows = run_rows([{"x": x} for x in range(9)], deadly, out, workers=2)
+    assert [row["double"] for row in rows] == [0, 2, 4, None, 8, 10, 12, 14, 16]
+    assert "worker process was killed" in rows[3]["error"]
+    assert [row["x"] for row in rows if row["error"]] == [3]
+
+
 def test_results_that_cannot_be_in_a_table_are_errors_of_their_rows(out):
     for results, said in ({"v": [1, 2]}, "'v' is of type list"), ({"x": 1}, "gave a result 'x'"):
         (row,) = run_rows([{"x": 1}], lambda point, results=results: results, out, workers=1, retry=True)

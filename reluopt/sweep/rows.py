@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from reluopt.errors import CheckpointError, ConfigError, TrainingError
+from reluopt.errors import CheckpointError, ConfigError
 from reluopt.sweep.table import OWN, Row, RowFile, identity, plain
 from reluopt.sweep.workers import Task, check_engine, outcomes
 
@@ -41,7 +40,7 @@ def run_rows(
     points : each the settings of one run: names to None, bool, int, float or str. They are all that makes a row the
         same row when restarted, so whatever changes the outcome belongs in them, the seed too.
     task : one run: a point in, its results out, by name. A top-level function, deterministic given the point. An
-        exception in it becomes the row's ``error``.
+        exception in it becomes the row's ``error``; so does a worker that is killed, where there are several.
     out : the Parquet file.
     backend : "loky", processes on this machine, or "ray", the Ray cluster (joblib's own backends).
     workers : runs at a time (default as many as there are cores). One alone is this process.
@@ -60,7 +59,6 @@ def run_rows(
     ------
     ConfigError : points that occur twice, values that are no scalars, an unknown backend, Ray that is not installed.
     CheckpointError : a file that is damaged, of another sweep, or in use by another process.
-    TrainingError : a worker was killed from outside (the rows that finished stay).
     KeyboardInterrupt : with a message that says what is kept.
     """
     grid = _grid(points)
@@ -71,7 +69,7 @@ def run_rows(
         file = RowFile.open(out, list(grid.values()), results)
         waiting = {key: point for key, point in grid.items() if not file.has(key, failed_too=not retry)}
         if waiting:
-            with _bar(len(grid), len(grid) - len(waiting), progress) as bar, _explained(file, len(grid)):
+            with _bar(len(grid), len(grid) - len(waiting), progress) as bar, _explained(file):
                 keys = list(waiting)
                 for number, row in outcomes(task, list(waiting.values()), backend, workers, threads, results):
                     file.add(keys[number], done := {**waiting[keys[number]], **row})
@@ -123,16 +121,11 @@ def _bar(total: int, done: int, shown: bool) -> Iterator[Progress]:
 
 
 @contextmanager
-def _explained(file: RowFile, total: int) -> Iterator[None]:
+def _explained(file: RowFile) -> Iterator[None]:
     """Say what is kept where the sweep ends early."""
     try:
         yield
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(
             f"Interrupted. {len(file)} rows are in '{file.path}'.\n  -> Run the same command again to go on."
-        ) from error
-    except TerminatedWorkerError as error:
-        raise TrainingError(
-            f"A worker process was killed (often: out of memory). {len(file)} of {total} rows are in '{file.path}'.",
-            "Run the same command again to go on, with fewer workers if memory was short.",
         ) from error

@@ -64,8 +64,8 @@ class Study:
 def main(study: Study, arguments: Sequence[str] | None = None) -> None:
     """Run a study from the command line (or from these arguments); ``--help`` says how.
 
-    Writes OUT/rows.parquet, OUT/results.json and OUT/figure.png. Exits with 1 if rows ended in an error or a worker
-    was killed, with 2 on bad usage or bad input.
+    Writes OUT/rows.parquet, OUT/results.json and OUT/figure.png. Exits with 1 if rows ended in an error,
+    with 2 on bad usage or bad input.
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(_command(study))

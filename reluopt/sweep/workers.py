@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,23 +40,52 @@ def outcomes(
     """Each point's index and what its run gave (results, seconds, error), in the order in which they finish.
 
     One worker alone is this process. A worker uses ``threads`` threads; unset, the cores of the machine divided by the
-    workers, and one on Ray, which counts one core for each worker.
+    workers, and one on Ray, which counts one core for each worker. A run that ends its worker is a row with an error.
     """
     check_engine(backend, workers)
     ray = backend == "ray"
     cores = _ray_cores() if ray else joblib.cpu_count()
     count = max(1, min(workers or cores, len(points)))
-    run = _Run(
-        task,
-        threads or (1 if ray else max(1, cores // count)),
-        parent=os.getpid() if count > 1 and not ray else None,
-        results=results,
-    )
+    own = threads or (1 if ray else max(1, cores // count))
+    run = _Run(task, own, parent=os.getpid() if count > 1 and not ray else None, results=results)
+    left = dict(enumerate(points))
+    while left:
+        try:
+            for number, row in _pool(run, dict(left), backend, count):
+                del left[number]
+                yield number, row
+        except _lost_worker():
+            # which run it was nobody knows: those that were under way (joblib's two a worker) run again, each alone
+            for number in list(left)[: 2 * count]:
+                yield number, _alone(run, left.pop(number), backend)
+
+
+def _pool(run: _Run, points: Mapping[int, Row], backend: str, count: int) -> Iterator[tuple[int, Row]]:
     # a batch of several runs would come back, and be written, only as a whole
     parallel = joblib.Parallel(
-        n_jobs=count, backend=_ray_backend() if ray else backend, return_as="generator_unordered", batch_size=1
+        n_jobs=count,
+        backend=_ray_backend() if backend == "ray" else backend,
+        return_as="generator_unordered",
+        batch_size=1,
     )
-    yield from parallel(joblib.delayed(run)(number, point) for number, point in enumerate(points))
+    yield from parallel(joblib.delayed(run)(number, point) for number, point in points.items())
+
+
+def _alone(run: _Run, point: Row, backend: str) -> Row:
+    """The outcome of a run that may end its worker: then that is its error."""
+    started = time.perf_counter()
+    try:
+        ((_, row),) = _pool(run, {0: point}, backend, 2)  # one would be this process
+    except _lost_worker():
+        said = "The worker process was killed, or ended itself (often: out of memory)"
+        return {"seconds": time.perf_counter() - started, "error": said}
+    return row
+
+
+def _lost_worker() -> tuple[type[Exception], ...]:
+    """What is raised where a worker process is gone."""
+    ray = sys.modules.get("ray")
+    return (BrokenProcessPool, ray.exceptions.RayError) if ray else (BrokenProcessPool,)
 
 
 def check_engine(backend: str, workers: int | None) -> None:
