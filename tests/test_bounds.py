@@ -3,11 +3,11 @@
 import json
 import math
 
-import cvxpy as cp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import theorem_a_sdp, theorem_b_sdp
 
 from reluopt import objective
 from reluopt.bounds import beta_max_upper, closed_form, moment
@@ -99,53 +99,12 @@ def test_multipliers_that_break_a_condition_prove_nothing():
 # -- independent oracles -------------------------------------------------------------------------------------------
 
 
-def theorem_a_sdp(X, y, beta):
-    """max_z over all multipliers at once, by an interior point method. ν enters through w²/ν: a Schur complement."""
-    n, d = X.shape
-    z = cp.Variable(n)
-    constraints = []
-    for sign in (1, -1):
-        q, nu, w, top = (
-            cp.Variable(n, nonneg=True),
-            cp.Variable(n, nonneg=True),
-            cp.Variable(n, nonneg=True),
-            cp.Variable(n),
-        )
-        constraints += [w >= sign * z + q]
-        for i in range(n):
-            constraints += [cp.quad_over_lin(w[i], nu[i]) <= top[i]]
-        corner = cp.reshape(beta / 2 - cp.sum(top) / 4, (1, 1), order="C")
-        side = cp.reshape(-(X.T @ w / 4 - X.T @ q / 2), (d, 1), order="C")
-        block = beta / 2 * np.eye(d) - X.T @ cp.diag(nu) @ X / 4
-        C = cp.bmat([[corner, side.T], [side, block]])
-        constraints += [(C + C.T) / 2 >> 0]
-    problem = cp.Problem(cp.Maximize(y @ z - cp.sum_squares(z) / 2), constraints)
-    return problem.solve(solver="CLARABEL")
-
-
-def theorem_b_sdp(X, y, beta):
-    """Theorem B itself: second moments Y^± and the interval that they allow."""
-    n, d = X.shape
-    hi, lo, trace, constraints = [], [], 0, []
-    for _ in range(2):
-        Y = cp.Variable((d + 1, d + 1), PSD=True)
-        a, B, h = X @ Y[0, 1:], cp.sum(cp.multiply(X @ Y[1:, 1:], X), axis=1), cp.Variable(n)
-        lo.append(cp.pos(a))
-        for i in range(n):
-            constraints += [h[i] <= (a[i] + cp.geo_mean(cp.hstack([Y[0, 0], B[i]]))) / 2]
-        hi.append(h)
-        trace += cp.trace(Y)
-    over, under = cp.pos(y - hi[0] + lo[1]), cp.pos(lo[0] - hi[1] - y)
-    problem = cp.Problem(cp.Minimize((cp.sum_squares(over) + cp.sum_squares(under) + beta * trace) / 2), constraints)
-    return problem.solve(solver="CLARABEL")
-
-
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_moment_is_the_optimum_of_both_theorems(seed):
     X, y, beta = planted(seed, n=12, d=3)
     value = moment(X, y, beta).value
-    assert value == pytest.approx(theorem_a_sdp(X, y, beta), rel=1e-4)
-    assert value == pytest.approx(theorem_b_sdp(X, y, beta), rel=1e-4)
+    assert value == pytest.approx(theorem_a_sdp(X, y, beta).solve(solver="CLARABEL"), rel=1e-4)
+    assert value == pytest.approx(theorem_b_sdp(X, y, beta).solve(solver="CLARABEL"), rel=1e-4)
 
 
 def test_moment_reaches_the_reference_values(shared):
@@ -192,6 +151,32 @@ def test_stationary_factors_that_are_no_optimum_are_left():
     search.escape(search.evidence(1e-3))
     search.descend(1e-3, 500, math.inf)
     assert search.objective(search.R, 1e-3)[0] < stuck * (1 - 1e-4)
+
+
+def test_any_start_gives_the_same_bound():
+    X, y, beta = planted(12)
+    value, rng = moment(X, y, beta).value, np.random.default_rng(0)
+    U, alpha = rng.standard_normal((40, 4)), rng.standard_normal(40)
+    search = MomentSearch(X, y, beta)
+    search.start_from(0.3 * U, 0.3 * alpha)
+    assert (search.R != MomentSearch(X, y, beta).R).all()  # that start is better than a random one
+    for network in (
+        (0.3 * U, 0.3 * alpha),
+        (U[:1], alpha[:1]),
+        (1e-3 * U, -np.abs(alpha)),
+        (1e9 * U, 1e9 * alpha),
+        (0 * U, alpha),
+        (U[:0], alpha[:0]),
+    ):
+        assert moment(X, y, beta, network=network).value == pytest.approx(value, rel=1e-4)
+    for seed in (1, 2):
+        assert moment(X, y, beta, seed=seed).value == pytest.approx(value, rel=1e-4)
+
+
+def test_a_network_that_is_not_finite_cannot_start_the_bound():
+    X, y, beta = planted(12)
+    with pytest.raises(DataError, match="cannot start"):
+        moment(X, y, beta, network=(np.array([[1.0, 2.0, 3.0, np.inf]]), np.ones(1)))
 
 
 def test_tighten_at_a_fixed_point_is_below_the_closed_form():
