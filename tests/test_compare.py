@@ -1,6 +1,7 @@
 """The script that sets solvers side by side: one JSON line per solver and tolerance, with what was reached."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ def test_json_lines(folder):
         assert line["seconds"] > 0
         assert line["gap"] <= line["tol"]
         assert line["violation"] <= 1e-12
+        assert math.copysign(1, line["violation"]) == 1  # "-0" is no violation
     assert lines[0]["objective"] >= lines[1]["objective"] * (1 - 1e-6)
 
 

@@ -81,7 +81,8 @@ def compare(name, program, solver: str, arguments: argparse.Namespace, lower: fl
         best = min(judged, key=lambda j: max(j[1]["gap"], j[1]["violation"]), default=(None, {}))
         seconds, values = min(good, key=lambda j: j[0]) if good else (None, best[1])
         line = dict.fromkeys(COLUMNS) | {"instance": name, "solver": solver, "tol": tol, "seconds": seconds}
-        yield line | values | {"peak_mb": peak}
+        # + 0.0 makes a violation of -0.0 zero
+        yield line | {name: value + 0.0 for name, value in values.items()} | {"peak_mb": peak}
 
 
 def in_a_process(program, solver: str, tolerances: list[float], arguments: argparse.Namespace):
