@@ -17,11 +17,11 @@ from reluopt.bounds.regions import RegionMultipliers, RegionSearch
 LOOK = ((0.1, 60), (0.03, 60))
 SETTLE = ((0.01, 150), (0.003, 150))
 #: One more cut takes this much longer; settling takes this many times what the last look took.
-GROWTH, FINISH = 2.3, 6.0
+GROWTH, FINISH = 2.3, 3.0
 #: Share of the time left for each settling run: a bound is as good as its worst block, so all must be polished.
 SHARE = 0.25
 #: What polishing one block takes, in evaluations of its smoothed level.
-POLISH = 200
+POLISH = 150
 #: A region is good enough when its level is this close to β/2.
 ENOUGH = 1.001
 #: A polish that gains less than this fraction ends the search for better multipliers.

@@ -21,9 +21,8 @@ ROUND = 40
 PAIRS_UP_TO, FEW = 700, 150
 #: Bytes that the products of all regions may take.
 MEMORY = 10**9
-#: In between, where the moment bound is below this fraction of ½‖y‖² (β is small, many neurons are at work), pairs
-#: converge slowly and directions give more. Chosen after seeing breast_cancer and diabetes, not tested elsewhere.
-SMALL = 0.15
+#: In between, directions get this share of the time, then pairs until the next; the better of the two goes on.
+DIRECTIONS, PAIRS = 0.15, 0.5
 #: A round of proofs that gains less than this fraction makes room for a split.
 SLOW = 2e-3
 #: No split and no change of the penalty after this fraction of the time: what there is wants to converge.
@@ -49,7 +48,11 @@ def pairwise(
     ------
     DataError, ConfigError : see ``check_inputs``.
     """
-    return _search(X, y, beta, time_limit, stop_at, most_regions=1, method="pairwise")
+    started = time.perf_counter()
+    check_inputs(X, y, beta)
+    pairs = _Pairs(X, y, beta, 0.5 * time_limit, most_regions=1)
+    pairs.advance(started + time_limit, stop_at)
+    return pairs.proved("pairwise", started)
 
 
 def splitting(
@@ -64,8 +67,8 @@ def splitting(
     """The best bound that regions of u-space give within the time.
 
     With few samples all pairs are used, and regions are cut by the hyperplanes of undecided samples whenever progress
-    is slow. With many, moments are used, and regions are cut by the directions in which neurons differ. In between, the
-    moment bound decides.
+    is slow. With many, moments are used, and regions are cut by the directions in which neurons differ. In between,
+    both are tried, and the better one goes on.
 
     Parameters
     ----------
@@ -78,48 +81,71 @@ def splitting(
     """
     started = time.perf_counter()
     check_inputs(X, y, beta)
-    if len(X) <= FEW or not (X.any() and y.any()):
-        return _search(X, y, beta, time_limit, stop_at, most_regions=most_regions, method="splitting")
-    cuts = int(math.log2(max(most_regions, 1)))
-    first = moment(X, y, beta, time_limit=0.5 * time_limit)
-    left = time_limit - (time.perf_counter() - started)
-    if len(X) <= PAIRS_UP_TO and first.value > SMALL * 0.5 * float(y @ y):
-        best = _search(X, y, beta, left, stop_at, most_regions=most_regions, method="splitting")
-    else:
-        best = max(first, directional(X, y, beta, time_limit=left, most_cuts=cuts), key=lambda found: found.value)
+    n, cuts, end = len(X), int(math.log2(max(most_regions, 1))), started + time_limit
+
+    def by_directions(until: float) -> LowerBound:
+        return directional(X, y, beta, time_limit=until - time.perf_counter(), most_cuts=cuts)
+
+    if n > PAIRS_UP_TO and X.any() and y.any():
+        found = [moment(X, y, beta, time_limit=0.5 * time_limit)]
+        found.append(by_directions(end))
+        return _best(found, started)
+    found = [by_directions(started + DIRECTIONS * time_limit)] if n > FEW and X.any() and y.any() else []
+    pairs = _Pairs(X, y, beta, 0.5 * time_limit, most_regions)
+    if found:
+        pairs.advance(started + PAIRS * time_limit, stop_at)
+        if found[0].value > pairs.value:
+            found.append(by_directions(end))
+    if not found or pairs.value >= found[0].value:
+        pairs.advance(end, stop_at)
+    return _best([*found, pairs.proved("splitting", started)], started)
+
+
+def _best(found: list[LowerBound], started: float) -> LowerBound:
+    best = max(found, key=lambda bound: bound.value)
     return replace(best, seconds=time.perf_counter() - started)
 
 
-def _search(
-    X: Float[np.ndarray, "n d"],
-    y: Float[np.ndarray, " n"],
-    beta: float,
-    time_limit: float,
-    stop_at: float,
-    *,
-    most_regions: int,
-    method: str,
-) -> LowerBound:
-    started = time.perf_counter()
-    check_inputs(X, y, beta)
-    first, factors = moment_with_factors(X, y, beta, time_limit=0.5 * time_limit)
-    if not (X.any() and y.any()):
-        return first
-    # W and its dual for both signs, in float64
-    most_regions = min(most_regions, max(1, MEMORY // (4 * 8 * (1 + 2 * len(X)) ** 2)))
-    search, best = PairwiseSearch(X, y, beta), (first.value, first.evidence)
-    search.start_from(factors, first.evidence)
-    last = 0.0
-    while (used := (time.perf_counter() - started) / time_limit) < 1.0 and best[0] < stop_at:
-        value, evidence = _round(search, started + time_limit, adapt=used < SETTLE)
-        best = max(best, (value, evidence), key=lambda found: found[0])
-        gain, last = value - last, value
-        if gain < SLOW * best[0] and used < SETTLE and len(search.cells) < most_regions:
-            for _ in range(min(1 + len(search.cells) // 4, most_regions - len(search.cells))):
-                search.split()
-            last = 0.0
-    bound = prove(X, y, beta, best[1], method=method, started=started)
-    return max(first, bound, key=lambda found: found.value)
+class _Pairs:
+    """All pairs of samples, started at the moment bound; regions are cut where progress is slow."""
+
+    def __init__(
+        self,
+        X: Float[np.ndarray, "n d"],
+        y: Float[np.ndarray, " n"],
+        beta: float,
+        time_limit: float,
+        most_regions: int,
+    ) -> None:
+        self.problem = X, y, beta
+        self.first, factors = moment_with_factors(X, y, beta, time_limit=time_limit)
+        self.value, self.evidence = self.first.value, self.first.evidence
+        self.search: PairwiseSearch | None = None
+        if X.any() and y.any():
+            self.search = PairwiseSearch(X, y, beta)
+            self.search.start_from(factors, self.evidence)
+        # W and its dual for both signs, in float64
+        self.most_regions = min(most_regions, max(1, MEMORY // (4 * 8 * (1 + 2 * len(X)) ** 2)))
+        self.last = 0.0
+
+    def advance(self, end: float, stop_at: float) -> None:
+        """Sweep, prove and split until the clock passes ``end`` or the bound ``stop_at``."""
+        started, search = time.perf_counter(), self.search
+        while search is not None and (now := time.perf_counter()) < end and self.value < stop_at:
+            early = now < started + SETTLE * (end - started)
+            value, evidence = _round(search, end, adapt=early)
+            if value > self.value:
+                self.value, self.evidence = value, evidence
+            slow, self.last = value - self.last < SLOW * self.value, value
+            if slow and early and len(search.cells) < self.most_regions:
+                for _ in range(min(1 + len(search.cells) // 4, self.most_regions - len(search.cells))):
+                    search.split()
+                self.last = 0.0
+
+    def proved(self, method: str, started: float) -> LowerBound:
+        """The best bound so far, proved."""
+        bound = prove(*self.problem, self.evidence, method=method, started=started)
+        return max(self.first, bound, key=lambda found: found.value)
 
 
 def _round(search: PairwiseSearch, end: float, *, adapt: bool) -> tuple[float, Evidence]:
