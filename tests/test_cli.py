@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -170,6 +172,21 @@ def test_a_run_that_diverges_is_a_message_and_exit_code_1(tmp_path):
     assert done.returncode == 1, done.stderr
     assert "learning_rate" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_says_what_is_saved_and_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "reluopt", "train", "planted", "--epochs", "1000000", "--out", "run", "-q"]
+    environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    for _ in range(1200):
+        if metrics.is_file() and metrics.stat().st_size:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "--resume run" in printed
 
 
 def test_data_that_changed_since_training_are_refused(tmp_path):

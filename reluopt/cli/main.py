@@ -1,6 +1,7 @@
 """The `reluopt` command: its subcommands, its error messages, its exit codes.
 
-Exit codes: 0 good; 1 the run or the certificate failed; 2 bad usage or bad input (a message, no traceback).
+Exit codes: 0 good; 1 the run or the certificate failed; 2 bad usage or bad input (a message, no traceback);
+130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -62,9 +63,6 @@ def run() -> None:
         Console(stderr=True).print(f"[bold red]error:[/] {_escaped(error.problem)}", highlight=False, soft_wrap=True)
         Console(stderr=True).print(f"[bold]  -> [/]{_escaped(error.remedy)}", highlight=False, soft_wrap=True)
         sys.exit(1 if isinstance(error, TrainingError) else 2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped. Saved epochs stay: continue with 'reluopt train --resume RUN'.")
-        sys.exit(1)
 
 
 def _escaped(text: str) -> str:

@@ -123,7 +123,11 @@ def _fit(
     network = config.make_network(data.d)
     callbacks = [TensorBoard(run, hparams={"dataset": data.name})]
     trainer = Trainer(network, data.X, data.y, beta, config, callbacks=callbacks, run=run, progress=not quiet)
-    result = trainer.fit(resume=resume)
+    try:
+        result = trainer.fit(resume=resume)
+    except KeyboardInterrupt as stop:  # typer would end without the trainer's message
+        console.print(str(stop), highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from stop
     show_training(result, run)
     return result
 
