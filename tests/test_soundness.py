@@ -1,0 +1,108 @@
+"""Every lower bound on awkward data: below p* as the exact convex program finds it, and accepted by the checker."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from reluopt import objective
+from reluopt.bounds import closed_form, exact, moment, pairwise, splitting
+from reluopt.certificate import checker
+from reluopt.certificate.file import write_certificate
+from reluopt.errors import ReluoptError
+from reluopt.programs.exact import ExactProgram
+from reluopt.programs.mapping import network_from_blocks
+from reluopt.search.pricing import price
+from reluopt.solvers import solve
+
+METHODS = {
+    "closed form": closed_form,
+    "moment": moment,
+    "pairwise": lambda *problem: pairwise(*problem, time_limit=0.2),
+    "splitting": lambda *problem: splitting(*problem, time_limit=0.2),
+    "exact": exact,
+}
+
+
+def awkward():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((6, 2)), rng.standard_normal(6)
+    wide = rng.standard_normal((3, 7))
+    return {
+        "plain": (X, y),
+        "one sample": (X[:1], y[:1]),
+        "one column": (X[:, :1].copy(), y),
+        "fewer samples than columns": (wide, y[:3]),
+        "rank one": (np.outer(y, [1.0, -2.0]), X[:, 0].copy()),
+        "repeated rows with other targets": (np.vstack([X, X[:3]]), np.append(y, -y[:3])),
+        "opposite rows": (np.vstack([X, -X[:3]]), np.append(y, y[:3])),
+        "zero rows": (np.vstack([X, np.zeros((3, 2))]), np.append(y, [2.0, -1.0, 0.0])),
+        "columns of 1e-8 and 1e8": (X * [1e-8, 1e8], y),
+        "rows of 1e-8 and 1e8": (X * 10.0 ** np.array([-8, 8, 0, -4, 4, 0])[:, None], y),
+        "tiny": (1e-8 * X, 1e-8 * y),
+        "huge": (1e8 * X, 1e8 * y),
+        "nearly dependent columns": (np.hstack([X, X[:, :1] + 1e-9 * y[:, None]]), y),
+    }
+
+
+AWKWARD = awkward()
+
+
+@cache
+def case(name):
+    """(X, y, β, an objective that a network reaches): β = 0.1 β_max, or what the search says of it."""
+    X, y = AWKWARD[name]
+    beta = 0.1 * price(X, y, np.random.default_rng(0)).value
+    return X, y, beta, reached(X, y, beta)
+
+
+def reached(X, y, beta, *, every_cell=True):
+    """The lowest objective of the zero network, the exact program's, and one neuron in each of many directions."""
+    rng, values = np.random.default_rng(1), [0.5 * float(y @ y)]
+    U = np.vstack([rng.standard_normal((300, X.shape[1])), X, -X])
+    U = U / np.maximum(np.linalg.norm(U, axis=1, keepdims=True), 1e-300)
+    heights = np.maximum(X @ U.T, 0)
+    gains = np.maximum(np.abs(y @ heights) - beta, 0)
+    best = np.argmax(gains**2 / np.maximum((heights**2).sum(axis=0), 1e-300))
+    weight = gains[best] / max(float((heights[:, best] ** 2).sum()), 1e-300)
+    sign = np.sign(y @ heights[:, best])
+    root = np.sqrt([weight])
+    values.append(float(objective.objective(X, y, root[:, None] * U[best : best + 1], sign * root, beta)))
+    if not every_cell:
+        return min(values)
+    try:
+        network = network_from_blocks(solve(ExactProgram.of(X, y, beta)).blocks)
+    except ReluoptError:
+        return min(values)
+    return min(*values, float(objective.objective(X, y, *network.weights(), beta)))
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+@pytest.mark.parametrize("method", METHODS)
+def test_bounds_are_below_every_network_and_accepted_by_the_checker(name, method, tmp_path):
+    X, y, beta, upper = case(name)
+    bound = METHODS[method](X, y, beta)
+    assert 0 <= bound.value <= upper * (1 + 1e-9)
+    write_certificate(tmp_path / "cert", X, y, beta, bound)
+    verdict = checker.check(checker.read_certificate(tmp_path / "cert"), X, y)
+    assert float(verdict.lower) <= upper * (1 + 1e-9)
+    assert float(verdict.lower) == pytest.approx(bound.value, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["plain", "one sample", "one column", "rank one", "opposite rows", "zero rows"])
+def test_the_exact_bound_meets_the_exact_program(name):
+    X, y, beta, upper = case(name)
+    assert exact(X, y, beta).value == pytest.approx(upper, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "zeros", [0, pytest.param(3, marks=pytest.mark.xfail(strict=False, reason="directions fail on zero rows"))]
+)
+def test_splitting_many_samples(zeros):
+    """More samples than pairs are used for; a network of one neuron is above the bound."""
+    rng = np.random.default_rng(2)
+    X, y = np.vstack([rng.standard_normal((160, 2)), np.zeros((zeros, 2))]), rng.standard_normal(160 + zeros)
+    X[:5] = X[5:10]
+    beta = 0.01 * price(X, y, rng).value
+    bound = splitting(X, y, beta, time_limit=1.5)
+    assert 0 < bound.value <= reached(X, y, beta, every_cell=False)
