@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from problems import random_network, reference
 
 from reluopt import objective as scaling
+from reluopt.certificate import checker
 from reluopt.certificate.certify import certify
 from reluopt.certificate.config import CertifyConfig
+from reluopt.certificate.file import write_certificate
 from reluopt.certificate.ladder import Certificate, Kind
 from reluopt.certificate.stationarity import clarke_residual, kept_patterns, neuron_patterns
 from reluopt.certificate.verdict import percent
@@ -160,6 +162,16 @@ def test_json_round_trip_keeps_every_number_and_makes_unknown_null():
         assert (a.key, a.kind, a.meaning) == (b.key, b.kind, b.meaning)
         assert a.value == b.value or (math.isnan(a.value) and math.isnan(b.value))
     assert again["objective"].kind is Kind.PROVED
+
+
+def test_data_in_any_memory_layout_give_a_file_that_the_checker_accepts(tmp_path):
+    table = np.random.default_rng(0).standard_normal((7, 2))
+    X, y = table[:, :1], table[:, 1]  # views with strides; the exact bound of one column cuts by rows of X
+    config = CertifyConfig(time_budget=0.0, gaussian_patterns=0)
+    certificate = certify(from_weights(np.ones((1, 1)), np.ones(1)), X, y, 0.5, config)
+    assert certificate.bound is not None
+    claims = write_certificate(tmp_path / "cert", X, y, 0.5, certificate.bound)
+    assert checker.check(checker.read_certificate(tmp_path / "cert"), X, y).claims == claims
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"format": 99}', '{"format": 1, "rungs": [{"key": "x"}], "notes": []}'])

@@ -115,7 +115,8 @@ def certify(
         )
     if not (np.isfinite(U).all() and np.isfinite(alpha).all()):
         raise CertificateError("The network has weights that are NaN or infinite.", "Train with a smaller step size.")
-    case = _Case(X, y, beta, U, alpha, config, say)
+    # evidence may hold X or y itself, and a file of tensors keeps memory, not strides
+    case = _Case(np.ascontiguousarray(X), np.ascontiguousarray(y), beta, U, alpha, config, say)
     with one_thread_if_small(PRODUCT_COLUMNS * X.size):
         bound, rungs, facts = _climb(case, initial_U, drift)
     return Certificate(
