@@ -48,7 +48,8 @@ PROOF_SECONDS = 20.0
 #: How long the lower bound may be tightened; and up to how many cells it is made exact instead.
 EFFORT_SECONDS = {"fast": 0.0, "standard": 15.0, "thorough": 120.0}
 EXACT_CELLS = 2000
-
+#: Products XᵀX of more than LARGE multiplications get more time, as their root, at most MORE times as much.
+LARGE, MORE = 3e8, 4.0
 
 #: About as many columns the products with X have (patterns, starts of the pricing search).
 PRODUCT_COLUMNS = 256
@@ -184,7 +185,8 @@ def _lower_rungs(case: _Case, objective: float) -> tuple[LowerBound, list[Rung]]
         ("closed_form", "closed-form lower bound", "KP Prop. 3.6", closed_form(case.X, case.y, case.beta)),
         ("moment", "moment lower bound", "second moments, started at the network's", moments),
     ]
-    seconds = EFFORT_SECONDS[case.config.effort]
+    n, d = case.X.shape
+    seconds = EFFORT_SECONDS[case.config.effort] * min(MORE, max(1.0, math.sqrt(n * d * d / LARGE)))
     if seconds:
         case.say(f"tightening the lower bound for up to {seconds:.0f} s")
         found.append(("tightened", "tightened lower bound", *_tightened(case, seconds, objective)))
