@@ -14,7 +14,8 @@ class CertifyConfig(Config):
 
     effort: str = setting(
         "standard",
-        "The lower bound on p*: fast (moment bound, seconds), standard or thorough (tightened for 15 or 120 s, more on large data).",
+        "The lower bound on p*: fast (moment bound, seconds), standard or thorough (tightened for 15 s or 120 s, and "
+        "up to four times that on large data).",
         choices=("fast", "standard", "thorough"),
     )
     time_budget: float = setting(
