@@ -1,39 +1,49 @@
 """Every lower bound on every instance: its value, its time, its distance from the best network known, its certificate.
 
-    .venv/bin/python experiments/certificates/table.py --reference ../shared/reference --json > table.jsonl
+    .venv/bin/python experiments/certificates/table.py --reference ../shared/reference --sdp --json > results.jsonl
+    .venv/bin/python experiments/certificates/table.py --markdown results.jsonl
 
 One line of JSON an instance and method: instance, method, bound, seconds, ratio (best known / bound, so 1 is optimal),
-verified (the independent checker, in its own process, accepted the certificate file), checker_seconds. The reference
-folder holds npz files (X, y, beta) and values.json (best_known); whole data sets come from scikit-learn.
+verified (the independent checker, in its own process, accepted the certificate file), checker_seconds. `adam` has the
+objective of a trained network, `theory` the theory's factor as its ratio, `dnn sdp` a value that nothing proves, with
+the status of its solver. `cpu_seconds`, the processor's, tell how busy the machine was. The reference folder holds
+npz files (X, y, beta) and values.json (best_known); whole data sets come from scikit-learn. The second command writes
+these lines and that of sdp.json into README.md as tables.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for a test that loads this file
 
 import cvxpy as cp
 import numpy as np
+import readme_table
 import typer
 
+from reluopt import objective as scaling
 from reluopt.bounds import LowerBound, closed_form, exact, moment, pairwise, splitting
 from reluopt.certificate.file import write_certificate
 from reluopt.data import DataConfig, load_dataset
 from reluopt.errors import ReluoptError
 from reluopt.patterns.arrangement import expected_count
 from reluopt.theory.kernel import instance_factor
+from reluopt.training import TrainConfig, Trainer
 
+HERE = Path(__file__).resolve().parent
 #: β and the best objective known (by column generation with local pricing) of the whole data sets.
 WHOLE = {
     "breast_cancer_b0.1": (87.626, 103.209),
@@ -46,7 +56,7 @@ WHOLE = {
 #: Above this many samples the products of all pairs take too long.
 PAIRWISE_UP_TO = 700
 EXACT_UP_TO = 2000  # cells
-SDP_UP_TO = 60  # samples
+SDP_UP_TO, SDP_SECONDS = 60, 600.0  # samples; seconds for SCS
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ def instances(reference: Path) -> Iterator[Instance]:
         yield Instance(name, data.X, data.y, beta, best)
 
 
-def methods(case: Instance, budget: float) -> dict[str, Callable[[], LowerBound]]:
+def bounds(case: Instance, budget: float) -> dict[str, Callable[[], LowerBound]]:
     """The bounds that fit the instance."""
     problem = (case.X, case.y, case.beta)
     found: dict[str, Callable[[], LowerBound]] = {
@@ -85,8 +95,12 @@ def methods(case: Instance, budget: float) -> dict[str, Callable[[], LowerBound]
     return found
 
 
-def checked(case: Instance, bound: LowerBound) -> tuple[bool, float]:
-    """Write the certificate and run the checker on it in a process of its own."""
+# -- one line each ---------------------------------------------------------------------------------------------------
+
+
+def proved(case: Instance, run: Callable[[], LowerBound]) -> dict[str, Any]:
+    """A bound, its certificate written, and the checker run on it in a process of its own."""
+    bound = run()
     with tempfile.TemporaryDirectory() as folder:
         certificate, data = Path(folder) / "certificate.safetensors", Path(folder) / "data.npz"
         write_certificate(certificate, case.X, case.y, case.beta, bound)
@@ -94,12 +108,53 @@ def checked(case: Instance, bound: LowerBound) -> tuple[bool, float]:
         started = time.perf_counter()
         command = [sys.executable, "-m", "reluopt.certificate.checker", str(certificate), "--data", str(data)]
         code = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
-        return code == 0, time.perf_counter() - started
+        seconds = time.perf_counter() - started
+    ratio = case.best_known / bound.value if bound.value > 0 else None
+    return {
+        "bound": bound.value,
+        "seconds": bound.seconds,
+        "ratio": ratio,
+        "verified": code == 0,
+        "checker_seconds": round(seconds, 3),
+    }
 
 
-def doubly_nonnegative_sdp(case: Instance, seconds: float) -> float:
-    """Prakhya, Birdal & Yurtsever's relaxation, size 2n + d + 1 for each sign, by CVXPY and SCS (not a proof)."""
-    X, (n, d) = case.X, case.X.shape
+def adam(case: Instance) -> dict[str, Any]:
+    """The objective of a network trained with the defaults, one seed: an upper bound of p*, not a lower one."""
+    started, config = time.perf_counter(), TrainConfig(beta=case.beta)
+    network = config.make_network(case.X.shape[1])
+    Trainer(network, case.X, case.y, case.beta, config, progress=False).fit()
+    value = float(scaling.objective(case.X, case.y, *network.weights(), case.beta))
+    return {"objective": value, "seconds": time.perf_counter() - started, "seed": config.seed}
+
+
+def theory(case: Instance) -> dict[str, Any]:
+    """The factor of KP Thm 3.8 in place of the ratio."""
+    started = time.perf_counter()
+    return {"ratio": instance_factor(case.X), "seconds": time.perf_counter() - started}
+
+
+def doubly_nonnegative(case: Instance, seconds: float) -> dict[str, Any]:
+    """The value of Prakhya, Birdal & Yurtsever's relaxation by SCS: not proved, whatever the status."""
+    started = time.perf_counter()
+    problem = doubly_nonnegative_sdp(case.X, case.y, case.beta)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the solution may be inaccurate: the status says so
+        problem.solve(solver="SCS", time_limit_secs=seconds, eps=1e-5, max_iters=10**7)
+    value = None if problem.value is None else float(problem.value)
+    info = problem.solver_stats.extra_stats["info"]
+    return {
+        "bound": value,
+        "seconds": time.perf_counter() - started,
+        "ratio": case.best_known / value if value else None,
+        "status": info["status"],
+        "steps": info["iter"],
+    }
+
+
+def doubly_nonnegative_sdp(X: np.ndarray, y: np.ndarray, beta: float) -> cp.Problem:
+    """Prakhya, Birdal & Yurtsever's relaxation: a matrix of size 1 + d + 2n over (1, u, s, p) for each sign."""
+    n, d = X.shape
     rows = np.hstack([np.zeros((n, 1)), X, -np.eye(n), np.eye(n)])  # Xu = s − p
     fit, trace, constraints = 0, 0, []
     for sign in (1, -1):
@@ -107,62 +162,46 @@ def doubly_nonnegative_sdp(case: Instance, seconds: float) -> float:
         s, p = slice(1 + d, 1 + d + n), slice(1 + d + n, None)
         constraints += [rows @ M == 0, M[0, 1 + d :] >= 0, M[1 + d :, 1 + d :] >= 0, cp.diag(M[s, p]) == 0]
         fit, trace = fit + sign * M[0, s], trace + cp.trace(M[: 1 + d, : 1 + d])
-    objective = cp.sum_squares(fit - case.y) / 2 + case.beta / 2 * trace
-    problem = cp.Problem(cp.Minimize(objective), constraints)
-    problem.solve(solver="SCS", time_limit_secs=seconds, eps=1e-5)
-    return float(problem.value)
+    return cp.Problem(cp.Minimize(cp.sum_squares(fit - y) / 2 + beta / 2 * trace), constraints)
 
 
 def lines(case: Instance, budget: float, wanted: set[str], sdp: bool) -> Iterator[dict[str, Any]]:
-    """The lines of one instance."""
-    for method, run in methods(case, budget).items():
-        if wanted and method not in wanted:
-            continue
-        bound = run()
-        verified, seconds = checked(case, bound)
-        ratio = case.best_known / bound.value if bound.value > 0 else None
-        yield _line(case, method, bound.value, bound.seconds, ratio, verified, seconds)
-    if not wanted or "theory" in wanted:
-        started = time.perf_counter()
-        factor = instance_factor(case.X)
-        yield _line(case, "theory (KP Thm 3.8)", None, time.perf_counter() - started, factor, False, None)
+    """The lines of one instance; ``wanted`` are beginnings of method names, none: all."""
+    jobs: dict[str, Callable[[], dict[str, Any]]] = {"adam": lambda: adam(case)}
+    jobs |= {name: partial(proved, case, run) for name, run in bounds(case, budget).items()}
+    jobs["theory (KP Thm 3.8)"] = lambda: theory(case)
     if sdp and len(case.X) <= SDP_UP_TO:
-        started = time.perf_counter()
-        value = doubly_nonnegative_sdp(case, 600.0)
-        yield _line(case, "dnn sdp (scs)", value, time.perf_counter() - started, case.best_known / value, False, None)
-
-
-def _line(
-    case: Instance,
-    method: str,
-    bound: float | None,
-    seconds: float,
-    ratio: float | None,
-    verified: bool,
-    checker: float | None,
-) -> dict[str, Any]:
-    return {
-        "instance": case.name,
-        "method": method,
-        "bound": bound,
-        "seconds": round(seconds, 3),
-        "ratio": ratio if ratio is not None and math.isfinite(ratio) else None,
-        "verified": verified,
-        "checker_seconds": None if checker is None else round(checker, 3),
-    }
+        jobs["dnn sdp (scs)"] = lambda: doubly_nonnegative(case, SDP_SECONDS)
+    for method, job in jobs.items():
+        if not wanted or any(method.startswith(name) for name in wanted):
+            cpu, found = time.process_time(), job()
+            found |= {"seconds": round(found["seconds"], 3), "cpu_seconds": round(time.process_time() - cpu, 3)}
+            line = {"instance": case.name, "method": method, "bound": None, "seconds": None, "ratio": None}
+            line |= {"verified": False, "checker_seconds": None, "beta": case.beta, "best_known": case.best_known}
+            yield line | found
 
 
 def main(
-    reference: Annotated[Path, typer.Option(help="Folder with values.json and the npz files it names.")],
+    reference: Annotated[Path | None, typer.Option(help="Folder with values.json and the npz files it names.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON each, instead of a table.")] = False,
     budget: Annotated[float, typer.Option(help="Seconds for pairwise and splitting, each.")] = 120.0,
     only: Annotated[
         list[str] | None, typer.Option(help="Only instances whose name contains this (repeatable).")
     ] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only these methods (repeatable).")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Only methods that begin like this (repeatable): adam, moment, dnn, …")
+    ] = None,
     sdp: Annotated[bool, typer.Option(help="Also the doubly nonnegative SDP by SCS, on small instances.")] = False,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Compute nothing: write the lines of this file as README's tables.")
+    ] = None,
 ) -> None:
     """Print the table."""
+    if markdown is not None:
+        readme_table.refresh(HERE / "README.md", readme_table.read(markdown), readme_table.read(HERE / "sdp.json")[0])
+        return
+    if reference is None:
+        raise typer.BadParameter("give the folder of the reference instances", param_hint="--reference")
     try:
         for case in instances(reference):
             if not only or any(part in case.name for part in only):
@@ -174,9 +213,10 @@ def main(
 
 
 def _row(line: dict[str, Any]) -> str:
-    value = "–" if line["bound"] is None else f"{line['bound']:.6g}"
+    number = line.get("objective", line["bound"])
+    value = "–" if number is None else f"{number:.6g}"
     ratio = "–" if line["ratio"] is None else f"{line['ratio']:.4f}"
-    mark = "verified" if line["verified"] else ""
+    mark = "verified" if line["verified"] else line.get("status", "")
     return f"{line['instance']:<22}{line['method']:<22}{value:>12}{ratio:>10}{line['seconds']:>10.2f} s  {mark}"
 
 

@@ -1,0 +1,93 @@
+"""The study of the certificates: its lines, its tables, and the README that shows them."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reluopt.bounds import exact, moment
+
+FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "certificates"
+
+
+def module(name):
+    spec = importlib.util.spec_from_file_location(f"certificates_{name}", FOLDER / f"{name}.py")
+    loaded = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where dataclasses look for it
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+readme_table = module("readme_table")
+
+
+def line(method, **changes):
+    blank = {"instance": "one", "method": method, "bound": None, "seconds": 1.0, "ratio": None}
+    return blank | {"verified": False, "checker_seconds": None} | changes
+
+
+def test_the_readme_holds_the_tables_of_the_results():
+    lines, sdp = readme_table.read(FOLDER / "results.jsonl"), readme_table.read(FOLDER / "sdp.json")[0]
+    assert readme_table.block(lines, sdp) in (FOLDER / "README.md").read_text()
+
+
+def test_refreshing_changes_what_is_between_the_comments_only(tmp_path):
+    readme, sdp = tmp_path / "README.md", readme_table.read(FOLDER / "sdp.json")[0]
+    readme.write_text(f"before\n{readme_table.START}\nold\n{readme_table.END}\nafter\n")
+    readme_table.refresh(readme, [line("moment", bound=2.0, ratio=1.5, verified=True, checker_seconds=0.1)], sdp)
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    assert "1.5000 in 1 s, check 0.1 s" in text
+
+
+def test_only_what_the_checker_accepted_is_a_proved_bound():
+    rows = readme_table.table(
+        [
+            line("moment", bound=1.0, ratio=4.0, verified=True, checker_seconds=0.1),
+            line("moment", bound=2.0, ratio=2.0, verified=True, checker_seconds=0.1, beta=0.5, best_known=4.0),
+            line("splitting", bound=3.0, ratio=1.33, verified=False, checker_seconds=0.1),
+            line("dnn sdp (scs)", bound=3.9, ratio=1.02, status="solved", cpu_seconds=0.7),
+            line("theory (KP Thm 3.8)", ratio=45.6),
+            line("adam", objective=4.5),
+        ]
+    )
+    assert rows[2] == "| one | 0.5 | 4.5 | 4 | 2 | moment | 2.0000 | 45.6 |"
+    assert "REFUSED by the checker" in rows[-1]
+    assert rows[-1].endswith("| 1 s | 1.0200 in 1 s (processor 1 s), solved |")
+    assert "not proved" in rows[-3]
+
+
+def test_ratios_are_rounded_up():
+    rows = readme_table.table([line("exact", bound=1.0, ratio=1.00000003, verified=True, checker_seconds=0.1)])
+    assert "1.0000001" in rows[-1]
+
+
+def test_lines_of_a_small_instance():
+    table = module("table")
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((6, 2))
+    y = np.maximum(X @ rng.standard_normal(2), 0) + 0.3 * rng.standard_normal(6)
+    case = table.Instance("small", X, y, 0.5, float(0.5 * y @ y))
+    found = {made["method"]: made for made in table.lines(case, 1.0, {"moment", "exact", "theory", "dnn"}, True)}
+    keys = ["instance", "method", "bound", "seconds", "ratio", "verified", "checker_seconds"]
+    assert list(found) == ["moment", "exact", "theory (KP Thm 3.8)", "dnn sdp (scs)"]
+    assert all(list(made)[:7] == keys for made in found.values())
+    assert found["moment"]["bound"] == moment(X, y, 0.5).value
+    assert found["moment"]["verified"]
+    sdp = found["dnn sdp (scs)"]
+    assert (sdp["verified"], sdp["status"]) == (False, "solved")
+    # a relaxation: above the moment bound and below p*, to its solver's accuracy
+    assert moment(X, y, 0.5).value * (1 - 1e-3) <= sdp["bound"] <= exact(X, y, 0.5).value * (1 + 1e-3)
+    assert sdp["ratio"] == pytest.approx(case.best_known / sdp["bound"])
+
+
+def test_the_moment_bound_meets_its_semidefinite_program():
+    found = module("sdp").study("diabetes", 20, 0.1, 0)
+    assert found["sdp_status"] == "optimal"
+    assert abs(found["difference"]) < 1e-3
+    assert found["ratio"] == found["sdp_seconds"] / found["moment_seconds"]
+    row = readme_table.beside_sdp(found)[-1]
+    assert row.startswith(f"| diabetes_20x11_b0.1 | {found['moment_value']:.8g} | ")
