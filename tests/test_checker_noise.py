@@ -148,6 +148,17 @@ def test_leaf_bounds_hold_in_exact_arithmetic(shape, noise):
             assert follows(*case)
 
 
+def test_nothing_is_assumed_of_the_eigenvectors(monkeypatch):
+    honest, rng = np.linalg.eigh, np.random.default_rng(0)
+
+    def poor(M):
+        values, vectors = honest(np.asarray(M))
+        return values * (1 + 1e-7 * rng.standard_normal(values.shape)), vectors + 1e-7 * rng.standard_normal(M.shape)
+
+    monkeypatch.setattr(np.linalg, "eigh", poor)
+    assert all(follows(*case) for seed in range(6) for case in leaf_bounds(seed, SHAPES[2]))
+
+
 def test_the_margins_for_rounding_are_what_makes_them_hold(monkeypatch):
     """Without them the same noise proves too much: the test above can fail."""
     monkeypatch.setattr(checker, "gamma", lambda k: 0.0)
