@@ -30,7 +30,7 @@ test: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest -n 2
 
 notebooks: $(VENV)/.dev  ## run the notebooks from top to bottom (a cell may take 180 s)
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=180 notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=180 notebooks
 
 lint: $(VENV)/.dev  ## style, types, direction of imports
 	$(BIN)/ruff check .
