@@ -1,0 +1,204 @@
+"""The pipelines from data to a network, each a function of a :class:`Question`, in a process of its own.
+
+The convex solvers of others are the calls of ``experiments/benchmarks`` (``benchmark_utils.peers``); pyscnn is called
+here with its defaults instead, because the benchmark turns its stopping rule off and gives iterations.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import reluopt
+from reluopt import objective
+from reluopt.bounds import splitting
+from reluopt.certificate.verdict import best_lower_bound
+from reluopt.patterns.sampling import discover_patterns
+from reluopt.threads import one_thread_if_small
+
+EXPERIMENTS = Path(__file__).resolve().parents[1]
+for folder in (EXPERIMENTS / "benchmarks" / "convex_relu", EXPERIMENTS / "theorem21"):
+    sys.path.insert(0, str(folder))
+
+from benchmark_utils import peers  # noqa: E402
+from refinement import refine  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Question:
+    """Train a two-layer ReLU network on X (n, d), y (n,) with weight decay β; ``settings`` of the study's point."""
+
+    X: np.ndarray
+    y: np.ndarray
+    beta: float
+    settings: dict[str, Any]
+
+    def program(self) -> reluopt.RelaxedProgram:
+        """Over P Gaussian patterns: the same ones for every tool."""
+        rng = np.random.default_rng(self.settings["seed"])
+        found = discover_patterns(self.X, self.settings["patterns"], rng)
+        return reluopt.RelaxedProgram(self.X, self.y, found.patterns, self.beta)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A network, if there is one, and a proved lower bound on p*, if the tool gives one."""
+
+    network: reluopt.TwoLayerReLU | None = None
+    bound: float | None = None
+
+
+def train(question: Question) -> Answer:
+    """reluopt: train with the defaults, then certify."""
+    s = question.settings
+    config = reluopt.TrainConfig(beta=question.beta, width=s["width"], epochs=s["epochs"], seed=s["seed"])
+    network = config.make_network(question.X.shape[1])
+    reluopt.Trainer(network, question.X, question.y, question.beta, config, progress=False).fit()
+    certify = reluopt.CertifyConfig(effort=s["effort"])
+    certificate = reluopt.certify(network, question.X, question.y, question.beta, certify)
+    bound = best_lower_bound(certificate.rungs)
+    return Answer(network, None if bound is None else bound.value)
+
+
+def adam(question: Question) -> Answer:
+    """Torch as it comes: default initialisation, float32, Adam with its default step 1e-3 and coupled weight decay."""
+    s = question.settings
+    torch.manual_seed(s["seed"])
+    X = torch.tensor(question.X, dtype=torch.float32)
+    y = torch.tensor(question.y, dtype=torch.float32)
+    model = nn.Sequential(
+        nn.Linear(X.shape[1], s["width"], bias=False), nn.ReLU(), nn.Linear(s["width"], 1, bias=False)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), weight_decay=question.beta)
+    for _ in range(s["epochs"]):
+        optimizer.zero_grad()
+        (0.5 * ((model(X)[:, 0] - y) ** 2).sum()).backward()
+        optimizer.step()
+    return Answer(reluopt.from_sequential(model))
+
+
+def native(question: Question) -> Answer:
+    """The relaxed program by this project's solver, to a proved relative gap of 1e-6."""
+    return Answer(reluopt.network_from_blocks(peers.native(question.program(), 1e-6)))
+
+
+def clarabel(question: Question) -> Answer:
+    """The relaxed program as one would write it in CVXPY, by Clarabel with its default tolerance 1e-8."""
+    return Answer(reluopt.network_from_blocks(peers.clarabel(question.program(), 1e-8)))
+
+
+def scs(question: Question) -> Answer:
+    """The same statement by SCS with its default tolerance 1e-4."""
+    return Answer(reluopt.network_from_blocks(peers.scs(question.program(), 1e-4)))
+
+
+def pyscnn(question: Question) -> Answer:
+    """pyscnn's augmented Lagrangian with its defaults (float32) and its own network; its loss has 1/n, so λ = β/n."""
+    from scnn.metrics import Metrics
+    from scnn.models import ConvexReLU
+    from scnn.optimize import optimize_model
+    from scnn.regularizers import NeuronGL1
+    from scnn.solvers import AL
+
+    program = question.program()
+    model = ConvexReLU(program.patterns.gates)
+    network, _ = optimize_model(
+        model, AL(model), Metrics(), question.X, question.y[:, None],
+        regularizer=NeuronGL1(question.beta / len(question.y)), unitize_data=False, device="cpu",
+    )  # fmt: skip
+    U, alpha = (np.asarray(p, dtype=np.float64) for p in network.parameters[:2])
+    return Answer(reluopt.from_weights(U, alpha.ravel()))
+
+
+def refined(question: Question) -> Answer:
+    """reluopt: the relaxation over the same patterns, mapped and pruned, then column generation from there."""
+    s = question.settings
+    rng = np.random.default_rng(s["seed"])
+    start = reluopt.relax(question.X, question.y, question.beta, s["patterns"], rng).network
+    found = refine(question.X, question.y, question.beta, start, rng, time_limit=s["refine_seconds"])
+    return Answer(found.network)
+
+
+def bound(question: Question) -> Answer:
+    """reluopt: the lower bound alone, with more time than a certificate takes."""
+    found = splitting(question.X, question.y, question.beta, time_limit=question.settings["bound_seconds"])
+    return Answer(bound=found.value)
+
+
+PIPELINES: dict[str, Callable[[Question], Answer]] = {
+    "train": train,
+    "adam": adam,
+    "native": native,
+    "clarabel": clarabel,
+    "scs": scs,
+    "pyscnn": pyscnn,
+    "refine": refined,
+    "bound": bound,
+}
+#: What is not this project's is stopped at the limit; ours take times of their own.
+LIMITED = ("clarabel", "scs", "pyscnn")
+#: Imported once, in the process from which all others are forked.
+SLOW_IMPORTS = ["cvxpy", *(f"reluopt.{room}" for room in ("certificate.certify", "search.polynomial", "sweep.study"))]
+
+
+def missing(tool: str) -> list[str]:
+    """Packages that a tool needs and that are not installed."""
+    return peers.missing(tool) if tool in peers.NEEDS else []
+
+
+def in_a_process(tool: str, question: Question) -> dict[str, Any]:
+    """Objective, bound, wall and processor seconds of a pipeline; without an objective if it was stopped.
+
+    Raises
+    ------
+    RuntimeError : what the tool itself raised.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(SLOW_IMPORTS)
+    here, there = context.Pipe(duplex=False)
+    worker = context.Process(target=_work, args=(there, tool, question))
+    worker.start()
+    there.close()
+    try:
+        answer = here.recv()
+    except EOFError:  # stopped at its limit of processor time, or for memory
+        answer = {"stopped": True}
+    worker.join()
+    if isinstance(answer, str):
+        raise RuntimeError(f"{tool}: {answer}")
+    return answer
+
+
+def _work(pipe: Any, tool: str, question: Question) -> None:
+    with one_thread_if_small(0.0):
+        try:
+            pipe.send(_timed(tool, question))
+        except Exception as error:
+            pipe.send(f"{type(error).__name__}: {error}")
+
+
+def _timed(tool: str, question: Question) -> dict[str, Any]:
+    """Imports and compilation are not counted: a tiny problem of the same kind goes first."""
+    tiny = reluopt.planted(12, 3)
+    small = {"patterns": 4, "width": 4, "epochs": 2, "effort": "fast", "refine_seconds": 0.1, "bound_seconds": 0.1}
+    PIPELINES[tool](Question(tiny.X, tiny.y, 1.0, question.settings | small))
+    if tool in LIMITED:
+        limit = int(np.ceil(time.process_time() + question.settings["limit"]))
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+    wall, processor = time.perf_counter(), time.process_time()
+    answer = PIPELINES[tool](question)
+    seconds = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
+    value = None
+    if answer.network is not None:
+        value = float(objective.objective(question.X, question.y, *answer.network.weights(), question.beta))
+    return {"objective": value, "bound": answer.bound, **seconds, "stopped": False}
