@@ -49,15 +49,25 @@ def test_only_what_the_checker_accepted_is_a_proved_bound():
             line("moment", bound=1.0, ratio=4.0, verified=True, checker_seconds=0.1),
             line("moment", bound=2.0, ratio=2.0, verified=True, checker_seconds=0.1, beta=0.5, best_known=4.0),
             line("splitting", bound=3.0, ratio=1.33, verified=False, checker_seconds=0.1),
-            line("dnn sdp (scs)", bound=3.9, ratio=1.02, status="solved", cpu_seconds=0.7),
+            line("dnn sdp (scs)", bound=3.9, ratio=1.03, status="solved", cpu_seconds=0.7),
             line("theory (KP Thm 3.8)", ratio=45.6),
             line("adam", objective=4.5),
         ]
     )
     assert rows[2] == "| one | 0.5 | 4.5 | 4 | 2 | moment | 2.0000 | 45.6 |"
     assert "REFUSED by the checker" in rows[-1]
-    assert rows[-1].endswith("| 1 s | 1.0200 in 1 s (processor 1 s), solved |")
+    assert rows[-1].endswith("| 1 s | 1.0257 in 1 s (processor 1 s), solved |")
     assert "not proved" in rows[-3]
+
+
+def test_a_network_below_the_best_known_objective_is_the_best_known():
+    rows = readme_table.table(
+        [
+            line("moment", bound=2.0, ratio=2.0, verified=True, checker_seconds=0.1, beta=0.5, best_known=4.0),
+            line("adam", objective=3.0),
+        ]
+    )
+    assert rows[2] == "| one | 0.5 | 3 | 3 | 2 | moment | 1.5000 | – |"
 
 
 def test_ratios_are_rounded_up():
