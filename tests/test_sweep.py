@@ -97,6 +97,13 @@ def test_each_worker_has_its_threads(out, workers):
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_threads_of_a_worker_are_those_of_omp_num_threads_unless_told(out, workers, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    rows = run_rows([{"x": 1}, {"x": 2}], threads, out, workers=workers)
+    assert [(row["torch"], row["blas"], row["environment"]) for row in rows] == [(4, 4, "4")] * 2
+
+
 def test_a_failed_run_is_a_row_that_runs_again_when_asked(out, calls):
     points = [{"x": 1, "fail": False}, {"x": 2, "fail": True}]
     rows = run_rows(points, square, out, workers=1)

@@ -44,7 +44,7 @@ def run_rows(
     out : the Parquet file.
     backend : "loky", processes on this machine, or "ray", the Ray cluster (joblib's own backends).
     workers : runs at a time (default as many as there are cores). One alone is this process.
-    threads : threads of each worker (default the cores divided by the workers).
+    threads : threads of each worker (default OMP_NUM_THREADS if set, else the cores divided by the workers).
     progress : a progress bar on standard error, where that is a terminal.
     retry : run the rows again that ended in an error; otherwise they stay as they are.
     results : the names of the results, if they are the same for all points. Then a file with others is refused before

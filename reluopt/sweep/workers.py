@@ -39,14 +39,15 @@ def outcomes(
 ) -> Iterator[tuple[int, Row]]:
     """Each point's index and what its run gave (results, seconds, error), in the order in which they finish.
 
-    One worker alone is this process. A worker uses ``threads`` threads; unset, the cores of the machine divided by the
-    workers, and one on Ray, which counts one core for each worker. A run that ends its worker is a row with an error.
+    One worker alone is this process. A worker uses ``threads`` threads; unset, OMP_NUM_THREADS if that is set, else the
+    cores of the machine divided by the workers, and one on Ray, which counts one core for each worker. A run that ends
+    its worker is a row with an error.
     """
     check_engine(backend, workers)
     ray = backend == "ray"
     cores = _ray_cores() if ray else joblib.cpu_count()
     count = max(1, min(workers or cores, len(points)))
-    own = threads or (1 if ray else max(1, cores // count))
+    own = threads or _wanted_threads() or (1 if ray else max(1, cores // count))
     run = _Run(task, own, parent=os.getpid() if count > 1 and not ray else None, results=results)
     left = dict(enumerate(points))
     while left:
@@ -58,6 +59,12 @@ def outcomes(
             # which run it was nobody knows: those that were under way (joblib's two a worker) run again, each alone
             for number in list(left)[: 2 * count]:
                 yield number, _alone(run, left.pop(number), backend)
+
+
+def _wanted_threads() -> int:
+    """What the user's OMP_NUM_THREADS says; 0 where it says nothing."""
+    text = os.environ.get("OMP_NUM_THREADS", "").strip()
+    return int(text) if text.isdecimal() else 0
 
 
 def _pool(run: _Run, points: Mapping[int, Row], backend: str, count: int) -> Iterator[tuple[int, Row]]:
