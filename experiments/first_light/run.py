@@ -1,6 +1,7 @@
-"""Train and certify the built-in data sets at β = 0.1 β_max; write results.json and the ladder's picture.
+"""Train the built-in data sets with the defaults and certify them: how close to the global optimum, provably?
 
-Run ``.venv/bin/python experiments/first_light/run.py``: about two minutes on two cores.
+python experiments/first_light/run.py            # about ten minutes, --workers 1 on a busy machine
+python experiments/first_light/run.py experiments/first_light/small.toml
 """
 
 from __future__ import annotations
@@ -10,30 +11,40 @@ import time
 from pathlib import Path
 from typing import Any
 
-import typer
+from matplotlib.figure import Figure
 
 import reluopt
+from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.verdict import best_lower_bound, percent
-from reluopt.tracking.plots import save_ladder
+from reluopt.sweep.study import Study, main
+from reluopt.tracking.plots import ladder_figure
 
 HERE = Path(__file__).resolve().parent
+#: What the table tells of a certificate, and what of it depends on its effort.
+SHARED = ("data", "n", "d", "beta", "objective", "own_patterns_gap", "train_seconds")
+OWN = ("lower_bound", "within", "certify_seconds", "verdict")
 
 
-def study(name: str) -> tuple[dict[str, Any], reluopt.Certificate]:
-    """One data set with the defaults of the command line."""
-    data = reluopt.load_dataset(reluopt.DataConfig(dataset=name))
-    beta = 0.1 * reluopt.beta_max_estimate(data.X, data.y)
-    config = reluopt.TrainConfig(beta=beta)
+def points(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every data set with every effort of `certify`."""
+    common = {"beta_fraction": config["beta_fraction"], "epochs": config["epochs"]}
+    return [{"data": name, "effort": effort, **common} for name in config["datasets"] for effort in config["efforts"]]
+
+
+def task(point: dict[str, Any]) -> dict[str, Any]:
+    """One network with the defaults of the command line, and its certificate."""
+    data = reluopt.load_dataset(reluopt.DataConfig(dataset=point["data"]))
+    beta = point["beta_fraction"] * reluopt.beta_max_estimate(data.X, data.y)
+    config = reluopt.TrainConfig(beta=beta, epochs=point["epochs"])
     network = config.make_network(data.d)
     started = time.perf_counter()
-    reluopt.Trainer(network, data.X, data.y, beta, config).fit()
+    reluopt.Trainer(network, data.X, data.y, beta, config, progress=False).fit()
     trained = time.perf_counter()
-    certificate = reluopt.certify(network, data.X, data.y, beta)
+    certificate = reluopt.certify(network, data.X, data.y, beta, CertifyConfig(effort=point["effort"]))
     bound = best_lower_bound(certificate.rungs)
     assert bound is not None
     objective = certificate["objective"].value
-    row = {
-        "data": name,
+    return {
         "n": data.n,
         "d": data.d,
         "beta": beta,
@@ -44,31 +55,49 @@ def study(name: str) -> tuple[dict[str, Any], reluopt.Certificate]:
         "train_seconds": round(trained - started, 1),
         "certify_seconds": round(certificate.seconds, 1),
         "verdict": certificate.verdict,
+        "rungs": json.dumps(json.loads(certificate.to_json())["rungs"], ensure_ascii=False),
     }
-    return row, certificate
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
-    """The results as the lines of README's table."""
-    return [
-        f"| {r['data']} | {r['n']}×{r['d']} | {r['objective']:.6g} | {r['lower_bound']:.6g} | {percent(r['within'])} "
-        f"| {percent(r['own_patterns_gap'])} | {r['train_seconds']:.0f} s | {r['certify_seconds']:.1f} s |"
-        for r in rows
-    ]
+def summarise(rows: list[dict[str, Any]], config: dict[str, Any]) -> dict[str, Any]:
+    """A line for each data set, each effort's bound within it; and the rungs of the ladder that is drawn."""
+    lines = []
+    for name in dict.fromkeys(row["data"] for row in rows):
+        mine = [row for row in rows if row["data"] == name]
+        efforts = {row["effort"]: {key: row[key] for key in OWN} for row in mine}
+        lines.append({key: mine[0][key] for key in SHARED} | {"efforts": efforts})
+    shown = next(row for row in rows if row["data"] == config["datasets"][0] and row["effort"] == config["efforts"][-1])
+    title = f"{shown['data']}: n = {shown['n']}, d = {shown['d']}, β = {config['beta_fraction']:g} β_max"
+    return {"data": lines, "ladder": {"title": title, "rungs": json.loads(shown["rungs"])}}
 
 
-def main(out: Path = HERE) -> None:
-    """Run all three and write the results into OUT."""
-    rows = []
-    for name in ("breast_cancer", "diabetes", "digits"):
-        row, certificate = study(name)
-        rows.append(row)
-        typer.echo(table([row])[0])
-        if name == "breast_cancer":
-            rungs = json.loads(certificate.to_json())["rungs"]
-            save_ladder(out / "ladder.png", rungs, f"{name}: n = {row['n']}, d = {row['d']}, β = 0.1 β_max")
-    (out / "results.json").write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def table(results: dict[str, Any]) -> list[str]:
+    """README's table."""
+    efforts = list(results["data"][0]["efforts"])
+    titles = ["data", "n×d", "L(θ)", "own patterns, within", "training"]
+    for effort in efforts:
+        titles += [f"{effort}: p* ≥", "proved within", "seconds"]
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    for row in results["data"]:
+        cells = [
+            row["data"],
+            f"{row['n']}×{row['d']}",
+            f"{row['objective']:.6g}",
+            percent(row["own_patterns_gap"]),
+            f"{row['train_seconds']:.0f} s",
+        ]
+        for found in row["efforts"].values():
+            cells += [f"{found['lower_bound']:.6g}", percent(found["within"]), f"{found['certify_seconds']:.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
+
+def draw(results: dict[str, Any], config: dict[str, Any]) -> Figure:
+    """The ladder of the first data set, with the most thorough of its bounds."""
+    return ladder_figure(results["ladder"]["rungs"], results["ladder"]["title"])
+
+
+study = Study(here=HERE, points=points, task=task, summarise=summarise, draw=draw)
 
 if __name__ == "__main__":
-    typer.run(main)
+    main(study)
