@@ -106,6 +106,11 @@ def norm_upper(v: Float[np.ndarray, "... k"], error: Float[np.ndarray, "... k"] 
     return np.where(np.isfinite(bound), bound, np.inf)
 
 
+def frobenius_upper(part: np.ndarray) -> float:
+    """≥ ‖part‖_F."""
+    return float(norm_upper(part.ravel())) if part.size else 0.0
+
+
 def lambda_max_upper(C: Float[np.ndarray, "k k"], error: Float[np.ndarray, "k k"] | float = 0.0) -> float:
     """≥ λmax(C') for every symmetric C' near the symmetric C; ``inf`` where nothing can be proved.
 

@@ -1,5 +1,6 @@
 """Lower bounds: sound against brute force, tight against independent solvers, proved whatever the scale of the data."""
 
+import itertools
 import json
 import math
 
@@ -11,13 +12,15 @@ from oracles import theorem_a_sdp, theorem_b_sdp
 
 from reluopt import objective
 from reluopt.bounds import beta_max_upper, closed_form, moment
-from reluopt.bounds.evidence import Multipliers, theorem_a
+from reluopt.bounds.cells import Cell, lowest_level
+from reluopt.bounds.directional import complete_tree
+from reluopt.bounds.evidence import Evidence, Multipliers, Region, theorem_a
 from reluopt.bounds.moment import MomentSearch
 from reluopt.bounds.support import SupportSearch, tighten
-from reluopt.bounds.theorem_a import Geometry
+from reluopt.bounds.theorem_a import Geometry, evidence_upper
+from reluopt.certificate import checker
+from reluopt.certificate.file import evidence_tensors
 from reluopt.errors import ConfigError, DataError
-
-NONE = np.zeros(0, dtype=np.int64)
 
 
 def unit_vectors(rng, d, count):
@@ -42,29 +45,16 @@ def test_theorem_a_holds_for_any_multipliers():
         X, z = rng.standard_normal((n, d)), rng.standard_normal(n)
         q = np.abs(rng.standard_normal(n)) * rng.integers(0, 2, n)
         w = np.nextafter(z + q, np.inf) + rng.integers(0, 2, n) * np.abs(rng.standard_normal(n))
-        m = Multipliers(w[None], q[None], np.exp(rng.standard_normal(n)), np.zeros((1, 1)))
-        bound = Geometry.of(X, np.zeros((0, d)), NONE).support_upper(z, m)
+        m = Multipliers(w[None], q[None], np.exp(rng.standard_normal(n)), ())
+        bound = Geometry.of(X, np.zeros((0, d)), ()).support_upper(z, m)
         assert math.isfinite(bound)
         assert (z @ np.maximum(X @ unit_vectors(rng, d, 60), 0)).max() <= bound
 
 
-def test_theorem_a_holds_on_regions_with_paired_and_decided_samples():
-    rng = np.random.default_rng(1)
-    checked = 0
-    for _ in range(1500):
-        n, d, k = rng.integers(2, 7), rng.integers(2, 4), rng.integers(0, 3)
-        X, z, cuts = rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal((k, d))
-        if k:
-            cuts[0] = rng.choice([-1, 1]) * X[rng.integers(n)]
-        pairs = np.sort(rng.choice(n, rng.integers(0, 3), replace=False))
-        geometry = Geometry.of(X, cuts, pairs)
-        m = random_multipliers(rng, geometry, z)
-        U = unit_vectors(rng, d, 200)
-        U = U[:, (cuts @ U >= 0).all(axis=0)]
-        if U.shape[1]:
-            checked += 1
-            assert (z @ np.maximum(X @ U, 0)).max() <= geometry.support_upper(z, m)
-    assert checked > 1000
+def random_groups(rng, n):
+    """Up to three disjoint groups of samples, each in rising order, now and then an empty one."""
+    order, ends = rng.permutation(n), np.sort(rng.integers(0, n + 1, rng.integers(0, 4)))
+    return tuple(np.sort(order[start:end]) for start, end in zip([0, *ends], ends, strict=False))
 
 
 def random_multipliers(rng, geometry, z):
@@ -73,13 +63,91 @@ def random_multipliers(rng, geometry, z):
     w = (c + np.abs(rng.standard_normal((f, n))) * rng.integers(0, 2, (f, n))) * geometry.free
     w[0] = np.where(geometry.free, np.nextafter(z + c[0], np.inf), 0.0)
     nu = np.where(geometry.free, np.exp(rng.standard_normal(n)), 0.0)
-    nu[geometry.pairs] = 3 + rng.standard_normal(len(geometry.pairs))
-    return Multipliers(w, c, nu, np.abs(rng.standard_normal((f, f))), float(np.exp(rng.standard_normal())))
+    r = []
+    for group in geometry.groups:
+        nu[group] = 3 + rng.standard_normal(len(group))
+        r.append(np.abs(rng.standard_normal((f + 2 * len(group),) * 2)) / (1 + 2 * len(group)))
+    return Multipliers(w, c, nu, tuple(r))
+
+
+def random_evidence(rng):
+    """(X, evidence): all sign patterns of up to two cuts, of which one may decide a sample; groups in each region."""
+    n, d, k = rng.integers(2, 9), rng.integers(2, 4), rng.integers(0, 3)
+    X, z, directions = rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal((k, d))
+    if k:
+        directions[0] = rng.choice([-1, 1]) * X[rng.integers(n)]
+    regions = []
+    for signs in itertools.product((1, -1), repeat=k):
+        cuts, groups = np.array(signs).reshape(-1, 1) * directions, random_groups(rng, n)
+        geometry = Geometry.of(X, cuts, groups)
+        sides = [random_multipliers(rng, geometry, signed) for signed in (z, -z)]
+        regions.append(Region(cuts, groups, sides[0], sides[1]))
+    return X, Evidence(z, directions, complete_tree(int(k)), tuple(regions))
+
+
+def test_no_direction_exceeds_what_random_groups_of_pairs_prove():
+    """Brute force over u, region by region and for the whole; the checker derives the same bound."""
+    rng, proved = np.random.default_rng(1), 0
+    for _ in range(200):
+        X, evidence = random_evidence(rng)
+        U = np.hstack([unit_vectors(rng, X.shape[1], 2000), X.T / np.linalg.norm(X, axis=1)])
+        reached = evidence.z @ np.maximum(X @ U, 0)
+        for region in evidence.regions:
+            inside = (region.cuts @ U >= 0).all(axis=0)
+            geometry = Geometry.of(X, region.cuts, region.groups)
+            assert (reached[inside] <= geometry.support_upper(evidence.z, region.positive)).all()
+            assert (-reached[inside] <= geometry.support_upper(-evidence.z, region.negative)).all()
+        if math.isfinite(bound := evidence_upper(X, evidence)):
+            proved += 1
+            c = checker.Certificate(1.0, *X.shape, "", {}, evidence_tensors(X, evidence))
+            assert checker.support_upper(c, X, evidence.z) == pytest.approx(bound, rel=1e-12)
+    assert proved > 80
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(-12, 12))
+@settings(max_examples=150, deadline=None)
+def test_groups_stay_sound_whatever_the_scale(seed, decades):
+    """Columns of very different size, duplicated and zero rows."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(1, 8)), int(rng.integers(1, 4))
+    X, z = rng.standard_normal((n, d)), rng.standard_normal(n) * 10.0 ** rng.integers(-6, 7)
+    X[:, 0] *= 10.0**decades
+    X[rng.random(n) < 0.2] = X[0]
+    X[rng.random(n) < 0.1] = 0.0
+    geometry = Geometry.of(X, np.zeros((0, d)), random_groups(rng, n))
+    m = random_multipliers(rng, geometry, z)
+    U = rng.standard_normal((d, 500)) / np.where(np.arange(d) == 0, 10.0 ** rng.integers(0, 13, 500)[:, None], 1.0).T
+    assert (z @ np.maximum(X @ (U / np.linalg.norm(U, axis=0)), 0)).max() <= geometry.support_upper(z, m)
+
+
+def test_elimination_proves_the_smallest_level_of_the_whole_core():
+    """One group of all samples, and its form written down on (1, u, s) by ``Cell``."""
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        X, z, nu = rng.standard_normal((6, 3)), rng.standard_normal(6), 3 + np.exp(rng.standard_normal(6))
+        cell, r = Cell(X, ((2, 1), (4, -1))), np.abs(rng.standard_normal((11, 11))) / 11
+        nu[[2, 4]] = 0.0
+        C = cell.pulled_back(0.5 * (r + r.T)) + cell.linear(z, nu[cell.paired])
+        level, _ = lowest_level(C, cell.X, np.zeros(1))
+        geometry = Geometry.of(X, cell.cuts, (cell.paired,))
+        m = Multipliers(np.zeros((3, 6)), np.zeros((3, 6)), nu, (r,))
+        assert geometry.level(z, m) == pytest.approx(level, rel=1e-12)
+        assert geometry.support_upper(z, m) == pytest.approx(2 * level, rel=1e-11)
+
+
+def test_a_group_that_is_not_definite_proves_nothing():
+    geometry = Geometry.of(np.ones((2, 1)), np.zeros((0, 1)), (np.array([0, 1]),))
+    for nu, bounded in ((1.0, True), (0.0, False), (-1.0, False)):
+        m = Multipliers(np.zeros((1, 2)), np.zeros((1, 2)), np.full(2, nu), (np.zeros((5, 5)),))
+        assert math.isfinite(geometry.support_upper(np.ones(2), m)) == bounded
+        assert (geometry.level(np.ones(2), m) > 0) == bounded
 
 
 def test_multipliers_that_break_a_condition_prove_nothing():
-    z, whole = np.array([1.0, -1.0]), Geometry.of(np.ones((2, 1)), np.zeros((0, 1)), NONE)
+    nobody = np.zeros(0, dtype=np.int64)
+    z, whole = np.array([1.0, -1.0]), Geometry.of(np.ones((2, 1)), np.zeros((0, 1)), (nobody,))
     good = theorem_a(z, np.array([0.0, 0.5]), np.ones(2))
+    good = Multipliers(good.w, good.c, good.nu, (np.zeros((1, 1)),))
     assert math.isfinite(whole.support_upper(z, good))
     for broken in (
         Multipliers(np.nextafter(good.w, -1), good.c, good.nu, good.r),
@@ -87,7 +155,7 @@ def test_multipliers_that_break_a_condition_prove_nothing():
         Multipliers(good.w, -good.c, good.nu, good.r),
         Multipliers(good.w, good.c, 0 * good.nu, good.r),
         Multipliers(good.w, good.c, -good.nu, good.r),
-        Multipliers(good.w, good.c, good.nu, good.r - 1),
+        Multipliers(good.w, good.c, good.nu, (good.r[0] - 1,)),
         Multipliers(good.w * math.nan, good.c, good.nu, good.r),
         Multipliers(good.w, good.c, good.nu * math.nan, good.r),
     ):

@@ -25,7 +25,8 @@ import typer
 
 from reluopt.certificate import checker
 
-KINDS = [{"cuts": cuts, "pairs": pairs, "network": network} for cuts in (0, 1, 2, 4, 6) for pairs in ([], [(0, 3)])
+GROUPS = ([], [(0, [1, 3]), (0, []), (0, [2, 5, 6])])
+KINDS = [{"cuts": cuts, "groups": groups, "network": network} for cuts in (0, 1, 2, 4, 6) for groups in GROUPS
          for network in (True, False)]  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def improved(
     regions = []
     for r, signs in enumerate(search.signs):
         sides = [_in_own_units(blocks[r, side].best, own, search) for side, own in ((0, z), (1, -z))]
-        regions.append(Region(signs[:, None] * directions, np.zeros(0, dtype=np.int64), sides[0], sides[1]))
+        regions.append(Region(signs[:, None] * directions, (), sides[0], sides[1]))
     return Evidence(z, directions, complete_tree(len(directions)), tuple(regions))
 
 
@@ -134,7 +134,7 @@ def _in_own_units(m: RegionMultipliers, z: Float[np.ndarray, " n"], search: Regi
     w[0] = np.maximum(w[0], np.nextafter(z + c[0], np.inf))
     w[1:] = np.maximum(w[1:], c[1:])
     # ν = 0 asks for w = 0 exactly, which the last digit may have spoilt
-    return Multipliers(w, c, np.maximum(nu, 1e-300), np.zeros((len(w), len(w))))
+    return Multipliers(w, c, np.maximum(nu, 1e-300), ())
 
 
 def complete_tree(depth: int) -> np.ndarray:

@@ -1,9 +1,10 @@
 r"""What proves a lower bound: a dual point z, a partition of u-space, and multipliers for each part and each sign.
 
-With s = (Xu)_+ and a region's cuts σgᵀu ≥ 0, a sample is *paired* (s_i is a variable of the core (1, u, s_paired)),
-*decided* (its row is itself a cut, up to sign) or *free*. The forms F ≥ 0 of a region are 1, its cuts, and s_j and
-s_j − x_jᵀu for its paired samples. Any multipliers that obey their signs give a valid bound on zᵀs over the region;
-only the tightness depends on them. ``certificate/SPEC.md`` has the inequality and the format on disk.
+With s = (Xu)_+ and a region's cuts σgᵀu ≥ 0, a sample is *paired* (it belongs to a group, whose s_j are variables
+beside (1, u)), *decided* (its row is itself a cut, up to sign) or *free*. The forms ≥ 0 of a region are 1 and its cuts;
+a group adds s_j and s_j − x_jᵀu of its samples, and products are taken within a group only. Any multipliers that obey
+their signs give a valid bound on zᵀs over the region; only the tightness depends on them. ``certificate/SPEC.md`` has
+the inequality and the format on disk.
 """
 
 from __future__ import annotations
@@ -16,30 +17,32 @@ from jaxtyping import Float, Int
 
 @dataclass(frozen=True, eq=False)
 class Multipliers:
-    """Multipliers of one sign of z over one region with φ forms.
+    """Multipliers of one sign of z over one region with k cuts, F = (1, σgᵀu of the cuts).
 
     Attributes
     ----------
-    w : (φ, n) coefficients of s_i F_f, with w[0] ≥ ±z + c[0] and w[f] ≥ c[f]; zero for samples that are not free.
-    c : (φ, n) ≥ 0, multipliers of (s_i − x_iᵀu) F_f ≥ 0; c[0] is q of Theorem A. Zero for samples that are not free.
+    w : (1 + k, n) coefficients of s_i F_f, with w[0] ≥ ±z + c[0] and w[f] ≥ c[f]; zero for samples that are not free.
+    c : (1 + k, n) ≥ 0, multipliers of (s_i − x_iᵀu) F_f ≥ 0; c[0] is q of Theorem A. Zero where w must be.
     nu : (n,) multipliers of s_i² = s_i x_iᵀu: ≥ 0 for free samples (zero only where w is), 0 for decided ones.
-    r : (φ, φ) ≥ 0, multipliers of F_f F_f' ≥ 0.
-    level : λ ≥ 0, about the smallest for which λ(1 + ‖u‖²) is above the quadratic form; None: found when it is proved.
+    r : for each group of p samples a matrix (1 + k + 2p, 1 + k + 2p) ≥ 0, multipliers of the products of the forms
+        (F, s_j, s_j − x_jᵀu).
     """
 
     w: Float[np.ndarray, "f n"]
     c: Float[np.ndarray, "f n"]
     nu: Float[np.ndarray, " n"]
-    r: Float[np.ndarray, "f f"]
-    level: float | None = None
+    r: tuple[Float[np.ndarray, "_ _"], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A leaf of the tree: its signed cuts (k, d) from the root down, its paired samples in rising order."""
+    """A leaf of the tree: its signed cuts (k, d) from the root down, its groups of paired samples.
+
+    The groups are disjoint, each in rising order; an empty one has the products of 1 and the cuts.
+    """
 
     cuts: Float[np.ndarray, "k d"]
-    pairs: Int[np.ndarray, " p"]
+    groups: tuple[Int[np.ndarray, " _"], ...]
     positive: Multipliers
     negative: Multipliers
 
@@ -65,7 +68,7 @@ class Evidence:
 
 def unsplit(z: Float[np.ndarray, " n"], d: int, positive: Multipliers, negative: Multipliers) -> Evidence:
     """Evidence with one region: all of u-space."""
-    whole = Region(np.zeros((0, d)), np.zeros(0, dtype=np.int64), positive, negative)
+    whole = Region(np.zeros((0, d)), (), positive, negative)
     return Evidence(z, np.zeros((0, d)), np.array([[-1, 0, -1]]), (whole,))
 
 
@@ -73,4 +76,4 @@ def theorem_a(z: Float[np.ndarray, " n"], q: Float[np.ndarray, " n"], nu: Float[
     """(q, w, ν) of Theorem A with the smallest allowed w = max(z + q, 0), rounded up."""
     total = z + q
     w = np.where(total > 0, np.nextafter(total, np.inf), 0.0)
-    return Multipliers(w[None], q[None], np.where(w > 0, nu, 0.0), np.zeros((1, 1)))
+    return Multipliers(w[None], q[None], np.where(w > 0, nu, 0.0), ())

@@ -153,7 +153,7 @@ class Leaf:
     ) -> None:
         self.z, self.pattern = z, pattern
         self.cuts = np.array([sign * X[i] for i, sign in path]).reshape(-1, X.shape[1])
-        nobody = np.zeros(0, dtype=np.int64)
+        nobody = (np.zeros(0, dtype=np.int64),)  # one empty group: products of 1 and the cuts
         self.geometry = Geometry.of(X, self.cuts, nobody)
         self.implied = np.zeros((len(self.cuts), len(X)))
         if len(self.cuts):
@@ -173,7 +173,7 @@ class Leaf:
         if len(self.cuts):
             # λ of the cone: min ‖XᵀDz + Σ λ_k σ_k g_k‖
             r[0, 1:] = r[1:, 0] = 0.5 * nnls(self.cuts.T, -((self.pattern * z) @ self.geometry.X), maxiter=1000)[0]
-        return Multipliers(w, c, stiff, r)
+        return Multipliers(w, c, stiff, (r,))
 
     def worst_gap(self, limit: float) -> int | None:
         """The sample off the path with the largest z_i on a side whose bound exceeds the limit; None without one."""

@@ -210,9 +210,9 @@ class MomentSearch:
     def escape(self, evidence: Evidence) -> None:
         """Put the top eigenvector of C into the emptiest row of R where it lowers the objective: λmax(C) > β/2."""
         region, beta = evidence.regions[0], self.beta * self.data.unit * self.unit
-        geometry = Geometry.of(self.original, region.cuts, region.pairs)
+        geometry = Geometry.of(self.original, region.cuts, region.groups)
         for side, m in enumerate((region.positive, region.negative)):
-            C, _ = geometry.matrix(evidence.z, m)
+            C, _, _ = geometry.matrix(evidence.z, m)
             values, vectors = np.linalg.eigh(C)
             if 2 * values[-1] <= beta * (1 + WORTH):
                 continue

@@ -192,12 +192,12 @@ class PairwiseSearch:
         """(value, evidence): what the duals of this iterate prove, not yet rounded, and their multipliers."""
         regions, worst = [], 0.0
         for cell, pair in self._regions():
-            positive, negative = (
+            (positive, above), (negative, below) = (
                 self._multipliers(cell, block, z) for block, z in zip(pair, (self.z, -self.z), strict=True)
             )
             cuts = np.array([sign * self.original[i] for i, sign in cell.decided]).reshape(-1, self.X.shape[1])
-            regions.append(Region(cuts, cell.paired, positive, negative))
-            worst = max(worst, positive.level or 0.0, negative.level or 0.0)
+            regions.append(Region(cuts, (cell.paired,), positive, negative))
+            worst = max(worst, above, below)
         z, y = self.unit_y * self.z, self.unit_y * self.y
         t = (
             min(self.beta * self.unit_x * self.unit_y / (2 * worst), float(y @ z / (z @ z)))
@@ -209,8 +209,8 @@ class PairwiseSearch:
         directions = np.array(self.directions).reshape(-1, self.X.shape[1])
         return t * float(y @ z) - 0.5 * t * t * float(z @ z), Evidence(z, directions, tree, tuple(regions))
 
-    def _multipliers(self, cell: Cell, block: Block, z: Float[np.ndarray, " n"]) -> Multipliers:
-        """The duals with their signs enforced, δ added, in the data's own units."""
+    def _multipliers(self, cell: Cell, block: Block, z: Float[np.ndarray, " n"]) -> tuple[Multipliers, float]:
+        """The duals with their signs enforced, δ added, in the data's own units; the level λ that they reach."""
         R = -self.penalty * block.dual_W
         every = np.arange(len(cell.paired))
         nu = -2.0 * R[cell.first_s + every, cell.first_p + every]
@@ -222,9 +222,10 @@ class PairwiseSearch:
         level, shift = lowest_level(0.5 * (C + C.T), cell.X, self.beta * SHIFTS)
         unit, scale = self.unit_x * self.unit_y, np.full(cell.forms, 1.0 / self.unit_x)
         scale[0] = 1.0
-        empty, all_nu = np.zeros((cell.forms, len(z))), np.zeros(len(z))
+        empty, all_nu = np.zeros((cell.first_s, len(z))), np.zeros(len(z))
         all_nu[cell.paired] = (nu + shift) * self.unit_y / self.unit_x
-        return Multipliers(empty, empty, all_nu, unit * scale[:, None] * R * scale, unit * max(level, 0.0))
+        r = unit * scale[:, None] * R * scale
+        return Multipliers(empty, empty, all_nu, (r,)), unit * max(level, 0.0)
 
 
 def _undecided(cell: Cell, block: Block) -> Float[np.ndarray, " m"]:

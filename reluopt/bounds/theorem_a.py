@@ -1,10 +1,14 @@
-r"""Theorem A on a region: zᵀ(Xu)_+ ≤ vᵀCv on the core v = (1, u, s_paired), for any multipliers; proved in float64.
+r"""Theorem A on a region: zᵀ(Xu)_+ ≤ aᵀMa + δ on a = (1, u), for any multipliers; proved in float64.
 
-.. math:: C:\; ¼ Σ_{free} ψ_i²/ν_i − Σ_{free} x_iᵀu (c_i·F) + Σ_{decided +} z_i x_iᵀu
-              + Σ_{paired} [z_j s_j − ν_j (s_j² − s_j x_jᵀu)] + FᵀrF,   ψ_i = w_i·F + ν_i x_iᵀu,
+With F = (1, cuts), s_g the activations of a group g of paired samples, and F_g = (F, s_g, s_g − X_g u),
 
-and λ(1 + ‖u‖²) ≥ vᵀCv gives zᵀ(Xu)_+ ≤ 2λ on ‖u‖ ≤ 1. The derivation is in ``certificate/SPEC.md``; without
-cuts and pairs it is Theorem A of the design's section 7, and λ = λmax(C).
+.. math:: zᵀs ≤ ¼ Σ_{free} ψ_i²/ν_i − Σ_{free} x_iᵀu (c_i·F) + Σ_{decided +} z_i x_iᵀu + Σ_g [aᵀHa + 2 sᵀBa − sᵀAs]_g,
+
+    [aᵀHa + 2 sᵀBa − sᵀAs]_g = Σ_{j ∈ g} [z_j s_j − ν_j (s_j² − s_j x_jᵀu)] + F_gᵀ r_g F_g,   ψ_i = w_i·F + ν_i x_iᵀu.
+
+A group's variables are eliminated by A ≈ LLᵀ, B ≈ LY: its form is at most aᵀ(H + YᵀY)a, and what is missing to the
+equalities counts in δ. λmax(M) ≤ λ gives zᵀ(Xu)_+ ≤ 2λ + δ on ‖u‖ ≤ 1. The derivation is in ``certificate/SPEC.md``;
+without cuts and groups it is Theorem A of the design's section 7.
 """
 
 from __future__ import annotations
@@ -13,122 +17,170 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
 from reluopt import rounding
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
+from reluopt.rounding import frobenius_upper as size_of
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """What a region makes of the samples: its forms F (φ, core) and who is free, decided or paired."""
+    """What a region makes of the samples: its forms F (1 + k, 1 + d) on (1, u) and who is free, decided or paired."""
 
     X: Float[np.ndarray, "n d"]
-    F: Float[np.ndarray, "f k"]
-    pairs: Int[np.ndarray, " p"]
+    F: Float[np.ndarray, "f e"]
+    groups: tuple[Int[np.ndarray, " _"], ...]
     free: Bool[np.ndarray, " n"]
     linear: Bool[np.ndarray, " n"]
+    idle: Bool[np.ndarray, " n"]
 
     @classmethod
-    def of(cls, X: Float[np.ndarray, "n d"], cuts: Float[np.ndarray, "k d"], pairs: Int[np.ndarray, " p"]) -> Geometry:
+    def of(
+        cls, X: Float[np.ndarray, "n d"], cuts: Float[np.ndarray, "k d"], groups: tuple[Int[np.ndarray, " _"], ...]
+    ) -> Geometry:
         """The geometry of the region σgᵀu ≥ 0 for the rows of ``cuts``."""
-        (n, d), k, p = X.shape, len(cuts), len(pairs)
-        F = np.zeros((1 + k + 2 * p, 1 + d + p))
-        F[0, 0] = 1.0
-        F[1 : 1 + k, 1 : 1 + d] = cuts
-        F[1 + k : 1 + k + p, 1 + d :] = F[1 + k + p :, 1 + d :] = np.eye(p)
-        F[1 + k + p :, 1 : 1 + d] = -X[pairs]
-        sign = np.zeros(n)
+        F = np.zeros((1 + len(cuts), 1 + X.shape[1]))
+        F[0, 0], F[1:, 1:] = 1.0, cuts
+        sign, paired = np.zeros(len(X)), np.zeros(len(X), dtype=bool)
         for target in (-1.0, 1.0):
             for cut in cuts:
                 sign[(target * cut == X).all(axis=1)] = target
-        sign[pairs] = 0.0
-        free = sign == 0
-        free[pairs] = False
-        return cls(X, F, pairs, free, sign > 0)
+        for group in groups:
+            paired[group] = True
+        return cls(X, F, groups, ~paired & (sign == 0), ~paired & (sign > 0), ~paired & (sign != 0))
 
     def allows(self, z: Float[np.ndarray, " n"], m: Multipliers) -> bool:
         """Whether the multipliers of z obey their signs exactly, in real arithmetic."""
-        free, idle = self.free, ~self.free
-        decided = idle.copy()
-        decided[self.pairs] = False
+        free = self.free
         return bool(
             (m.c >= 0).all()
-            and (m.r >= 0).all()
+            and all((r >= 0).all() for r in m.r)
             and (m.nu[free] >= 0).all()
-            and (m.nu[decided] == 0).all()
-            and (m.w[:, idle] == 0).all()
-            and (m.c[:, idle] == 0).all()
+            and (m.nu[self.idle] == 0).all()
+            and (m.w[:, ~free] == 0).all()
+            and (m.c[:, ~free] == 0).all()
             and (m.w[:, free & (m.nu == 0)] == 0).all()
             and (m.w[1:] >= m.c[1:]).all()
             and _at_least_sum(m.w[0, free], z[free], m.c[0, free]).all()
         )
 
-    def matrix(self, z: Float[np.ndarray, " n"], m: Multipliers) -> tuple[Float[np.ndarray, "k k"], float]:
-        """(C, e): the matrix of the bound, and e with ‖fl(C) − C‖ ≤ e in the spectral norm."""
-        X, F, d = self.X, self.F, self.X.shape[1]
-        u, s = slice(1, 1 + d), slice(1 + d, None)
-        half, size = self._factor(m)
-        C = half.T @ half + F.T @ m.r @ F
-        C[u] -= (X.T @ m.c.T) @ F
-        C[0, u] += X.T @ np.where(self.linear, z, 0.0)
-        own, products = m.nu[self.pairs], m.nu[self.pairs, None] * X[self.pairs]
-        C[0, s] += z[self.pairs]
-        C[s, s] -= np.diag(own)
-        C[s, u] += products
-        # the absolute values of all that was added, each in the Frobenius norm, times one γ for all of it
-        added = [
-            (np.abs(X).T @ m.c.T) @ np.abs(F),
-            np.abs(F).T @ m.r @ np.abs(F),
-            np.abs(X).T @ np.where(self.linear, np.abs(z), 0.0),
-            z[self.pairs],
-            own,
-            products,
-        ]
-        terms = np.square(_frobenius(size)) + sum(_frobenius(part) for part in added)
-        n, (f, k) = len(X), F.shape
-        largest = 1.0 + max(float(np.abs(v).max(initial=0.0)) for v in (X, F, m.c, z))
-        underflow = rounding.TINY * (n + f + 1) ** 2 * k * (1.0 + terms) * np.square(largest)
-        return 0.5 * (C + C.T), rounding.gamma(2 * n + 6 * f + 32) * terms * 1.01 + underflow
+    def matrix(self, z: Float[np.ndarray, " n"], m: Multipliers) -> tuple[Float[np.ndarray, "e e"], float, float]:
+        """(M, e, δ): the matrix on (1, u), e ≥ ‖fl(M) − M‖ in the spectral norm, and what is added to its bound.
 
-    def _factor(self, m: Multipliers) -> tuple[Float[np.ndarray, "p k"], Float[np.ndarray, "p k"]]:
-        """Rows ½ψ_i/√ν_i as vectors of the core, and the sizes of what was added up in them."""
-        d, on = self.X.shape[1], self.free & (m.nu > 0)
+        Raises ``LinAlgError`` where a group is not definite.
+        """
+        M, error = self._head(z, m)
+        slack, steps = 0.0, len(self.groups)
+        for group, r in zip(self.groups, m.r, strict=True):
+            part, off, more = Group(self.X[group], self.F).eliminated(z[group], m.nu[group], r, steps)
+            M, error, slack = M + part, error + off, slack + more
+        spare = 1 + rounding.gamma(steps)
+        return M, error * spare, slack * spare
+
+    def _head(self, z: Float[np.ndarray, " n"], m: Multipliers) -> tuple[Float[np.ndarray, "e e"], float]:
+        """What the free and the decided samples add to M, and the rounding of it."""
+        X, F = self.X, self.F
+        half, size = self._factor(m)
+        M = half.T @ half
+        M[1:] -= (X.T @ m.c.T) @ F
+        M[0, 1:] += X.T @ np.where(self.linear, z, 0.0)
+        # the absolute values of all that was added, each in the Frobenius norm, times one γ for all of it
+        added = [(np.abs(X).T @ m.c.T) @ np.abs(F), np.abs(X).T @ np.where(self.linear, np.abs(z), 0.0)]
+        terms = np.square(size_of(size)) + sum(size_of(part) for part in added)
+        (n, d), f = X.shape, len(F)
+        underflow = rounding.TINY * (n + f + d + 1) ** 3 * (1.0 + terms) * np.square(_largest(X, F, m.c, z))
+        operations = 2 * n + 6 * f + len(self.groups) + 32
+        return 0.5 * (M + M.T), rounding.gamma(operations) * terms * 1.01 + underflow
+
+    def _factor(self, m: Multipliers) -> tuple[Float[np.ndarray, "p e"], Float[np.ndarray, "p e"]]:
+        """Rows ½ψ_i/√ν_i as forms of (1, u), and the sizes of what was added up in them."""
+        on = self.free & (m.nu > 0)
         root, rows = np.sqrt(m.nu[on])[:, None], self.X[on]
         scaled = 0.5 * (m.w[:, on].T / root)
         half = scaled @ self.F
-        half[:, 1 : 1 + d] += 0.5 * root * rows
+        half[:, 1:] += 0.5 * root * rows
         if len(self.F) == 1:
             return half, half  # nothing is added up: the factor is its own size
         size = np.abs(scaled) @ np.abs(self.F)
-        size[:, 1 : 1 + d] += 0.5 * root * np.abs(rows)
+        size[:, 1:] += 0.5 * root * np.abs(rows)
         return half, size
 
+    @np.errstate(over="ignore", invalid="ignore")
+    def level(self, z: Float[np.ndarray, " n"], m: Multipliers) -> float:
+        """λmax(M) as computed, clipped to ≥ 0: the best level. 0 where nothing is proved."""
+        try:
+            M, _, _ = self.matrix(z, m)
+        except np.linalg.LinAlgError:
+            return 0.0
+        return max(0.0, float(np.linalg.eigvalsh(M)[-1])) if np.isfinite(M).all() else 0.0
+
+    @np.errstate(over="ignore", invalid="ignore")
     def support_upper(self, z: Float[np.ndarray, " n"], m: Multipliers) -> float:
         """A proved upper bound of zᵀ(Xu)_+ over the region and ‖u‖ ≤ 1; ``inf`` where the multipliers prove nothing."""
         if not self.allows(z, m):
             return math.inf
-        with np.errstate(over="ignore", invalid="ignore"):
-            C, error = self.matrix(z, m)
-            level = level_of(C) if m.level is None and not len(self.pairs) else m.level
-            if level is None or not (np.isfinite(C).all() and level >= 0):
-                return math.inf
-            d = self.X.shape[1]
-            C[np.arange(d + 1), np.arange(d + 1)] -= level
-            reach = float(rounding.norm_upper(self.X[self.pairs].ravel()))
-            # the subtraction was rounded; what is left above the level counts for ‖(1, u, s)‖²
-            rest = max(0.0, rounding.lambda_max_upper(C, error + rounding.gamma(2) * (level + float(np.abs(C).max()))))
-            total = (2.0 * level + rest * (2.0 + reach * reach)) * (1 + rounding.gamma(8))
+        try:
+            M, error, slack = self.matrix(z, m)
+        except np.linalg.LinAlgError:
+            return math.inf
+        total = (2.0 * max(0.0, rounding.lambda_max_upper(M, error)) + slack) * (1 + rounding.gamma(8))
         return total if math.isfinite(total) else math.inf
 
 
-def level_of(C: Float[np.ndarray, "k k"]) -> float | None:
-    """λmax(C) as computed, clipped to ≥ 0: the best level of a region without pairs. None where C is not finite."""
-    return max(0.0, float(np.linalg.eigvalsh(C)[-1])) if np.isfinite(C).all() else None
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The samples X (p, d) of one group in a region with forms F (1 + k, 1 + d); its core is v = (1, u, s)."""
+
+    X: Float[np.ndarray, "p d"]
+    F: Float[np.ndarray, "f e"]
+
+    def adjoint(self, B: Float[np.ndarray, "a b"]) -> Float[np.ndarray, "c b"]:
+        """Gᵀ B with G the forms (F, s, s − Xu) as functions of v."""
+        f, p = len(self.F), len(self.X)
+        head = self.F.T @ B[:f]
+        head[1:] -= self.X.T @ B[f + p :]
+        return np.concatenate([head, B[f : f + p] + B[f + p :]])
+
+    def form(
+        self, z: Float[np.ndarray, " p"], nu: Float[np.ndarray, " p"], r: Float[np.ndarray, "a a"]
+    ) -> Float[np.ndarray, "c c"]:
+        """The symmetric matrix of Σ_j [z_j s_j − ν_j (s_j² − s_j x_jᵀu)] + (Gv)ᵀ r Gv."""
+        e = self.F.shape[1]
+        C = self.adjoint(self.adjoint(r).T)
+        C[e:, 0] += z
+        C[e:, 1:e] += nu[:, None] * self.X
+        C[e:, e:] -= np.diag(nu)
+        return 0.5 * (C + C.T)
+
+    def eliminated(
+        self, z: Float[np.ndarray, " p"], nu: Float[np.ndarray, " p"], r: Float[np.ndarray, "a a"], steps: int
+    ) -> tuple[Float[np.ndarray, "e e"], float, float]:
+        """(H + YᵀY, e, δ): the group's form is at most (1, u)ᵀ(H + YᵀY)(1, u) + δ, and e bounds the rounding.
+
+        ``steps`` additions will follow. 2sᵀ(B − LY)a − sᵀ(A − LLᵀ)s ≤ δ as ‖a‖ ≤ √2 and ‖s‖ ≤ ‖X‖_F.
+        """
+        e = self.F.shape[1]
+        C = self.form(z, nu, r)
+        H, B, A = C[:e, :e], C[e:, :e], -C[e:, e:]
+        L = np.linalg.cholesky(A)
+        Y = scipy.linalg.solve_triangular(L, B, lower=True, check_finite=False) if len(L) else B
+        # one sign for all that is added up: sums of absolute values
+        sizes = Group(-np.abs(self.X), np.abs(self.F)).form(np.abs(z), -np.abs(nu), r)
+        reach, on_s, on_a = size_of(self.X), size_of(L), size_of(Y)
+        share = rounding.gamma(2 * len(r) + steps + 16) * 1.01
+        tiny = rounding.TINY * (len(r) + e) ** 4 * np.square(_largest(self.X, self.F, r))
+        off = share * (size_of(sizes[:e, :e]) + on_a * on_a) + tiny
+        by_B = size_of(B - L @ Y) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, :e]) + on_s * on_a) + tiny
+        by_A = size_of(A - L @ L.T) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, e:]) + on_s * on_s) + tiny
+        slack = (3.0 * reach * by_B + reach * reach * by_A) * (1 + rounding.gamma(8)) + rounding.TINY
+        return H + Y.T @ Y, off, slack
 
 
-def _frobenius(part: np.ndarray) -> float:
-    return float(rounding.norm_upper(part.ravel())) if part.size else 0.0
+def _largest(*parts: np.ndarray) -> float:
+    """1 + the largest entry of all."""
+    return 1.0 + max(float(np.abs(part).max(initial=0.0)) for part in parts)
 
 
 def _at_least_sum(
@@ -143,7 +195,7 @@ def _at_least_sum(
 
 def region_upper(X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], region: Region) -> float:
     """B of one region: a proved upper bound of |zᵀ(Xu)_+| over it and ‖u‖ ≤ 1."""
-    geometry = Geometry.of(X, region.cuts, region.pairs)
+    geometry = Geometry.of(X, region.cuts, region.groups)
     return max(geometry.support_upper(z, region.positive), geometry.support_upper(-z, region.negative))
 
 

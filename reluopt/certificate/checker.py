@@ -18,18 +18,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load as load_tensors
 
-FORMAT, VERSION = "reluopt-certificate", 1
+FORMAT, VERSION = "reluopt-certificate", 2
 MAX_BYTES = 8 * 2**30
 MAX_DEPTH = 10_000
 UNIT = 2.0**-53
 TINY = 2.0**-1020  # more than any operation loses to underflow
+Array = np.ndarray
 CLAIMS = ("objective_at_most", "optimum_at_least", "ratio_at_most")
 
 
@@ -59,7 +59,7 @@ class Certificate:
     d: int
     fingerprint: str
     claims: dict[str, float]
-    tensors: dict[str, np.ndarray]
+    tensors: dict[str, Array]
 
 
 def read_certificate(path: Path) -> Certificate:
@@ -94,7 +94,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _typed(document: Any, tensors: dict[str, np.ndarray]) -> Certificate:
+def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
     require(isinstance(document, dict), "the metadata are not an object")
     known = {"format", "version", "loss", "beta", "data", "claims", "about"}
     require(set(document) == known, f"the metadata must have exactly the keys {sorted(known)}")
@@ -119,7 +119,7 @@ def _typed(document: Any, tensors: dict[str, np.ndarray]) -> Certificate:
     )
 
 
-def read_data(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_data(path: Path) -> tuple[Array, Array]:
     """X (n, d) and y (n,), float64, from an npz file."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -135,7 +135,7 @@ def read_data(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(X), np.ascontiguousarray(y)
 
 
-def fingerprint(X: np.ndarray, y: np.ndarray) -> str:
+def fingerprint(X: Array, y: Array) -> str:
     """sha256 over n, d as little-endian unsigned 64-bit integers, X row by row and y as little-endian float64."""
     digest = hashlib.sha256(struct.pack("<QQ", *X.shape))
     digest.update(np.ascontiguousarray(X, dtype="<f8").data)
@@ -143,7 +143,7 @@ def fingerprint(X: np.ndarray, y: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def tensor(c: Certificate, name: str, shape: Sequence[int | None], kind: type = np.float64) -> np.ndarray:
+def tensor(c: Certificate, name: str, shape: Sequence[int | None], kind: type = np.float64) -> Array:
     """A tensor of exactly this shape (None: any length) and type, with finite entries."""
     require(name in c.tensors, f"the tensor '{name}' is missing")
     value = c.tensors[name]
@@ -162,7 +162,7 @@ def gamma(k: int) -> float:
     return (k + 4) * UNIT / (1 - 2 * (k + 4) * UNIT)
 
 
-def norm_upper(values: np.ndarray) -> float:
+def norm_upper(values: Array) -> float:
     """≥ the Euclidean (Frobenius) norm of an array."""
     size = np.abs(values).ravel()
     top = float(size.max(initial=0.0))
@@ -172,7 +172,7 @@ def norm_upper(values: np.ndarray) -> float:
     return math.sqrt(float(((size / scale) ** 2).sum()) + size.size * TINY) * scale * (1 + gamma(size.size + 8))
 
 
-def exact_dot(a: np.ndarray, b: np.ndarray) -> Fraction:
+def exact_dot(a: Array, b: Array) -> Fraction:
     """aᵀb without rounding: mantissas multiplied and added as integers."""
     (p, i), (q, j) = np.frexp(a), np.frexp(b)
     shift = i.astype(np.int64) + j
@@ -182,7 +182,7 @@ def exact_dot(a: np.ndarray, b: np.ndarray) -> Fraction:
     return Fraction(total) * Fraction(2) ** (base - 106)
 
 
-def at_least_sum(w: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def at_least_sum(w: Array, a: Array, b: Array) -> Array:
     """w ≥ a + b in exact arithmetic, entry by entry: the rounded sum with Knuth's exact error of it."""
     total = a + b
     part = total - a
@@ -193,7 +193,7 @@ def at_least_sum(w: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 # -- section 4: L(θ) from above ------------------------------------------------------------------------------------
 
 
-def objective_upper(X: np.ndarray, y: np.ndarray, U: np.ndarray, alpha: np.ndarray, beta: float) -> float:
+def objective_upper(X: Array, y: Array, U: Array, alpha: Array, beta: float) -> float:
     """≥ ½‖(XUᵀ)_+ α − y‖² + (β/2)(‖U‖² + ‖α‖²)."""
     (m, d), size, squares = U.shape, np.abs(alpha), []
     reach = (size @ np.abs(U)) * (1 + gamma(m)) + TINY * m
@@ -214,7 +214,7 @@ def objective_upper(X: np.ndarray, y: np.ndarray, U: np.ndarray, alpha: np.ndarr
 Path_ = list[tuple[int, int]]
 
 
-def leaf_paths(tree: np.ndarray, directions: int) -> list[Path_]:
+def leaf_paths(tree: Array, directions: int) -> list[Path_]:
     """The signed cuts that lead to each leaf; refuses a table that is not one binary tree over all of its rows."""
     paths: dict[int, Path_] = {}
     todo: list[tuple[int, Path_]] = [(0, [])]
@@ -245,46 +245,49 @@ def leaf_paths(tree: np.ndarray, directions: int) -> list[Path_]:
 
 @dataclass(frozen=True)
 class Leaf:
-    """One region: its cuts (k, d), signed; its paired samples; where its numbers lie in the tensors."""
+    """One region: its cuts (k, d), signed; its groups of paired samples; where its numbers lie in the tensors."""
 
-    cuts: np.ndarray
-    pairs: np.ndarray
+    cuts: Array
+    groups: list[Array]
+    paired: Array
     forms: slice
-    square: slice
+    squares: list[slice]
 
 
 def leaves(c: Certificate) -> list[Leaf]:
-    """The regions, with the shapes that the tree and the pairs imply."""
+    """The regions, with the shapes that the tree and the groups imply."""
     directions = tensor(c, "directions", (None, c.d))
     paths = leaf_paths(tensor(c, "tree", (None, 3), np.int64), len(directions))
-    pairs = tensor(c, "pairs", (None, 2), np.int64)
-    rows = [tuple(row) for row in pairs.tolist()]
-    require(all(a < b for a, b in pairwise(rows)), "the pairs are not sorted and distinct")
-    inside = (pairs >= 0) & (pairs < np.array([len(paths), c.n]))
-    require(inside.all(), "a pair names a leaf or a sample that does not exist")
     result, first, corner = [], 0, 0
-    for number, path in enumerate(paths):
+    for number, (path, groups) in enumerate(zip(paths, leaf_groups(c, len(paths)), strict=True)):
         cuts = np.array([sign * directions[k] for k, sign in path]).reshape(-1, c.d)
-        own = pairs[pairs[:, 0] == number, 1]
-        count = 1 + len(cuts) + 2 * len(own)
-        result.append(Leaf(cuts, own, slice(first, first + count), slice(corner, corner + count**2)))
-        first, corner = first + count, corner + count**2
+        paired, squares = np.concatenate([*groups, np.zeros(0, np.int64)]), []
+        require(len(np.unique(paired)) == len(paired), f"leaf {number} has a sample twice in its groups")
+        for group in groups:
+            squares.append(slice(corner, corner + (1 + len(cuts) + 2 * len(group)) ** 2))
+            corner = squares[-1].stop
+        result.append(Leaf(cuts, groups, paired, slice(first, first + 1 + len(cuts)), squares))
+        first += 1 + len(cuts)
     return result
 
 
-def form_matrix(X: np.ndarray, leaf: Leaf) -> np.ndarray:
-    """The rows of F on the core (1, u, s_pairs): 1; σgᵀu; s_j; s_j − x_jᵀu."""
-    d, k, p = X.shape[1], len(leaf.cuts), len(leaf.pairs)
-    F = np.zeros((1 + k + 2 * p, 1 + d + p))
-    F[0, 0] = 1.0
-    F[1 : 1 + k, 1 : 1 + d] = leaf.cuts
-    F[1 + k : 1 + k + p, 1 + d :] = np.eye(p)
-    F[1 + k + p :, 1 + d :] = np.eye(p)
-    F[1 + k + p :, 1 : 1 + d] = -X[leaf.pairs]
-    return F
+def leaf_groups(c: Certificate, count: int) -> list[list[Array]]:
+    """The groups of paired samples of each of ``count`` leaves."""
+    table, paired = tensor(c, "groups", (None, 2), np.int64), tensor(c, "paired", (None,), np.int64)
+    require(((table[:, 0] >= 0) & (table[:, 0] < count)).all(), "a group names a leaf that does not exist")
+    require((table[1:, 0] >= table[:-1, 0]).all(), "the groups are not in the order of their leaves")
+    require(((table[:, 1] >= 0) & (table[:, 1] <= c.n)).all(), "a group has a size outside of 0 … n")
+    require(sum(table[:, 1].tolist()) == len(paired), "'paired' has another length than the groups together")
+    require(((paired >= 0) & (paired < c.n)).all(), "a group names a sample that does not exist")
+    result: list[list[Array]] = [[] for _ in range(count)]
+    for (leaf, size), end in zip(table.tolist(), np.cumsum(table[:, 1]).tolist(), strict=True):
+        group = paired[end - size : end]
+        require((group[1:] > group[:-1]).all(), "the samples of a group are not in rising order")
+        result[leaf].append(group)
+    return result
 
 
-def decided(X: np.ndarray, leaf: Leaf) -> np.ndarray:
+def decided(X: Array, leaf: Leaf) -> Array:
     """+1 or −1 for the samples whose row is itself a cut of the region, up to sign; 0 for the others."""
     sign = np.zeros(len(X))
     for target in (-1.0, 1.0):  # on both sides x_iᵀu = 0, and either is right; SPEC.md says +1
@@ -293,69 +296,88 @@ def decided(X: np.ndarray, leaf: Leaf) -> np.ndarray:
     return sign
 
 
-def leaf_upper(
-    X: np.ndarray, z: np.ndarray, leaf: Leaf, w: np.ndarray, c: np.ndarray, nu: np.ndarray, r: np.ndarray, level: float
-) -> float:
-    """≥ zᵀ(Xu)_+ for every ‖u‖ ≤ 1 in the region, from w, c (forms, n), nu (n,), r (forms, forms)."""
-    F, sign = form_matrix(X, leaf), decided(X, leaf)
+def leaf_upper(X: Array, z: Array, leaf: Leaf, w: Array, c: Array, nu: Array, r: list[Array], level: float) -> float:
+    """≥ zᵀ(Xu)_+ for every ‖u‖ ≤ 1 in the region, from w, c (1 + k, n), nu (n,) and r, one matrix a group."""
+    sign = decided(X, leaf)
     require(level >= 0, "the level is negative")
-    sign[leaf.pairs] = 0.0  # a paired sample is a variable of the core, decided or not
+    sign[leaf.paired] = 0.0  # a paired sample is a variable of its group, decided or not
     require((nu[sign != 0] == 0).all(), "nu must be 0 for decided samples")
     free = sign == 0
-    free[leaf.pairs] = False
+    free[leaf.paired] = False
     require((w[:, ~free] == 0).all() and (c[:, ~free] == 0).all(), "w and c must be 0 for decided and paired samples")
-    require((c >= 0).all() and (r >= 0).all() and (nu[free] >= 0).all(), "c, r or nu has a negative entry")
+    signed = (c >= 0).all() and (nu[free] >= 0).all() and all((square >= 0).all() for square in r)
+    require(signed, "c, r or nu has a negative entry")
     require((w[1:] >= c[1:]).all(), "w is below c")
     require(at_least_sum(w[0, free], z[free], c[0, free]).all(), "w is below z + c")
     require((w[:, free & (nu == 0)] == 0).all(), "nu is 0 where w is not")
-    C, error = bound_matrix(X, z, leaf, F, np.where(sign > 0, z, 0.0), w, c, nu, r, free)
-    return level_upper(C, error, level, X.shape[1], norm_upper(X[leaf.pairs]))
+    F = np.zeros((1 + len(leaf.cuts), 1 + X.shape[1]))
+    F[0, 0], F[1:, 1:] = 1.0, leaf.cuts
+    M, error = head_matrix(X, F, np.where(sign > 0, z, 0.0), w, c, np.where(free, nu, 0.0), len(r))
+    slack = 0.0
+    for number, (group, square) in enumerate(zip(leaf.groups, r, strict=True)):
+        try:
+            part, off, beside = eliminated(X[group], z[group], F, nu[group], 0.5 * (square + square.T), len(r))
+        except np.linalg.LinAlgError as problem:
+            raise Refused(f"group {number} is not definite") from problem
+        M, error, slack = M + part, error + off, slack + beside
+    return level_upper(M, error * (1 + gamma(len(r))), level, slack * (1 + gamma(len(r))))
 
 
-def bound_matrix(
-    X: np.ndarray,
-    z: np.ndarray,
-    leaf: Leaf,
-    F: np.ndarray,
-    fixed: np.ndarray,
-    w: np.ndarray,
-    c: np.ndarray,
-    nu: np.ndarray,
-    r: np.ndarray,
-    free: np.ndarray,
-) -> tuple[np.ndarray, float]:
-    """(C, e): the matrix of section 6 as computed, and e ≥ the Frobenius norm of its rounding error."""
-    n, d = X.shape
-    f, k = F.shape
-    on = free & (nu > 0)
-    root = np.sqrt(nu[on])
-    scaled = 0.5 * (w[:, on] / root).T
+def head_matrix(X: Array, F: Array, fixed: Array, w: Array, c: Array, nu: Array, later: int) -> tuple[Array, float]:
+    """(M, e): what free and decided samples add on (1, u), and e ≥ the Frobenius norm of its rounding error.
+
+    ``fixed`` is z where s_i = x_iᵀu, ``nu`` is 0 but for free samples, ``later`` counts the matrices yet to be added.
+    """
+    (n, d), f = X.shape, len(F)
+    root = np.sqrt(nu[nu > 0])[:, None]
+    scaled, rows = 0.5 * (w[:, nu > 0].T / root), X[nu > 0]
     half, size = scaled @ F, np.abs(scaled) @ np.abs(F)
-    half[:, 1 : 1 + d] += 0.5 * root[:, None] * X[on]
-    size[:, 1 : 1 + d] += 0.5 * root[:, None] * np.abs(X[on])
-    cross = (X.T @ c.T) @ F
-    C = half.T @ half + F.T @ r @ F
-    C[1 : 1 + d] -= cross
-    C[0, 1 : 1 + d] += X.T @ fixed
-    C[0, 1 + d :] += z[leaf.pairs]
-    own = np.arange(1 + d, k)
-    C[own, own] -= nu[leaf.pairs]
-    C[1 + d :, 1 : 1 + d] += nu[leaf.pairs, None] * X[leaf.pairs]
+    half[:, 1:] += 0.5 * root * rows
+    size[:, 1:] += 0.5 * root * np.abs(rows)
+    M = half.T @ half
+    M[1:] -= (X.T @ c.T) @ F
+    M[0, 1:] += X.T @ fixed
     # everything that was added up, in absolute values, each in the Frobenius norm
-    terms = norm_upper(size) * norm_upper(size)
-    terms += norm_upper((np.abs(X).T @ c.T) @ np.abs(F)) + norm_upper(np.abs(F).T @ r @ np.abs(F))
-    terms += norm_upper(np.abs(X).T @ np.abs(fixed)) + norm_upper(z[leaf.pairs])
-    terms += norm_upper(nu[leaf.pairs]) + norm_upper(nu[leaf.pairs, None] * X[leaf.pairs])
-    largest = 1.0 + max(float(np.abs(v).max(initial=0.0)) for v in (X, F, c, z))
-    underflow = TINY * (n + f + 1) ** 2 * k * (1.0 + terms) * largest * largest
-    return 0.5 * (C + C.T), gamma(2 * n + 6 * f + 32) * terms * 1.01 + underflow
+    terms = norm_upper(size) * norm_upper(size) + norm_upper((np.abs(X).T @ c.T) @ np.abs(F))
+    terms += norm_upper(np.abs(X).T @ np.abs(fixed))
+    largest = 1.0 + max(float(np.abs(v).max(initial=0.0)) for v in (X, F, c, fixed))
+    underflow = TINY * (n + f + d + 1) ** 3 * (1.0 + terms) * largest * largest
+    return 0.5 * (M + M.T), gamma(2 * n + 6 * f + later + 32) * terms * 1.01 + underflow
 
 
-def level_upper(C: np.ndarray, error: float, level: float, d: int, reach: float) -> float:
-    """≥ (1, u, s)ᵀC(1, u, s) for ‖u‖ ≤ 1 and ‖s‖ ≤ reach: level·(1 + ‖u‖²) plus what is missing to a square RᵀR."""
-    require(np.isfinite(C).all() and math.isfinite(error), "the bound matrix overflows")
-    M = -C
-    M[np.arange(d + 1), np.arange(d + 1)] += level
+def group_blocks(X: Array, z: Array, F: Array, nu: Array, r: Array) -> tuple[Array, ...]:
+    """H, B, A of a group for a symmetric r; with −|X|, |z|, |F|, −|nu|, the sizes of all that is added up in them."""
+    head, s, p = slice(0, len(F)), slice(len(F), len(F) + len(X)), slice(len(F) + len(X), None)
+    rows = np.hstack([np.zeros((len(X), 1)), X])  # x_jᵀu as a form of (1, u)
+    image = r[p, p] @ rows
+    cross = F.T @ (r[head, p] @ rows)
+    H = F.T @ r[head, head] @ F - (cross + cross.T) + rows.T @ image
+    B = (r[s, head] + r[p, head]) @ F - (r[s, p] @ rows + image) + 0.5 * nu[:, None] * rows
+    B[:, 0] += 0.5 * z
+    return H, B, np.diag(nu) - (r[s, s] + (r[s, p] + r[p, s]) + r[p, p])
+
+
+def eliminated(X: Array, z: Array, F: Array, nu: Array, r: Array, later: int) -> tuple[Array, float, float]:
+    """(H + YᵀY, e, δ): the group's form is ≤ aᵀ(H + YᵀY)a + δ on a = (1, u); e ≥ the Frobenius norm of the rounding."""
+    H, B, A = group_blocks(X, z, F, nu, r)
+    sizes = [norm_upper(part) for part in group_blocks(-np.abs(X), np.abs(z), np.abs(F), -np.abs(nu), r)]
+    L = np.linalg.cholesky(A)
+    Y = np.linalg.solve(L, B)
+    reach, left, right = norm_upper(X), norm_upper(L), norm_upper(Y)
+    share = gamma(2 * len(r) + later + 16) * 1.01
+    largest = 1.0 + max(float(np.abs(v).max(initial=0.0)) for v in (X, F, r))
+    underflow = TINY * (len(r) + X.shape[1] + 1) ** 4 * largest * largest
+    off_H = share * (sizes[0] + right * right) + underflow
+    off_B = norm_upper(B - L @ Y) * (1 + gamma(1)) + share * (sizes[1] + left * right) + underflow
+    off_A = norm_upper(A - L @ L.T) * (1 + gamma(1)) + share * (sizes[2] + left * left) + underflow
+    return H + Y.T @ Y, off_H, (3 * reach * off_B + reach * reach * off_A) * (1 + gamma(8)) + TINY
+
+
+def level_upper(M: Array, error: float, level: float, slack: float) -> float:
+    """≥ (1, u)ᵀM(1, u) + slack for ‖u‖ ≤ 1: level·(1 + ‖u‖²) plus what is missing to a square RᵀR."""
+    require(np.isfinite(M).all() and math.isfinite(error) and math.isfinite(slack), "the bound matrix overflows")
+    M = -M
+    M[np.diag_indices(len(M))] += level
     try:
         values, vectors = np.linalg.eigh(M)
     except np.linalg.LinAlgError as problem:
@@ -363,24 +385,24 @@ def level_upper(C: np.ndarray, error: float, level: float, d: int, reach: float)
     R = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
     missing = np.abs(M - R.T @ R) + 2 * UNIT * np.abs(M) + TINY * len(M)
     rest = (norm_upper(missing) + gamma(len(M)) * norm_upper(R) * norm_upper(R) + error) * (1 + gamma(8))
-    return max(0.0, math.nextafter((2 * level + rest * (2 + reach * reach) * (1 + gamma(8))) + TINY, math.inf))
+    return max(0.0, math.nextafter((2 * level + 2 * rest + slack) * (1 + gamma(8)) + TINY, math.inf))
 
 
 # -- section 7: the claims -----------------------------------------------------------------------------------------
 
 
-def support_upper(c: Certificate, X: np.ndarray, z: np.ndarray) -> float:
+def support_upper(c: Certificate, X: Array, z: Array) -> float:
     """B ≥ |zᵀ(Xu)_+| for all ‖u‖ ≤ 1: the worst region and sign."""
     regions = leaves(c)
-    forms, squares, count = regions[-1].forms.stop, regions[-1].square.stop, len(regions)
+    forms, count = regions[-1].forms.stop, len(regions)
+    squares = max((square.stop for leaf in regions for square in leaf.squares), default=0)
     w, low = tensor(c, "w", (2, forms, c.n)), tensor(c, "c", (2, forms, c.n))
     nu, r = tensor(c, "nu", (2, count, c.n)), tensor(c, "r", (2, squares))
     level, worst = tensor(c, "level", (2, count)), 0.0
     for number, leaf in enumerate(regions):
-        width = leaf.forms.stop - leaf.forms.start
         for side, signed in enumerate((z, -z)):
-            square = r[side, leaf.square].reshape(width, width)
-            parts = (w[side, leaf.forms], low[side, leaf.forms], nu[side, number], square, float(level[side, number]))
+            own = [r[side, at].reshape(math.isqrt(at.stop - at.start), -1) for at in leaf.squares]
+            parts = (w[side, leaf.forms], low[side, leaf.forms], nu[side, number], own, float(level[side, number]))
             try:
                 bound = leaf_upper(X, signed, leaf, *parts)
             except Refused as reason:
@@ -390,7 +412,7 @@ def support_upper(c: Certificate, X: np.ndarray, z: np.ndarray) -> float:
     return worst
 
 
-def optimum_lower(c: Certificate, X: np.ndarray, y: np.ndarray) -> Fraction:
+def optimum_lower(c: Certificate, X: Array, y: Array) -> Fraction:
     """The exact value t yᵀz − ½t²‖z‖² ≤ p* with t = min(β/B, yᵀz/‖z‖²), rational."""
     z = tensor(c, "z", (c.n,))
     bound = support_upper(c, X, z)
@@ -412,12 +434,12 @@ class Verdict:
     lower: Fraction | None
 
 
-def check(c: Certificate, X: np.ndarray, y: np.ndarray) -> Verdict:
+def check(c: Certificate, X: Array, y: Array) -> Verdict:
     """Derive every claimed number; Refused where one does not follow."""
     require((c.n, c.d) == X.shape, f"the certificate is for {c.n}×{c.d} data, these are {X.shape[0]}×{X.shape[1]}")
     require(c.fingerprint == fingerprint(X, y), "the fingerprint is that of other data")
     claims, upper, lower = c.claims, None, None
-    network, evidence = {"U", "alpha"}, {"z", "directions", "tree", "pairs", "w", "c", "nu", "r", "level"}
+    network, evidence = {"U", "alpha"}, {"z", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level"}
     with_network = bool({"objective_at_most", "ratio_at_most"} & set(claims))
     with_evidence = bool({"optimum_at_least", "ratio_at_most"} & set(claims))
     wanted = (network if with_network else set()) | (evidence if with_evidence else set())

@@ -15,7 +15,7 @@ import reluopt
 from reluopt import rounding
 from reluopt.bounds.evidence import Evidence
 from reluopt.bounds.lower_bound import LowerBound
-from reluopt.bounds.theorem_a import Geometry, level_of
+from reluopt.bounds.theorem_a import Geometry
 from reluopt.certificate import checker
 from reluopt.errors import CertificateError
 
@@ -79,21 +79,21 @@ def write_certificate(
 def evidence_tensors(X: Float[np.ndarray, "n d"], evidence: Evidence) -> dict[str, np.ndarray]:
     """The evidence as the tensors of SPEC.md, section 2."""
     sides = [[r.positive for r in evidence.regions], [r.negative for r in evidence.regions]]
-    signed = (evidence.z, -evidence.z)
-    geometries = [Geometry.of(X, r.cuts, r.pairs) for r in evidence.regions]
+    geometries = [Geometry.of(X, r.cuts, r.groups) for r in evidence.regions]
     levels = [
-        [m.level if m.level is not None else level_of(g.matrix(z, m)[0]) for g, m in zip(geometries, side, strict=True)]
-        for z, side in zip(signed, sides, strict=True)
+        [geometry.level(z, m) for geometry, m in zip(geometries, side, strict=True)]
+        for z, side in zip((evidence.z, -evidence.z), sides, strict=True)
     ]
-    pairs = [np.stack([np.full(len(r.pairs), i), r.pairs], axis=1) for i, r in enumerate(evidence.regions)]
+    groups = [(i, group) for i, r in enumerate(evidence.regions) for group in r.groups]
     return {
         "z": evidence.z,
         "directions": evidence.directions,
         "tree": evidence.tree.astype(np.int64),
-        "pairs": np.concatenate(pairs).astype(np.int64),
+        "groups": np.array([(i, len(group)) for i, group in groups], dtype=np.int64).reshape(-1, 2),
+        "paired": np.concatenate([np.zeros(0, dtype=np.int64), *(group for _, group in groups)]),
         "w": np.stack([np.concatenate([m.w for m in side]) for side in sides]),
         "c": np.stack([np.concatenate([m.c for m in side]) for side in sides]),
         "nu": np.stack([np.stack([m.nu for m in side]) for side in sides]),
-        "r": np.stack([np.concatenate([m.r.ravel() for m in side]) for side in sides]),
-        "level": np.array(levels, dtype=np.float64),
+        "r": np.stack([np.concatenate([*(r.ravel() for m in side for r in m.r), np.zeros(0)]) for side in sides]),
+        "level": np.array(levels),
     }
