@@ -13,7 +13,6 @@ from oracles import theorem_a_sdp, theorem_b_sdp
 from reluopt import objective
 from reluopt.bounds import beta_max_upper, closed_form, moment
 from reluopt.bounds.cells import Cell, lowest_level
-from reluopt.bounds.directional import complete_tree
 from reluopt.bounds.evidence import Evidence, Multipliers, Region, theorem_a
 from reluopt.bounds.moment import MomentSearch
 from reluopt.bounds.support import SupportSearch, tighten
@@ -21,6 +20,12 @@ from reluopt.bounds.theorem_a import Geometry, evidence_upper
 from reluopt.certificate import checker
 from reluopt.certificate.file import evidence_tensors
 from reluopt.errors import ConfigError, DataError
+
+
+def complete_tree(depth):
+    """The tree that cuts by directions 0, 1, …, in the order of ``itertools.product((1, -1), …)`` at its leaves."""
+    rows = [[k, 2 * (2**k + i) - 1, 2 * (2**k + i)] for k in range(depth) for i in range(2**k)]
+    return np.array([*rows, *([-1, leaf, -1] for leaf in range(2**depth))], dtype=np.int64)
 
 
 def unit_vectors(rng, d, count):

@@ -6,16 +6,12 @@ import math
 import cvxpy as cp
 import numpy as np
 import pytest
-import torch
 
 from reluopt import objective
-from reluopt.bounds import exact, moment, pairwise, splitting
+from reluopt.bounds import exact, moment, neighbours, pairwise, splitting, tightened
 from reluopt.bounds.cells import Cell, lowest_level, positive_part
-from reluopt.bounds.directional import complete_tree, directional
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.pairwise import PairwiseSearch
-from reluopt.bounds.polish import Polish
-from reluopt.bounds.regions import RegionMultipliers, RegionSearch
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
 from reluopt.errors import CertificateError, ConfigError
@@ -152,73 +148,12 @@ def test_splitting_improves_the_hardest_reference_instance(shared):
     assert goal <= bound.value <= values["best_known"]
 
 
-# -- directions ------------------------------------------------------------------------------------------------------
-
-
-def test_gradients_of_the_regions_objective():
-    X, y, beta = planted(14, n=8, d=3)
-    search = RegionSearch(X, y, beta, np.eye(3)[:2])
-    rng = np.random.default_rng(0)
-    R, step = rng.standard_normal(search.R.shape), rng.standard_normal(search.R.shape)
-    slope = (search.objective(R + 1e-6 * step, 0.1)[0] - search.objective(R - 1e-6 * step, 0.1)[0]) / 2e-6
-    assert float((search.objective(R, 0.1)[1] * step).sum()) == pytest.approx(slope, rel=1e-4)
-
-
-def test_intervals_contain_what_neurons_do():
-    """For the moments of one neuron inside a region, E[α(xᵀu)_+] lies in every interval."""
-    rng = np.random.default_rng(15)
-    X, y, beta = planted(15, n=20, d=4)
-    G = rng.standard_normal((2, 4))
-    search = RegionSearch(X, y, beta, G)
-    R, u = np.zeros(search.R.shape), rng.standard_normal((6, 4))
-    inside = np.sign(u @ G.T)
-    for r, signs in enumerate(search.signs):
-        neurons = [k for k in range(6) if (inside[k] == signs).all()]
-        R[r, 0, : len(neurons)] = np.reshape([[1.0 + k, *u[k]] for k in neurons], (-1, 5))
-    found = search.intervals(torch.as_tensor(R), 1e-3)
-    for r, signs in enumerate(search.signs):
-        neurons = [k for k in range(6) if (inside[k] == signs).all()]
-        exact_height = sum((1.0 + k) * np.maximum(X @ u[k], 0) / search.data.unit for k in neurons) + np.zeros(20)
-        assert (found.lo[r, 0].numpy() <= exact_height + 2e-3).all()
-        assert (found.hi[r, 0].numpy() >= exact_height - 2e-3).all()
-
-
-def test_polish_lowers_the_level_with_an_exact_gradient():
-    rng = np.random.default_rng(16)
-    X, z = rng.standard_normal((15, 3)), rng.standard_normal(15)
-    F = np.vstack([np.eye(1, 4), np.hstack([[0.0], rng.standard_normal(3)])])
-    c = 0.1 * np.abs(rng.standard_normal((2, 15)))
-    w = c + 0.1 * np.abs(rng.standard_normal((2, 15)))
-    w[0] += z
-    block = Polish(X, z, F, RegionMultipliers(w, c, 0.1 + np.abs(z)), fast=X)
-    step = rng.standard_normal(block.point.shape) * (block.point != 0)
-    up, down = (block.smoothed(block.point + s * 1e-6 * step, 0.3)[0] for s in (1, -1))
-    assert float(block.smoothed(block.point, 0.3)[1] @ step) == pytest.approx((up - down) / 2e-6, rel=1e-4)
-    before = block.level
-    block.run(0.0, math.inf)
-    assert block.level < 0.9 * before
-    m = block.best
-    assert (m.c >= 0).all()
-    assert (m.w[0] >= z + m.c[0] - 1e-12).all()
-    assert (m.w[1] >= m.c[1]).all()
-
-
-def test_directional_bounds_are_sound_and_improve():
-    X, y, beta = planted(17, n=60, d=5)
-    first, bound = moment(X, y, beta), directional(X, y, beta, time_limit=600.0, most_cuts=2)
-    assert len(bound.evidence.regions) == 4
-    assert first.value < bound.value <= descended(X, y, beta, 17)
-    rng = np.random.default_rng(0)
-    U = rng.standard_normal((5, 4000))
-    U /= np.linalg.norm(U, axis=0)
-    assert np.abs(bound.evidence.z @ np.maximum(X @ U, 0)).max() <= bound.support
-
-
-def test_the_complete_tree_agrees_with_the_regions():
-    directions = np.random.default_rng(0).standard_normal((3, 4))
-    paths = checker.leaf_paths(complete_tree(3), 3)
-    signs = RegionSearch(np.eye(4), np.ones(4), 1.0, directions).signs
-    assert [[sign for _, sign in path] for path in paths] == signs.tolist()
+@pytest.mark.parametrize(("n", "d", "method"), [(8, 2, "exact"), (40, 8, "splitting"), (151, 8, "neighbours")])
+def test_tightened_takes_what_fits(n, d, method):
+    X, y, beta = planted(20, n=n, d=d)
+    bound = tightened(X, y, beta, time_limit=3.0)
+    assert method in bound.method
+    assert moment(X, y, beta).value * (1 - 1e-9) <= bound.value <= descended(X, y, beta, 20, steps=500)
 
 
 # -- all cells -------------------------------------------------------------------------------------------------------
@@ -259,13 +194,12 @@ def test_exact_refuses_too_many_cells():
 # -- the file --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["moment", "splitting", "directional", "exact"])
+@pytest.mark.parametrize("method", ["moment", "splitting", "neighbours", "exact"])
 def test_certificates_are_accepted_by_the_checker(method, tmp_path):
     X, y, beta = planted(12)
-    quick = {"directional": lambda *a: directional(*a, time_limit=2.0, most_cuts=2)}
-    bound = {**quick, "moment": moment, "exact": exact, "splitting": lambda *a: splitting(*a, time_limit=1.0)}[method](
-        X, y, beta
-    )
+    methods = {"moment": moment, "exact": exact, "splitting": splitting, "neighbours": neighbours}
+    limit = {"time_limit": 1.0} if method in ("splitting", "neighbours") else {}
+    bound = methods[method](X, y, beta, **limit)
     rng = np.random.default_rng(0)
     network = (rng.standard_normal((3, 3)), rng.standard_normal(3))
     claims = write_certificate(tmp_path / "cert", X, y, beta, bound, network=network, data={"name": "planted"})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 #: Methods that prove a bound, in the order of the columns.
-PROVED = ("closed_form", "moment", "pairwise", "splitting", "exact")
+PROVED = ("closed_form", "moment", "pairwise", "splitting", "neighbours", "exact")
 ADAM, THEORY, SDP = "adam", "theory (KP Thm 3.8)", "dnn sdp (scs)"
 START, END = "<!-- table: made by table.py --markdown -->", "<!-- end of the table -->"
 NOTHING = "–"

@@ -1,6 +1,8 @@
-"""Every lower bound on every instance: its value, its time, its distance from the best network known, its certificate.
+r"""Every lower bound on every instance: its value, its time, its distance from the best network known, its certificate.
 
     .venv/bin/python experiments/certificates/table.py --reference ../shared/reference --sdp --json > results.jsonl
+    OMP_NUM_THREADS=2 .venv/bin/python experiments/certificates/table.py --mnist ../shared/data/mnist --budget 460 \
+        --json >> results.jsonl
     .venv/bin/python experiments/certificates/table.py --markdown results.jsonl
 
 One line of JSON an instance and method: instance, method, bound, seconds, ratio (best known / bound, so 1 is optimal),
@@ -26,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before the libraries that read it
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # for a test that loads this file
 
 import cvxpy as cp
@@ -35,11 +37,12 @@ import readme_table
 import typer
 
 from reluopt import objective as scaling
-from reluopt.bounds import LowerBound, closed_form, exact, moment, pairwise, splitting
+from reluopt.bounds import LowerBound, closed_form, exact, moment, neighbours, pairwise, splitting
 from reluopt.certificate.file import write_certificate
 from reluopt.data import DataConfig, load_dataset
 from reluopt.errors import ReluoptError
 from reluopt.patterns.arrangement import expected_count
+from reluopt.search.pricing import beta_max_estimate
 from reluopt.theory.kernel import instance_factor
 from reluopt.training import TrainConfig, Trainer
 
@@ -53,8 +56,8 @@ WHOLE = {
     "digits_b0.1": (127.766, 327.509),
     "digits_b0.01": (12.7766, 82.394),
 }
-#: Above this many samples the products of all pairs take too long.
-PAIRWISE_UP_TO = 700
+#: Above this many samples the products of all pairs take too long, and `tightened` leaves them to neighbours.
+PAIRWISE_UP_TO = 150
 EXACT_UP_TO = 2000  # cells
 SDP_UP_TO, SDP_SECONDS = 60, 600.0  # samples; seconds for SCS
 
@@ -70,8 +73,13 @@ class Instance:
     best_known: float
 
 
-def instances(reference: Path) -> Iterator[Instance]:
-    """The reference folder's instances, then the whole data sets."""
+def instances(reference: Path, mnist: Path | None) -> Iterator[Instance]:
+    """The reference folder's instances, then the whole data sets, or MNIST alone."""
+    if mnist is not None:
+        data = load_dataset(DataConfig(dataset=str(mnist), scaling="centre", bias=False))
+        beta = 0.1 * beta_max_estimate(data.X, data.y)
+        yield Instance(f"mnist_{data.n}x{data.d}_b0.1", data.X, data.y, beta, 0.5 * float(data.y @ data.y))
+        return
     for name, values in json.loads((reference / "values.json").read_text()).items():
         file = np.load(reference / f"{name}.npz")
         yield Instance(name, file["X"], file["y"], float(file["beta"]), values["best_known"])
@@ -89,7 +97,9 @@ def bounds(case: Instance, budget: float) -> dict[str, Callable[[], LowerBound]]
     }
     if len(case.X) <= PAIRWISE_UP_TO:
         found["pairwise"] = lambda: pairwise(*problem, time_limit=budget)
-    found["splitting"] = lambda: splitting(*problem, time_limit=budget)
+        found["splitting"] = lambda: splitting(*problem, time_limit=budget)
+    else:
+        found["neighbours"] = lambda: neighbours(*problem, time_limit=budget)
     if case.X.shape[1] <= 4 and expected_count(case.X) <= EXACT_UP_TO:
         found["exact"] = lambda: exact(*problem)
     return found
@@ -186,7 +196,10 @@ def lines(case: Instance, budget: float, wanted: set[str], sdp: bool) -> Iterato
 def main(
     reference: Annotated[Path | None, typer.Option(help="Folder with values.json and the npz files it names.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON each, instead of a table.")] = False,
-    budget: Annotated[float, typer.Option(help="Seconds for pairwise and splitting, each.")] = 120.0,
+    budget: Annotated[float, typer.Option(help="Seconds for pairwise, splitting, neighbours, each.")] = 120.0,
+    mnist: Annotated[
+        Path | None, typer.Option(help="Only MNIST, from this IDX folder, pixels centred, at 0.1 β_max (pricing).")
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Only instances whose name contains this (repeatable).")
     ] = None,
@@ -205,12 +218,12 @@ def main(
     if markdown is not None:
         readme_table.refresh(HERE / "README.md", readme_table.read(markdown), readme_table.read(HERE / "sdp.json")[0])
         return
-    if reference is None:
+    if reference is None and mnist is None:
         raise typer.BadParameter("give the folder of the reference instances", param_hint="--reference")
     if processor:
         time.perf_counter = time.process_time  # one thread: the seconds that one core of its own would take
     try:
-        for case in instances(reference):
+        for case in instances(reference or Path(), mnist):
             if not only or any(part in case.name for part in only):
                 for line in lines(case, budget, set(method or ()), sdp):
                     line["clock"] = "processor" if processor else "wall"

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 import reluopt
 from reluopt import objective
-from reluopt.bounds import moment, splitting
+from reluopt.bounds import moment, tightened
 from reluopt.patterns.sampling import discover_patterns
 from reluopt.programs.mapping import active_patterns
 from reluopt.sweep.study import Study, main
@@ -55,7 +55,7 @@ def task(point: dict[str, Any]) -> dict[str, Any]:
     rng = np.random.default_rng(point["seed"])
     if point["curve"] == "bound":
         first = moment(X, y, beta).value
-        return {"value": max(first, splitting(X, y, beta, time_limit=point["seconds_allowed"]).value), "moment": first}
+        return {"value": max(first, tightened(X, y, beta, time_limit=point["seconds_allowed"]).value), "moment": first}
     if point["curve"] == "relaxed":
         # the first P of one sample, so that more patterns never give a larger optimum
         patterns = discover_patterns(X, point["drawn"], rng).patterns.select(np.arange(point["size"]))

@@ -21,7 +21,7 @@ from torch import nn
 
 import reluopt
 from reluopt import objective
-from reluopt.bounds import splitting
+from reluopt.bounds import tightened
 from reluopt.certificate.verdict import best_lower_bound
 from reluopt.patterns.sampling import discover_patterns
 from reluopt.threads import one_thread_if_small
@@ -131,7 +131,7 @@ def refined(question: Question) -> Answer:
 
 def bound(question: Question) -> Answer:
     """reluopt: the lower bound alone, with more time than a certificate takes."""
-    found = splitting(question.X, question.y, question.beta, time_limit=question.settings["bound_seconds"])
+    found = tightened(question.X, question.y, question.beta, time_limit=question.settings["bound_seconds"])
     return Answer(bound=found.value)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import reluopt
-from reluopt.bounds import moment, splitting
+from reluopt.bounds import moment, tightened
 from reluopt.patterns.arrangement import cover_count
 from reluopt.patterns.sampling import discover_patterns
 from reluopt.sweep.study import Study, main
@@ -66,7 +66,7 @@ def ratios(point: dict[str, Any]) -> dict[str, Any]:
     best = best_found(X, y, beta, point)
     bound = moment(X, y, beta)
     if point["tighten_seconds"]:
-        bound = splitting(X, y, beta, time_limit=point["tighten_seconds"], stop_at=best * (1 - 1e-4))
+        bound = tightened(X, y, beta, time_limit=point["tighten_seconds"], stop_at=best * (1 - 1e-4))
     row = {"best": best, "bound": bound.value, "zero": 0.5 * float(y @ y), "factor": instance_factor(X)}
     possible = cover_count(*X.shape)  # few samples may have fewer patterns than the theorem asks for
     counts = {s: min(possible, int(np.ceil(float(s) * prop_3_2_a1(X).value))) for s in point["shares"].split()}

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 import reluopt
 from reluopt import objective
-from reluopt.bounds import moment, splitting
+from reluopt.bounds import moment, tightened
 from reluopt.certificate.stationarity import kept_patterns
 from reluopt.patterns.drift import unchanged_neurons
 from reluopt.programs.mapping import active_patterns
@@ -68,7 +68,7 @@ def task(point: dict[str, Any]) -> dict[str, Any]:
     beta = point["beta_fraction"] * reluopt.beta_max_estimate(X, y)
     if point["optimizer"] is None:
         first = moment(X, y, beta).value
-        return {"bound": max(first, splitting(X, y, beta, time_limit=point["seconds_allowed"]).value), "moment": first}
+        return {"bound": max(first, tightened(X, y, beta, time_limit=point["seconds_allowed"]).value), "moment": first}
     network, initial = train(X, y, beta, point)
     U, alpha = network.weights()
     own, kept = active_patterns(X, U, alpha, 1e-6), kept_patterns(X, initial, U)

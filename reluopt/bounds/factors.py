@@ -73,7 +73,7 @@ class ScaledData:
     unit: float
 
     @classmethod
-    def of(cls, X: Float[np.ndarray, "n d"], device: str | torch.device) -> ScaledData:
+    def of(cls, X: np.ndarray, device: str | torch.device) -> ScaledData:
         """Scale X (n, d) by its spectral norm."""
         size = float(np.abs(X).max()) or 1.0
         small = X / size
@@ -97,13 +97,14 @@ def multipliers(m: Moments, z: Float[np.ndarray, " n"], unit: float) -> tuple[Mu
 
 
 def minimised(
-    objective: Callable[[Float[np.ndarray, "... k e"]], tuple[float, Float[np.ndarray, "... k e"]]],
-    start: Float[np.ndarray, "... k e"],
+    objective: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
     *,
     iterations: int,
     seconds: float,
-) -> Float[np.ndarray, "... k e"]:
-    """L-BFGS over the factors, stopped after ``iterations`` or ``seconds``."""
+    memory: int = 20,
+) -> np.ndarray:
+    """L-BFGS with ``memory`` pairs over the factors, stopped after ``iterations`` or ``seconds``."""
     end = time.perf_counter() + seconds
 
     def flat(theta: Float[np.ndarray, " p"]) -> tuple[float, Float[np.ndarray, " p"]]:
@@ -114,7 +115,7 @@ def minimised(
         if time.perf_counter() > end:
             raise StopIteration
 
-    options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20, "ftol": 1e-12, "gtol": 1e-9}
+    options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": memory, "ftol": 1e-12, "gtol": 1e-9}
     result = minimize(flat, start.ravel(), jac=True, method="L-BFGS-B", callback=out_of_time, options=options)
     return result.x.reshape(start.shape)
 

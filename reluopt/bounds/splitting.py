@@ -1,28 +1,22 @@
-"""Bounds tighter than the moment bound, within a time budget: all pairs of samples, and regions where they pay."""
+"""All pairs of samples, and regions cut by their hyperplanes where that pays, within a time budget."""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 
-from reluopt.bounds.directional import directional
 from reluopt.bounds.evidence import Evidence
 from reluopt.bounds.lower_bound import LowerBound, check_inputs, prove
-from reluopt.bounds.moment import moment, moment_with_factors
+from reluopt.bounds.moment import moment_with_factors
 from reluopt.bounds.pairwise import PairwiseSearch
 
 #: Sweeps between two looks at the clock for penalties and proofs.
 ROUND = 40
-#: Up to here the products of all pairs of samples are affordable; up to FEW they are all that is needed.
-PAIRS_UP_TO, FEW = 700, 150
 #: Bytes that the products of all regions may take.
 MEMORY = 10**9
-#: In between, directions get this share of the time, then pairs until the next; the better of the two goes on.
-DIRECTIONS, PAIRS = 0.15, 0.5
 #: A round of proofs that gains less than this fraction makes room for a split.
 SLOW = 2e-3
 #: No split and no change of the penalty after this fraction of the time: what there is wants to converge.
@@ -64,11 +58,9 @@ def splitting(
     stop_at: float = math.inf,
     most_regions: int = 64,
 ) -> LowerBound:
-    """The best bound that regions of u-space give within the time.
+    """The best bound that all pairs of samples and regions of u-space give within the time.
 
-    With few samples all pairs are used, and regions are cut by the hyperplanes of undecided samples whenever progress
-    is slow. With many, moments are used, and regions are cut by the directions in which neurons differ. In between,
-    both are tried, and the better one goes on.
+    Regions are cut by the hyperplanes of undecided samples whenever progress is slow.
 
     Parameters
     ----------
@@ -81,29 +73,9 @@ def splitting(
     """
     started = time.perf_counter()
     check_inputs(X, y, beta)
-    n, cuts, end = len(X), int(math.log2(max(most_regions, 1))), started + time_limit
-
-    def by_directions(until: float) -> LowerBound:
-        return directional(X, y, beta, time_limit=until - time.perf_counter(), most_cuts=cuts)
-
-    if n > PAIRS_UP_TO and X.any() and y.any():
-        found = [moment(X, y, beta, time_limit=0.5 * time_limit)]
-        found.append(by_directions(end))
-        return _best(found, started)
-    found = [by_directions(started + DIRECTIONS * time_limit)] if n > FEW and X.any() and y.any() else []
     pairs = _Pairs(X, y, beta, 0.5 * time_limit, most_regions)
-    if found:
-        pairs.advance(started + PAIRS * time_limit, stop_at)
-        if found[0].value > pairs.value:
-            found.append(by_directions(end))
-    if not found or pairs.value >= found[0].value:
-        pairs.advance(end, stop_at)
-    return _best([*found, pairs.proved("splitting", started)], started)
-
-
-def _best(found: list[LowerBound], started: float) -> LowerBound:
-    best = max(found, key=lambda bound: bound.value)
-    return replace(best, seconds=time.perf_counter() - started)
+    pairs.advance(started + time_limit, stop_at)
+    return pairs.proved("splitting", started)
 
 
 class _Pairs:

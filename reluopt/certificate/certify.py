@@ -14,7 +14,7 @@ from jaxtyping import Float
 import reluopt
 from reluopt import objective as scaling
 from reluopt import rounding
-from reluopt.bounds import LowerBound, closed_form, exact, moment, splitting
+from reluopt.bounds import LowerBound, closed_form, moment, tightened
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.ladder import Certificate, Kind, Rung
 from reluopt.certificate.stationarity import (
@@ -27,7 +27,6 @@ from reluopt.certificate.stationarity import (
 from reluopt.certificate.verdict import verdict
 from reluopt.errors import CertificateError
 from reluopt.network import TwoLayerReLU
-from reluopt.patterns.arrangement import expected_count
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.programs.dual import dual_bound
@@ -45,9 +44,8 @@ KAPPA_SAMPLES = 3000
 #: Each of the three values d_S(z) gets at most this long; then what is proved by then stands.
 PROOF_SECONDS = 20.0
 
-#: How long the lower bound may be tightened; and up to how many cells it is made exact instead.
+#: How long the lower bound may be tightened.
 EFFORT_SECONDS = {"fast": 0.0, "standard": 15.0, "thorough": 120.0}
-EXACT_CELLS = 2000
 #: Products XᵀX of more than LARGE multiplications get more time, as their root, at most MORE times as much.
 LARGE, MORE = 3e8, 4.0
 
@@ -189,20 +187,13 @@ def _lower_rungs(case: _Case, objective: float) -> tuple[LowerBound, list[Rung]]
     seconds = EFFORT_SECONDS[case.config.effort] * min(MORE, max(1.0, math.sqrt(n * d * d / LARGE)))
     if seconds:
         case.say(f"tightening the lower bound for up to {seconds:.0f} s")
-        found.append(("tightened", "tightened lower bound", *_tightened(case, seconds, objective)))
+        bound = tightened(case.X, case.y, case.beta, time_limit=seconds, stop_at=objective * (1 - 1e-6))
+        found.append(("tightened", "tightened lower bound", bound.method, bound))
     rungs = [
         Rung(key, label, bound.value, Kind.PROVED, "below", f"no network of any width is below this ({how})")
         for key, label, how, bound in found
     ]
     return max((bound for *_, bound in found), key=lambda bound: bound.value), rungs
-
-
-def _tightened(case: _Case, seconds: float, objective: float) -> tuple[str, LowerBound]:
-    """Exactly at small rank, else by pairs of samples and regions until the time ends or the network is reached."""
-    if expected_count(case.X) <= EXACT_CELLS:
-        return "all cells, exact", exact(case.X, case.y, case.beta)
-    bound = splitting(case.X, case.y, case.beta, time_limit=seconds, stop_at=objective * (1 - 1e-6))
-    return bound.method, bound
 
 
 def _stationarity(case: _Case, sets: NeuronPatterns, objective: float) -> dict[str, Any]:
