@@ -83,7 +83,7 @@ class Elimination:
         for share in SHARES:
             before = self.level
             self._lift(share * starts[0] + (1 - share) * starts[1])
-            if self.level >= before:
+            if math.isfinite(before) and self.level >= before:
                 break
 
     def _search(self, new: Int[Tensor, "3 k"]) -> None:
@@ -105,6 +105,8 @@ class Elimination:
     def _lift(self, start: Float[np.ndarray, " q"]) -> None:
         """Raise ν by the row sums of |A₋|, so that A becomes definite, and on as long as that lowers the level."""
         A, _, _ = self._forms(start)
+        if not torch.isfinite(A).all():
+            return
         values, vectors = torch.linalg.eigh(A)
         missing = (vectors * (-values).clamp(min=0)[:, None, :]) @ vectors.mT
         start[self.entries :] += missing.abs().sum(2).reshape(-1).cpu().numpy()

@@ -22,7 +22,7 @@ class TrainConfig(Config):
     """How a network is trained.
 
     The defaults were chosen by measurement at β = 0.1 β_max, so that 15000 full-batch Adam epochs under a cosine leave
-    a small (L − d_S(z))/L on the built-in data; ``experiments/first_light`` measures it (``residual_gap``) and the
+    a small (L − d_S(z))/L on the built-in data; ``experiments/first_light`` measures it (``own_patterns_gap``) and the
     times. A larger first step merged more neurons and lowered that gap, but ended at a slightly larger L.
 
     Weight decay is *coupled*: β u and β α are added to the gradient, so a stationary point of the optimizer is one of
