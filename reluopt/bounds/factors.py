@@ -73,7 +73,7 @@ class ScaledData:
     unit: float
 
     @classmethod
-    def of(cls, X: np.ndarray, device: str | torch.device) -> ScaledData:
+    def of(cls, X: Float[np.ndarray, "n d"], device: str | torch.device) -> ScaledData:
         """Scale X (n, d) by its spectral norm."""
         size = float(np.abs(X).max()) or 1.0
         small = X / size
