@@ -178,11 +178,9 @@ def trained(X, y, beta, width=40, steps=3000):
 def test_short_limits_are_kept_and_never_below_the_moment_bound(limit):
     X, y, beta = planted(6, n=90, d=3)
     bound = neighbours(X, y, beta, time_limit=limit)
-    least = moment(X, y, beta, time_limit=0.2 * limit)
-    assert bound.value > 0
+    # what the moment search has after its first smoothing, which it always ends
+    assert bound.value >= moment(X, y, beta, time_limit=0.0).value * (1 - 1e-9) > 0
     assert bound.seconds < 10
-    if limit == 0.0:
-        assert bound.value >= least.value * (1 - 1e-9)
 
 
 def test_weight_decay_above_its_largest_useful_value():
