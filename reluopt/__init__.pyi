@@ -9,6 +9,9 @@ from .data import gaussian as gaussian
 from .data import load_dataset as load_dataset
 from .data import planted as planted
 from .errors import ReluoptError as ReluoptError
+from .losses import LOSSES as LOSSES
+from .losses import Loss as Loss
+from .losses import make_loss as make_loss
 from .network import TwoLayerReLU as TwoLayerReLU
 from .network import from_sequential as from_sequential
 from .network import from_weights as from_weights
@@ -17,6 +20,7 @@ from .patterns.arrangement import cover_count as cover_count
 from .patterns.drift import DriftRecorder as DriftRecorder
 from .patterns.pattern_set import PatternSet as PatternSet
 from .patterns.sampling import sample_patterns as sample_patterns
+from .problem import Problem as Problem
 from .programs.equality import EqualityProgram as EqualityProgram
 from .programs.exact import ExactProgram as ExactProgram
 from .programs.gated import GatedProgram as GatedProgram

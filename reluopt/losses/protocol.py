@@ -1,0 +1,238 @@
+r"""What a loss ℓ(f, y) is to reluopt: four places of the mathematics, each one method here.
+
+The training problem is L = Σ_i κ_i ℓ(f_i, y_i) + (β/2) Σ_j (‖u_j‖² + α_j²) with weights κ_i ≥ 0, see
+:mod:`reluopt.problem`.
+A loss enters it by
+
+- value and derivatives (descent, and the dual point z = −ℓ'(f)),
+- curvature (Newton),
+- the dual objective D(z) = −ℓ*(−z) with its domain, an interval of z for each sample,
+- and the exact value of D and of ℓ in rational arithmetic, for proofs.
+
+A new loss is one file with one class derived from :class:`Loss`, and its line in ``reluopt/losses/__init__.py``.
+All array methods work elementwise on numpy arrays and on torch tensors alike.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+
+from reluopt.errors import ConfigError, DataError
+
+Array = Any  # numpy.ndarray or torch.Tensor, shape (n,)
+
+
+def namespace(array: Array) -> Any:
+    """The module whose functions take this array: ``torch`` for tensors, ``numpy`` for everything else."""
+    if type(array).__module__.startswith("torch"):
+        import torch
+
+        return torch
+    return np
+
+
+@dataclass(frozen=True)
+class Loss(ABC):
+    """A convex loss ℓ(f, y) of one output f, for one sample; f, y and results have shape (n,)."""
+
+    #: What users call it.
+    name: ClassVar[str]
+    #: Whether targets are two classes, −1 and +1; else real numbers.
+    classes: ClassVar[bool] = False
+    #: Whether ℓ has a derivative everywhere.
+    smooth: ClassVar[bool] = True
+    #: The constant c of ℓ'' ≤ c (``inf`` for a loss with kinks).
+    lipschitz: ClassVar[float] = 1.0
+
+    @property
+    def spec(self) -> str:
+        """The name with its parameter, as ``make_loss`` reads it: "huber:1.5"."""
+        return self.name
+
+    # -- the primal side ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def value(self, f: Array, y: Array) -> Array:
+        """ℓ(f, y)."""
+
+    @abstractmethod
+    def gradient(self, f: Array, y: Array) -> Array:
+        """∂ℓ/∂f; at a kink one of its subgradients."""
+
+    @abstractmethod
+    def curvature(self, f: Array, y: Array) -> Array:
+        """∂²ℓ/∂f²; at a jump of ∂ℓ/∂f the limit from one side."""
+
+    @abstractmethod
+    def minimiser(self, y: Array) -> Array:
+        """An f that minimises ℓ(f, y), ±inf where none does. Over an interval ℓ is least at it, clipped."""
+
+    @abstractmethod
+    def prox(self, f: Array, y: Array, step: Array | float) -> Array:
+        """argmin_p ℓ(p, y) + (p − f)²/(2·step)."""
+
+    # -- the dual side -----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def domain(self, y: Array) -> tuple[Array, Array]:
+        """(low, high): D(z) is finite for low ≤ z ≤ high."""
+
+    @abstractmethod
+    def dual(self, z: Array, y: Array) -> Array:
+        """D(z) = −ℓ*(−z) inside of the domain; −inf outside of it."""
+
+    @abstractmethod
+    def dual_gradient(self, z: Array, y: Array) -> Array:
+        """D'(z): the f whose dual point is z, −ℓ'(f) = z (±inf at an end of a domain that ℓ' does not reach)."""
+
+    @abstractmethod
+    def dual_curvature(self, z: Array, y: Array) -> Array:
+        """−D''(z) ≥ 0; 0 where D is linear."""
+
+    def prox_dual(self, z: Array, y: Array, step: Array | float) -> Array:
+        """argmax_p D(p) − (p − z)²/(2·step), inside of the domain: z + step·prox(−z/step) by Moreau's identity."""
+        return z + step * self.prox(-z / step, y, 1.0 / step)
+
+    # -- exact arithmetic --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def dual_exact(self, z: Fraction, y: Fraction) -> Fraction | None:
+        """A rational number ≤ D(z), None outside of the domain: exact for every loss of rational value."""
+
+    @abstractmethod
+    def value_exact(self, f: Fraction, y: Fraction) -> Fraction:
+        """A rational number ≥ ℓ(f, y): exact for every loss of rational value."""
+
+    # -- units and people --------------------------------------------------------------------------------------------
+
+    def rescaled(self, unit: float) -> tuple[Loss, float]:
+        """(ℓ', s) with ℓ(unit·f, unit·y) = s·ℓ'(f, y). Losses of classes know one unit only.
+
+        Raises
+        ------
+        ConfigError : a loss of classes and a unit other than 1.
+        """
+        if unit != 1.0:
+            raise ConfigError(f"The {self.name} loss has no units.", "Keep its outputs as they are (unit 1).")
+        return self, 1.0
+
+    def smoothed(self, step: float) -> Loss:
+        """The loss itself where it is smooth, else its Moreau envelope, at most ½·step·(largest |z|)² below it."""
+        return self if self.smooth else Envelope(self, step)
+
+    def check_targets(self, y: np.ndarray) -> None:
+        """Refuse targets that the loss cannot take.
+
+        Raises
+        ------
+        DataError : a loss of classes whose targets are not all −1 or +1.
+        """
+        if self.classes and not (np.abs(y) == 1.0).all():
+            bad = y[np.abs(y) != 1.0][0]
+            raise DataError(
+                f"The {self.name} loss needs two classes, −1 and +1; a target is {bad:g}.",
+                "Turn the targets into two classes (labels = 'binary'), or choose a loss for numbers, such as squared.",
+            )
+
+    def score(self, f: Array, y: Array) -> tuple[str, float]:
+        """("accuracy", share of f with the sign of y) for classes, else ("R2", 1 − Σ(f − y)²/Σ(y − ȳ)²)."""
+        if self.classes:
+            return "accuracy", float(((f > 0) == (y > 0)).sum()) / len(y)
+        spread = float(((y - y.mean()) ** 2).sum())
+        return "R2", 1.0 - float(((f - y) ** 2).sum()) / spread if spread > 0 else math.nan
+
+
+class RealLoss(Loss):
+    """Losses of the difference f − y of real numbers: least at f = y."""
+
+    def minimiser(self, y: Array) -> Array:
+        """F = y."""
+        return y
+
+
+class ClassLoss(Loss):
+    """Losses of the margin yf of two classes y = ±1."""
+
+    classes: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Envelope(Loss):
+    r"""The Moreau envelope min_p ℓ(p, y) + (p − f)²/(2·step) of a loss with kinks: smooth, with the same domain of z.
+
+    Its dual objective is D(z) − ½·step·z², so any of its dual points serves the loss itself.
+    """
+
+    loss: Loss
+    step: float
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Of the loss below."""
+        return f"smoothed {self.loss.name}"
+
+    @property
+    def classes(self) -> bool:  # type: ignore[override]
+        """Of the loss below."""
+        return self.loss.classes
+
+    @property
+    def lipschitz(self) -> float:  # type: ignore[override]
+        """1/step."""
+        return 1.0 / self.step
+
+    def value(self, f: Array, y: Array) -> Array:
+        """ℓ(p) + (p − f)²/(2·step) at p = prox(f)."""
+        p = self.loss.prox(f, y, self.step)
+        return self.loss.value(p, y) + (p - f) ** 2 / (2 * self.step)
+
+    def gradient(self, f: Array, y: Array) -> Array:
+        """(f − prox(f))/step, kept inside of the domain, which rounding may leave."""
+        low, high = self.loss.domain(y)
+        return ((f - self.loss.prox(f, y, self.step)) / self.step).clip(-high, -low)
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """1/step where the gradient is inside of its domain, else 0 (the losses with kinks are piecewise linear)."""
+        low, high = self.loss.domain(y)
+        z = -self.gradient(f, y)
+        return (0.0 * z + 1.0 / self.step) * ((z > low) & (z < high))
+
+    def minimiser(self, y: Array) -> Array:
+        """That of ℓ."""
+        return self.loss.minimiser(y)
+
+    def prox(self, f: Array, y: Array, step: Array | float) -> Array:
+        """f + step/(step + self.step)·(prox_{step + self.step}(f) − f)."""
+        whole = step + self.step
+        return f + step / whole * (self.loss.prox(f, y, whole) - f)
+
+    def domain(self, y: Array) -> tuple[Array, Array]:
+        """That of ℓ."""
+        return self.loss.domain(y)
+
+    def dual(self, z: Array, y: Array) -> Array:
+        """D(z) − ½·step·z²."""
+        return self.loss.dual(z, y) - 0.5 * self.step * z * z
+
+    def dual_gradient(self, z: Array, y: Array) -> Array:
+        """D'(z) − step·z."""
+        return self.loss.dual_gradient(z, y) - self.step * z
+
+    def dual_curvature(self, z: Array, y: Array) -> Array:
+        """−D''(z) + step."""
+        return self.loss.dual_curvature(z, y) + self.step
+
+    def dual_exact(self, z: Fraction, y: Fraction) -> Fraction | None:
+        """D(z) − ½·step·z², exactly."""
+        below = self.loss.dual_exact(z, y)
+        return None if below is None else below - Fraction(self.step) * z * z / 2
+
+    def value_exact(self, f: Fraction, y: Fraction) -> Fraction:
+        """ℓ(f, y): the envelope is never above."""
+        return self.loss.value_exact(f, y)
