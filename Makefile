@@ -1,23 +1,29 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv and installs what it needs.
+# Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv and installs the lock into it.
+# torch's CPU build on Linux: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+UV ?= $(BIN)/uv
+SOURCE := pyproject.toml requirements/cuda.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation -e .
 
-.PHONY: demo test notebooks lint format install clean help
+.PHONY: demo test notebooks lint format install lock lowest stress check-lock clean help
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/.runtime: pyproject.toml constraints.txt
+$(VENV)/.runtime: requirements/runtime.txt $(SOURCE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "reluopt needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(PIP) install --quiet -r requirements/runtime.txt
+	$(INSTALL_SELF)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+$(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
+	$(PIP) install --quiet -r requirements/dev.txt
+	$(INSTALL_SELF)
 	@touch $@
 
 install: $(VENV)/.runtime  ## make .venv and install reluopt
@@ -42,5 +48,32 @@ format: $(VENV)/.dev  ## put the code into its style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+lock: $(VENV)/.dev  ## resolve every package anew and write requirements/*.txt (or: make lock UV=uv with any uv)
+	UV=$(UV) $(BIN)/python requirements/lock.py make
+
+check-lock: $(VENV)/.dev  ## is what is installed what the lock says, and nothing else?
+	$(BIN)/python requirements/lock.py check dev
+
+lowest:  ## the tests of the convex programs and the CLI on the lower bounds of pyproject.toml, in .venv-lowest
+	$(MAKE) VENV=.venv-lowest .venv-lowest/.lowest
+	.venv-lowest/bin/python -m pytest -n 2 -m "not slow"
+
+$(VENV)/.lowest: requirements/lowest.txt $(SOURCE)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -r requirements/lowest.txt
+	$(INSTALL_SELF)
+	@touch $@
+
+# Other linear algebra kernels, other numbers of threads, another order of the tests: nothing may depend on them.
+KERNELS ?= Haswell Sandybridge Prescott
+THREADS ?= 1 2
+TIMES ?= 1
+stress: $(VENV)/.dev  ## the test suite on several processors' kernels (OpenBLAS), with 1 and 2 threads, in random order
+	set -e; for round in $$(seq $(TIMES)); do for kernel in "" $(KERNELS); do for threads in $(THREADS); do \
+	  echo "round $$round: OPENBLAS_CORETYPE=$$kernel, $$threads thread(s)"; \
+	  $${kernel:+env OPENBLAS_CORETYPE=$$kernel} env OMP_NUM_THREADS=$$threads OPENBLAS_NUM_THREADS=$$threads \
+	    $(BIN)/python -m pytest -n 2 -p randomly; \
+	done; done; done
+
 clean:  ## remove what the other commands made
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
