@@ -114,6 +114,7 @@ def _resolve(name: str, extras: Iterable[str], options: list[str]) -> None:
 
 
 def main() -> int:
+    """The exit code: 1 where an environment differs from the lock."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("make", help="resolve and write every lock")

@@ -29,7 +29,8 @@ COMMANDS = {
     ),
     "verify": (
         "reluopt.cli.verify:verify",
-        "Check a certificate: every claim is derived again from the data and the evidence, with rounding accounted for.",
+        "Check a certificate: every claim is derived again from the data and the evidence, "
+        "with rounding accounted for.",
     ),
     "data": (
         "reluopt.cli.data:data",
