@@ -6,6 +6,9 @@ neurons that contribute nothing. A bias is a column of ones in X.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -15,8 +18,24 @@ from reluopt import objective as scaling
 from reluopt.errors import ConfigError, DataError
 
 
+@dataclass(frozen=True)
+class Biases:
+    """Where the biases of a converted model went: L decays them like weights, the model's own training may not.
+
+    Attributes
+    ----------
+    first : the last column of U is the first layer's bias b, which costs (β/2)‖b‖² in L.
+    output : the output bias c; the last neuron holds it, at β|c| in L (0: there is none).
+    """
+
+    first: bool = False
+    output: float = 0.0
+
+
 class TwoLayerReLU(nn.Module):
     """f(X) = (X Uᵀ)_+ α with ``U`` (m, d) and ``alpha`` (m,).
+
+    ``biases`` says, for a network that ``from_sequential`` made, where the biases of the model went.
 
     Parameters
     ----------
@@ -37,6 +56,7 @@ class TwoLayerReLU(nn.Module):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
+        self.biases = Biases()
         if d < 1 or width < 1:
             raise ConfigError(f"A network with d={d} inputs and width={width}.", "Give at least one of each.")
         generator = generator if generator is not None else torch.Generator().manual_seed(0)
@@ -95,7 +115,9 @@ class TwoLayerReLU(nn.Module):
         keep = self.active(tolerance)
         if not bool(keep.any()):
             return from_weights(torch.zeros_like(self.U[:1]), torch.zeros_like(self.alpha[:1]))
-        return from_weights(self.U.detach()[keep], self.alpha.detach()[keep])
+        pruned = from_weights(self.U.detach()[keep], self.alpha.detach()[keep])
+        pruned.biases = self.biases
+        return pruned
 
     def merge(self, X: Float[Tensor, "n d"]) -> TwoLayerReLU:
         """A balanced copy in which the neurons of one activation pattern and one sign are a single neuron.
@@ -110,7 +132,9 @@ class TwoLayerReLU(nn.Module):
         total = torch.zeros(count, self.d, dtype=self.U.dtype, device=self.U.device)
         total.index_add_(0, group, balanced.alpha.detach().abs()[:, None] * balanced.U.detach())
         sign = torch.zeros(count, dtype=self.U.dtype, device=self.U.device).index_copy_(0, group, side)
-        return from_weights(total, sign).balance().prune()
+        merged = from_weights(total, sign).balance().prune()
+        merged.biases = Biases(first=self.biases.first)
+        return merged
 
     # -- conversions ---------------------------------------------------------------------------------------------
 
@@ -121,11 +145,34 @@ class TwoLayerReLU(nn.Module):
             self.alpha.detach().cpu().to(torch.float64, copy=True).numpy(),
         )
 
+    def own_objectives(self, objective: float, beta: float) -> tuple[float, float] | None:
+        """What a converted model costs in a training of its own, from L: with all biases decayed, and with none.
+
+        (L − β|c| + (β/2)c², L − β|c| − (β/2)‖b‖²) with the first layer's bias b and the output bias c; None without
+        biases, where both are L. The second is the smaller, so no choice of decayed parameters costs less.
+        """
+        U, alpha = self.weights()
+        c = self.biases.output
+        if not self._holds(U, alpha, c):  # it was trained further, in L, and this neuron is like any other now
+            c = 0.0
+        if not (self.biases.first or c):
+            return None
+        # the neuron of c has its own weight on the ones column, which is no bias of the model
+        b = U[: len(U) - (c != 0.0), -1] if self.biases.first else np.zeros(0)
+        without = objective - beta * abs(c)
+        return without + 0.5 * beta * c * c, without - 0.5 * beta * float(b @ b)
+
+    @staticmethod
+    def _holds(U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], c: float) -> bool:
+        """Whether the last neuron is the constant c."""
+        return not U[-1, :-1].any() and bool(np.isclose(U[-1, -1] * alpha[-1], c, rtol=1e-6, atol=0.0))
+
     def to_sequential(self, *, bias_column: bool = False) -> nn.Sequential:
         """``nn.Sequential(Linear(d, m), ReLU(), Linear(m, 1, bias=False))`` with the same outputs, shape (n, 1).
 
         With ``bias_column`` the last input (the ones column) becomes the bias of the first layer, so the
-        sequential model takes the data without that column.
+        sequential model takes the data without that column. L decays that bias like any weight: so does torch with
+        ``weight_decay`` for all parameters.
         """
         inputs = self.d - 1 if bias_column else self.d
         if inputs < 1:
@@ -163,16 +210,40 @@ def from_weights(U: Tensor | np.ndarray, alpha: Tensor | np.ndarray) -> TwoLayer
     return network
 
 
-def from_sequential(model: nn.Sequential) -> TwoLayerReLU:
-    """The network of ``nn.Sequential(Linear(d, m), ReLU(), Linear(m, 1))``.
+def from_sequential(model: nn.Sequential, *, output_bias: Literal["refuse", "as_neuron"] = "refuse") -> TwoLayerReLU:
+    """The network of ``nn.Sequential(Linear(d, m), ReLU(), Linear(m, 1, bias=False))``.
 
-    A first-layer bias becomes the last column of U: append a column of ones to X. An output bias c is
-    outside of the model L; it becomes one more neuron on the ones column, with the same outputs.
+    **A first-layer bias** becomes the last column of U: append a column of ones to X. L decays it like any weight, as
+    torch does with ``weight_decay`` for all parameters. Where biases are left out of the decay the model's own
+    objective is smaller than L, and no bound on L speaks of it; a certificate names both.
+
+    **An output bias** c is outside of L: Σ_j (Xu_j)_+ α_j has no constant. It costs its user (β/2)c² or nothing, so an
+    optimum with it may be far below the one without. Unless it is zero it is refused.
+
+    Parameters
+    ----------
+    output_bias : "refuse", or "as_neuron": the outputs are kept by one more neuron on the ones column, which costs β|c|
+        in L. The network is then a point of *another* problem than the model's, and its certificate says so.
 
     Raises
     ------
-    ConfigError : another architecture, more than one output, or an output bias without a first-layer bias.
+    ConfigError : another architecture, more than one output, an output bias that is not zero, or one to be held by a
+        neuron where the first layer has no bias (and the data no ones column).
     """
+    first, second = _layers(model)
+    U, alpha = first.weight.detach(), second.weight.detach()[0]
+    if first.bias is not None:
+        U = torch.cat([U, first.bias.detach()[:, None]], dim=1)
+    constant = 0.0 if second.bias is None else second.bias.item()
+    if constant != 0.0:
+        U, alpha = _with_constant(U, alpha, constant, output_bias, first.bias is not None)
+    network = from_weights(U, alpha)
+    network.biases = Biases(first=first.bias is not None, output=constant)
+    return network
+
+
+def _layers(model: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
+    """The two linear layers of a model that fits."""
     layers = list(model)
     fits = (
         len(layers) == 3
@@ -188,18 +259,29 @@ def from_sequential(model: nn.Sequential) -> TwoLayerReLU:
     assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
     if second.out_features != 1:
         raise ConfigError(f"The model has {second.out_features} outputs.", "reluopt certifies scalar outputs.")
-    U, alpha = first.weight.detach(), second.weight.detach()[0]
-    if first.bias is not None:
-        U = torch.cat([U, first.bias.detach()[:, None]], dim=1)
-    constant = 0.0 if second.bias is None else second.bias.item()
-    if constant == 0.0:
-        return from_weights(U, alpha)
-    if first.bias is None:
+    return first, second
+
+
+def _with_constant(
+    U: Tensor, alpha: Tensor, constant: float, output_bias: str, ones_column: bool
+) -> tuple[Tensor, Tensor]:
+    """The weights with one more neuron (0, …, 0, √|c|), ±√|c|, if that was asked for."""
+    if output_bias not in ("refuse", "as_neuron"):
+        raise ConfigError(f"output_bias = {output_bias!r}.", "Give 'refuse' or 'as_neuron'.")
+    if output_bias == "refuse":
         raise ConfigError(
-            f"The model has an output bias ({constant:g}) but no bias in its first layer.",
-            "Set the output bias to zero, or give the first layer a bias.",
+            f"The model has an output bias ({constant:g}), which the objective L does not have: it costs the model "
+            "(β/2)c² or nothing, and a network without it can only imitate it at β|c|, so no bound on L holds for "
+            "this model's own objective.",
+            "Train with Linear(m, 1, bias=False); or set the bias to zero and certify with the targets y − c, which "
+            "keeps c fixed; or convert with output_bias='as_neuron', and the certificate states the difference.",
+        )
+    if not ones_column:
+        raise ConfigError(
+            f"The model has an output bias ({constant:g}) but no bias in its first layer, so no column of ones.",
+            "Set the output bias to zero and certify with the targets y − c, or give the first layer a bias.",
         )
     neuron = torch.zeros_like(U[:1])
     neuron[0, -1] = abs(constant) ** 0.5
     size = torch.full_like(alpha[:1], abs(constant) ** 0.5 * (1.0 if constant > 0 else -1.0))
-    return from_weights(torch.cat([U, neuron]), torch.cat([alpha, size]))
+    return torch.cat([U, neuron]), torch.cat([alpha, size])

@@ -7,9 +7,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import random_network, reference
+from torch import nn
 
 from reluopt import objective as scaling
 from reluopt.certificate import checker
@@ -18,9 +20,8 @@ from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.file import write_certificate
 from reluopt.certificate.ladder import Certificate, Kind
 from reluopt.certificate.stationarity import clarke_residual, kept_patterns, neuron_patterns
-from reluopt.certificate.verdict import percent
 from reluopt.errors import CertificateError, ConfigError
-from reluopt.network import from_weights
+from reluopt.network import from_sequential, from_weights
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.programs.mapping import network_from_blocks
 from reluopt.programs.relaxed import RelaxedProgram
@@ -180,6 +181,32 @@ def test_a_broken_certificate_file_is_refused(text):
         Certificate.from_json(text)
 
 
+@pytest.mark.parametrize(("output", "first"), [(5.0, 0.1), (0.0, 3.0), (-0.01, 0.01)])
+def test_no_bound_is_stated_of_a_model_whose_own_objective_is_below_it(output, first):
+    """Targets that biases fit for nothing: L pays for them, and its bound is above what the model's training pays."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30, 2))
+    model = nn.Sequential(nn.Linear(2, 1), nn.ReLU(), nn.Linear(1, 1)).double()
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].bias.fill_(first)
+        model[2].weight.fill_(0.3)
+        model[2].bias.fill_(output)
+        y = model(torch.as_tensor(X))[:, 0].numpy() + 0.01 * rng.standard_normal(30)
+    network = from_sequential(model, output_bias="as_neuron")
+    certificate = certify(network, np.column_stack([X, np.ones(30)]), y, 1.0, QUICK)
+    own = certificate.facts["biases"]
+    bound = max(certificate[key].value for key in ("closed_form", "moment"))
+    loss = 0.5 * float(((model(torch.as_tensor(X))[:, 0].detach().numpy() - y) ** 2).sum())
+    assert own["none_decayed"] == pytest.approx(loss + 0.5 * 0.3**2, rel=1e-6)
+    below = own["none_decayed"] <= bound
+    assert ("says nothing of it" in certificate.verdict) == below
+    assert ("no network of any width has an objective below" in certificate.verdict) != below
+    assert any("its training decays all biases" in note for note in certificate.notes)
+    if abs(output) + first > 1:
+        assert below, "this case is here to show it"
+
+
 def test_networks_that_do_not_fit_are_refused():
     case = reference("planted_20x3_b0.1")
     with pytest.raises(CertificateError, match="2 inputs, the data have 3"):
@@ -188,18 +215,6 @@ def test_networks_that_do_not_fit_are_refused():
         certify(from_weights(np.full((1, 3), 1e200), np.full(1, 1e200)), case.X, case.y, case.beta)
     with pytest.raises(ConfigError, match="time_budget"):
         CertifyConfig(time_budget=-1.0)
-
-
-@pytest.mark.parametrize(
-    ("fraction", "text"), [(0.0485, "4.9 %"), (0.5, "50 %"), (0.000123, "0.013 %"), (0.0, "0 %"), (8.76e-9, "8.8e-7 %")]
-)
-def test_percentages_are_rounded_up(fraction, text):
-    assert percent(fraction) == text
-
-
-@given(st.floats(1e-12, 10.0))
-def test_a_shown_percentage_is_never_below_the_true_one(fraction):
-    assert float(percent(fraction).split()[0]) >= 100 * fraction * (1 - 1e-12)
 
 
 def test_pattern_sets_of_more_patterns_have_lower_dual_values():

@@ -169,15 +169,57 @@ def test_sequential_round_trip_is_exact(shape, bias):
     assert torch.equal(back.U, network.U) and torch.equal(back.alpha, network.alpha)
 
 
-@pytest.mark.parametrize("constant", [0.7, -2.0])
-def test_an_output_bias_becomes_a_neuron_on_the_ones_column(constant):
+def model_with(constant, *, scale=1.0):
+    """A model of torch with biases in both layers."""
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()
     with torch.no_grad():
+        model[0].bias.mul_(scale)
         model[2].bias.fill_(constant)
+    return model
+
+
+@pytest.mark.parametrize("constant", [0.7, -2.0])
+def test_an_output_bias_is_refused_unless_a_neuron_is_asked_for(constant):
+    model = model_with(constant)
+    with pytest.raises(ConfigError, match=r"(?s)output bias .*y − c.*as_neuron"):
+        from_sequential(model)
     X = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    network = from_sequential(model)
+    network = from_sequential(model, output_bias="as_neuron")
     assert network.width == 5
     torch.testing.assert_close(network(torch.cat([X, torch.ones(6, 1)], dim=1)), model(X)[:, 0])
+
+
+def test_an_output_bias_of_zero_is_none():
+    assert from_sequential(model_with(0.0)).width == 4
+
+
+@few
+@given(st.floats(-5, 5), st.floats(0, 5), st.floats(0.01, 5))
+def test_the_own_objectives_of_a_model_are_those_of_its_own_training(constant, scale, beta):
+    """½‖f − y‖² + (β/2) of what is decayed, straight from the model's parameters."""
+    model = model_with(constant, scale=scale)
+    X, y = torch.randn(7, 3, dtype=torch.float64), torch.randn(7, dtype=torch.float64)
+    network = from_sequential(model, output_bias="as_neuron")
+    L = network.objective(torch.cat([X, torch.ones(7, 1)], dim=1), y, beta).item()
+    with torch.no_grad():
+        loss = 0.5 * ((model(X)[:, 0] - y) ** 2).sum()
+        everything = loss + beta / 2 * sum((p**2).sum() for p in model.parameters())
+        weights = loss + beta / 2 * sum((model[k].weight ** 2).sum() for k in (0, 2))
+    own = network.own_objectives(L, beta)
+    np.testing.assert_allclose(own, [float(everything), float(weights)], rtol=1e-9)
+    np.testing.assert_allclose(network.prune().own_objectives(L, beta), own, rtol=1e-9)
+
+
+def test_own_objectives_are_only_for_models_with_biases():
+    bare = nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 1, bias=False))
+    assert from_sequential(bare).own_objectives(1.0, 0.1) is None
+    assert from_weights(np.ones((2, 3)), np.ones(2)).own_objectives(1.0, 0.1) is None
+    network = from_sequential(model_with(2.0), output_bias="as_neuron")
+    with torch.no_grad():  # trained further: the last neuron is no constant any more
+        network.U[-1, 0] = 0.1
+    both, none = network.own_objectives(10.0, 0.1)
+    assert both == 10.0 and none < 10.0
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
+
+from reluopt import printing
 
 #: Methods that prove a bound, in the order of the columns.
 PROVED = ("closed_form", "moment", "pairwise", "splitting", "neighbours", "exact")
@@ -42,7 +43,7 @@ def beside_sdp(line: Line) -> list[str]:
     """The moment bound and its semidefinite program (sdp.json) as a markdown table."""
     titles = ["instance", "moment bound, proved", "Theorem A by Clarabel", "relative difference"]
     titles += ["moment, processor", "Clarabel, processor", "times faster (processor / clock)"]
-    cells = [line["instance"], _number(line["moment_value"], ".8g"), _number(line["sdp_value"], ".8g")]
+    cells = [line["instance"], printing.below(line["moment_value"], 8), _number(line["sdp_value"], ".8g")]
     cells += [f"{line['difference']:.1e}", f"{line['moment_cpu_seconds']:.2g} s", f"{line['sdp_cpu_seconds']:.0f} s"]
     return [_row(titles), "|---" * 7 + "|", _row([*cells, f"{line['cpu_ratio']:.0f} / {line['ratio']:.0f}"])]
 
@@ -66,7 +67,11 @@ def _overview(found: dict[str, dict[str, Line]]) -> list[str]:
         factor = _number(by_method.get(THEORY, {}).get("ratio"), ".3g")
         cells = [
             *(instance, _number(_any(by_method, "beta")), _number(_any(by_method, "objective"))),
-            *(_number(_any(by_method, "best_known")), _number(best.get("bound")), _name(best.get("method", NOTHING))),
+            *(
+                _number(_any(by_method, "best_known")),
+                _bound_text(best.get("bound")),
+                _name(best.get("method", NOTHING)),
+            ),
             *(_ratio(best.get("ratio")), factor),
         ]
         rows.append(_row(cells))
@@ -120,12 +125,13 @@ def _number(value: float | None, form: str = ".6g") -> str:
     return NOTHING if value is None else format(value, form)
 
 
+def _bound_text(value: float | None) -> str:
+    return NOTHING if value is None else printing.below(value)
+
+
 def _ratio(value: float | None) -> str:
-    """Rounded up, with more digits where it is close to one."""
-    if value is None:
-        return NOTHING
-    digits = 7 if value < 1.00005 else 4
-    return f"{math.ceil(round(value * 10**digits, 3)) / 10**digits:.{digits}f}"
+    """A ratio over a proved bound, rounded up, with more digits where it is close to one."""
+    return NOTHING if value is None else printing.above(value, decimals=7 if value < 1.00005 else 4)
 
 
 def _name(method: str) -> str:

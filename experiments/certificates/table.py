@@ -37,6 +37,7 @@ import readme_table
 import typer
 
 from reluopt import objective as scaling
+from reluopt import printing
 from reluopt.bounds import LowerBound, closed_form, exact, moment, neighbours, pairwise, splitting
 from reluopt.certificate.file import write_certificate
 from reluopt.data import DataConfig, load_dataset
@@ -239,9 +240,10 @@ def main(
 
 
 def _row(line: dict[str, Any]) -> str:
-    number = line.get("objective", line["bound"])
-    value = "–" if number is None else f"{number:.6g}"
-    ratio = "–" if line["ratio"] is None else f"{line['ratio']:.4f}"
+    bound, objective = line["bound"], line.get("objective")
+    value = "–" if bound is None else printing.below(bound)
+    value = value if objective is None else printing.nearest(objective)
+    ratio = "–" if line["ratio"] is None else printing.above(line["ratio"], decimals=4)
     mark = "verified" if line["verified"] else line.get("status", "")
     return f"{line['instance']:<22}{line['method']:<22}{value:>12}{ratio:>10}{line['seconds']:>10.2f} s  {mark}"
 

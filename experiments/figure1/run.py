@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import reluopt
-from reluopt import objective
+from reluopt import objective, printing
 from reluopt.bounds import moment, tightened
 from reluopt.patterns.sampling import discover_patterns
 from reluopt.programs.mapping import active_patterns
@@ -175,8 +175,9 @@ def table(results: dict[str, Any]) -> list[str]:
     for panel in results["panels"]:
         numbers = [np.nanmedian(_relative(panel, curve), axis=0)[k] for curve in CURVES for k in shown]
         low = float(np.nanmedian(_relative(panel, "lower_bound")))
-        cells = " | ".join(f"{number:.3f}" for number in numbers)
-        lines.append(f"| {panel['data']} | {panel['beta_fraction']:g} | {cells} | {low:.3f} | {1 / low - 1:.1%} |")
+        cells = " | ".join(printing.nearest(number, decimals=3) for number in numbers)
+        bound = f"{printing.below(low, decimals=3)} | {printing.percent_above(printing.excess(1.0, low), 3)}"
+        lines.append(f"| {panel['data']} | {panel['beta_fraction']:g} | {cells} | {bound} |")
     return lines
 
 

@@ -18,6 +18,7 @@ import torch
 import typer
 
 import reluopt
+from reluopt import printing
 from reluopt.certificate.stationarity import kept_patterns
 from reluopt.errors import SolverError
 from reluopt.network import from_weights
@@ -178,7 +179,7 @@ def table(results: dict[str, Any]) -> list[str]:
         cells = [e["name"], f"{e['scale']:g}", str(e["epochs"]), f"{e['loss_end']:.3f}"]
         cells += [f"{100 * e[f'{k}_end']:.1f} %" for k in ("whole", "entries", "worst")]
         rungs = [e["ladder"][key] for key in ("objective", "own", "kept")] if "ladder" in e else []
-        cells += [*half, *(f"{np.median([run[-1] for run in rung]):.3f}" for rung in rungs)]
+        cells += [*half, *(printing.above(np.median([run[-1] for run in rung]), decimals=3) for rung in rungs)]
         cells += [""] * (3 - len(rungs))
         lines.append("| " + " | ".join(cells) + " |")
     return lines

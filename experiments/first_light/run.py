@@ -14,8 +14,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 import reluopt
+from reluopt import printing
 from reluopt.certificate.config import CertifyConfig
-from reluopt.certificate.verdict import best_lower_bound, percent
+from reluopt.certificate.verdict import best_lower_bound
 from reluopt.sweep.study import Study, main
 from reluopt.tracking.plots import ladder_figure
 
@@ -82,12 +83,13 @@ def table(results: dict[str, Any]) -> list[str]:
         cells = [
             row["data"],
             f"{row['n']}×{row['d']}",
-            f"{row['objective']:.6g}",
-            percent(row["own_patterns_gap"]),
+            printing.above(row["objective"]),
+            printing.percent_above(row["own_patterns_gap"]),
             f"{row['train_seconds']:.0f} s",
         ]
         for found in row["efforts"].values():
-            cells += [f"{found['lower_bound']:.6g}", percent(found["within"]), f"{found['certify_seconds']:.0f}"]
+            within = printing.percent_above(printing.excess(row["objective"], found["lower_bound"]))
+            cells += [printing.below(found["lower_bound"]), within, f"{found['certify_seconds']:.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

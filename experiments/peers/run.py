@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 import reluopt
+from reluopt import printing
 from reluopt.sweep.study import Study, main
 from reluopt.tracking import style
 
@@ -97,8 +98,8 @@ def _cells(answer: dict[str, Any], results: dict[str, Any]) -> str:
         return f"none | – | more than {results['limit']:g} | –"
     reached = f"{answer['processor']:.3g} | {answer['wall']:.3g}"
     if answer["objective"] is None:
-        return f"(p* ≥ {answer['bound']:.6g}) | – | {reached}"
-    return f"{answer['objective']:.6g} | {100 * answer['within']:.3g} % | {reached}"
+        return f"(p* ≥ {printing.below(answer['bound'])}) | – | {reached}"
+    return f"{printing.above(answer['objective'])} | {printing.percent_above(answer['within'], 3)} | {reached}"
 
 
 def draw(results: dict[str, Any], config: dict[str, Any]) -> Figure:
@@ -119,7 +120,7 @@ def draw(results: dict[str, Any], config: dict[str, Any]) -> Figure:
             line.set_major_locator(LogLocator(subs=(1, 3)))
             line.set_major_formatter("{x:g}")
             line.set_minor_locator(NullLocator())
-        style.title(axis, f"{data['name']}, {data['n']}×{data['d']}: p* ≥ {data['bound']:.6g}")
+        style.title(axis, f"{data['name']}, {data['n']}×{data['d']}: p* ≥ {printing.below(data['bound'])}")
     style.legend(figure, handles=list(named.values()), labels=list(named), ncols=3)
     return figure
 

@@ -9,12 +9,14 @@ theorem asks for 320(√c+1)² log(n/δ) patterns; S has a *share* of them, the 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import reluopt
+from reluopt import printing
 from reluopt.bounds import moment, tightened
 from reluopt.patterns.arrangement import cover_count
 from reluopt.patterns.sampling import discover_patterns
@@ -30,6 +32,7 @@ from ratio_panels import draw, select  # noqa: E402
 from refinement import refine  # noqa: E402
 
 RATIOS = ("over_best", "over_bound", "over_gated")
+ROUNDED = {"over_bound": printing.above}
 NAMES = {"over_best": "p̃(S)/best found", "over_bound": "p̃(S)/LB", "over_gated": "p̃(S)/p_gated(S)"}
 
 
@@ -136,7 +139,7 @@ def table(results: dict[str, Any]) -> list[str]:
     for c in results["cells"]:
         middle = f"{c['ratio']} | {c['beta_fraction']:g} | {c['n']} | {c['share']:.3g} | {c['patterns']}"
         factor = f"{np.median(c['zero_over_best']):.2f} | {np.median(c['factor']):.0f}"
-        lines.append(f"| {middle} | {' | '.join(_spread(c[key]) for key in RATIOS)} | {factor} |")
+        lines.append(f"| {middle} | {' | '.join(_spread(c[key], ROUNDED.get(key)) for key in RATIOS)} | {factor} |")
     lines += ["", "| n/d | β/β_max | ratio | b | e |", "|" + "---|" * 5]
     for g in results["growth"]:
         lines.append(
@@ -145,8 +148,12 @@ def table(results: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _spread(values: list[float]) -> str:
-    return f"{np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+def _spread(values: list[float], rounded: Callable[..., str] | None = None) -> str:
+    """Median, smallest and largest; a ratio over a proved bound is rounded up."""
+    middle, least, most = (
+        (rounded or printing.nearest)(v, decimals=2) for v in (np.median(values), min(values), max(values))
+    )
+    return f"{middle} ({least} to {most})"
 
 
 study = Study(here=HERE, points=points, task=task, summarise=summarise, draw=draw)

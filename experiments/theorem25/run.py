@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import reluopt
-from reluopt import objective
+from reluopt import objective, printing
 from reluopt.bounds import moment, tightened
 from reluopt.certificate.stationarity import kept_patterns
 from reluopt.patterns.drift import unchanged_neurons
@@ -178,7 +178,7 @@ def table(results: dict[str, Any]) -> list[str]:
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     scale = _unit(results)[1]
     for group in results["groups"]:
-        medians = " | ".join(f"{np.median(group[rung]) / scale:.3f}" for rung in RUNGS)
+        medians = " | ".join(printing.above(np.median(group[rung]) / scale, decimals=3) for rung in RUNGS)
         holds, starts = group["holds"], group["starts"]
         counts = " | ".join(f"{holds[key]}/{starts}" for key in RELATIONS)
         lines.append(

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Float
 
 import reluopt
 from reluopt import objective as scaling
-from reluopt import rounding
+from reluopt import printing, rounding
 from reluopt.bounds import LowerBound, closed_form, moment, tightened
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.ladder import Certificate, Kind, Rung
@@ -118,6 +119,7 @@ def certify(
     case = _Case(np.ascontiguousarray(X), np.ascontiguousarray(y), beta, U, alpha, config, say)
     with one_thread_if_small(PRODUCT_COLUMNS * X.size):
         bound, rungs, facts = _climb(case, initial_U, drift)
+    facts["biases"] = _biases(case, network, rungs)
     return Certificate(
         verdict=verdict(rungs, facts),
         rungs=tuple(rungs),
@@ -147,12 +149,25 @@ def _climb(
     facts["pricing"] = _pricing(case)
     facts["theory"] = _theory(case)
     own = _own_rungs(case, sets, facts["stationarity"])
-    gap = top[-1].value - own[0].value
-    facts["stationarity"]["gap_after_program"] = gap
-    facts["stationarity"]["relative_gap_after_program"] = gap / top[-1].value if top[-1].value > 0 else 0.0
+    gap, relative = _gap(top[-1].value, own[0].value)
+    facts["stationarity"] |= {"gap_after_program": gap, "relative_gap_after_program": relative}
     others = _comparison_rungs(case, initial_U, sets, facts)
     facts["drift"] = drift
     return bound, [*below, *own, *top, *others], facts
+
+
+def _biases(case: _Case, network: TwoLayerReLU, rungs: list[Rung]) -> dict[str, float] | None:
+    """The own objectives of a converted model, beside L; None where its biases make no difference."""
+    objective = next(rung.value for rung in rungs if rung.key == "objective")
+    own = network.own_objectives(objective, case.beta)
+    if own is None:
+        return None
+    case.notes.append(
+        f"the model has biases, which L (here {printing.above(objective)}) charges like weights. Its own objective is "
+        f"{printing.nearest(own[0])} if its training decays all biases and {printing.nearest(own[1])} if it decays "
+        "none. The bounds are on L: they hold for the model's own objective only where that is L."
+    )
+    return {"all_decayed": own[0], "none_decayed": own[1]}
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -203,12 +218,8 @@ def _stationarity(case: _Case, sets: NeuronPatterns, objective: float) -> dict[s
     named = (("active", sets.active), ("with_kinks", sets.with_kinks), ("with_inactive", sets.with_inactive))
     for name, patterns in named:
         bound = _bound_over(case, patterns, z)
-        gaps[name] = {
-            "patterns": len(patterns),
-            "dual_value": bound,
-            "gap": objective - bound,
-            "relative_gap": (objective - bound) / objective if objective > 0 else 0.0,
-        }
+        gap, relative = _gap(objective, bound)
+        gaps[name] = {"patterns": len(patterns), "dual_value": bound, "gap": gap, "relative_gap": relative}
     residual = clarke_residual(case.X, case.y, case.U, case.alpha, case.beta, kink_tolerance=case.config.kink_tolerance)
     return {
         "gap_to_own_patterns": gaps,
@@ -219,6 +230,14 @@ def _stationarity(case: _Case, sets: NeuronPatterns, objective: float) -> dict[s
         "kinks": sets.kink_count,
         "kink_cap_met": sets.kinks_capped,
     }
+
+
+def _gap(upper: float, lower: float) -> tuple[float, float]:
+    """upper − lower and its share of upper, both rounded up; NaN where a bound is not finite."""
+    if not (math.isfinite(upper) and math.isfinite(lower)):
+        return math.nan, math.nan
+    gap = Fraction(upper) - Fraction(lower)
+    return rounding.round_up(gap), rounding.round_up(gap / Fraction(upper)) if upper > 0 else 0.0
 
 
 def _bound_over(case: _Case, patterns: PatternSet, z: Float[np.ndarray, " n"]) -> float:
@@ -309,7 +328,7 @@ def _solved_rung(case: _Case, key: str, label: str, patterns: PatternSet, text: 
     solution = _solve(case, case.program(patterns), share)
     how = solution.status.value
     if solution.status is not Status.CONVERGED:
-        how += f", its optimum is in [{solution.dual.value:.6g}, {solution.value:.6g}]"
+        how += f", its optimum is in [{printing.below(solution.dual.value)}, {printing.above(solution.value)}]"
     return Rung(key, label, solution.value, Kind.MEASURED, "above", f"{text} ({how})")
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from reluopt import printing
 from reluopt.bounds import LowerBound
 from reluopt.errors import CertificateError
 
@@ -38,10 +39,20 @@ class Rung:
     side: str
     meaning: str
 
+    def text(self, digits: int = 8) -> str:
+        """The value as it may be shown: proved bounds rounded outward, "unknown" where there is none."""
+        return printing.rung(asdict(self), digits)
+
 
 @dataclass(frozen=True)
 class Certificate:
-    """A ladder of rungs in ascending order of what they claim, facts beside it, and a verdict in plain words."""
+    """A ladder of rungs, facts beside it, and a verdict in plain words.
+
+    The rungs stand in the order of what they speak of, not of their values: lower bounds on p* from the quickest to the
+    tightest method; p̃(S(θ)) from below and from above; L_bal and L(θ); then comparisons (p̃ over Gaussian patterns and
+    over the kept ones), which may lie anywhere above p*. Only this holds between values: each lower bound ≤ p* ≤
+    p̃(S(θ)) ≤ L_bal ≤ L(θ).
+    """
 
     verdict: str
     rungs: tuple[Rung, ...]

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
+from reluopt import printing
 from reluopt.certificate.ladder import Kind, Rung
+
+#: A model's own objective is only called above a bound if it is so by more than its rounding in float64.
+SLACK = 1e-9
 
 
 def best_lower_bound(rungs: Sequence[Rung]) -> Rung | None:
@@ -19,50 +24,47 @@ def verdict(rungs: Sequence[Rung], facts: dict[str, Any]) -> str:
     """Plain words on stationarity (own patterns), on the global optimum (any width), and on a known way down."""
     by_key = {r.key: r for r in rungs}
     objective = by_key["objective"].value
+    biases = facts.get("biases")
+    own = None if biases is None else biases["none_decayed"]
     return " ".join(
-        [_stationarity(objective, by_key["own_dual"].value), _global(objective, rungs), _escape(facts)]
+        [_stationarity(objective, by_key["own_dual"].value), _global(objective, rungs, own), _escape(facts)]
     ).strip()
 
 
-def percent(fraction: float) -> str:
-    """A fraction as a percentage with two digits, rounded up so that "within" stays true."""
-    if fraction <= 0:
-        return "0 %"
-    power = math.floor(math.log10(100 * fraction)) - 1
-    digits = math.ceil(100 * fraction / 10.0**power)
-    if power < -5:
-        return f"{digits / 10:.1f}e{power + 1} %"
-    return f"{digits * 10.0**power:.{max(0, -power)}f} %"
-
-
 def _stationarity(objective: float, own_dual: float) -> str:
-    excess = (objective - own_dual) / objective if objective > 0 else 0.0
-    if not math.isfinite(excess):
+    if not (math.isfinite(objective) and math.isfinite(own_dual)):
         return "Whether the network is optimal over its own activation patterns is unknown."
+    excess = 1 - Fraction(own_dual) / Fraction(objective) if objective > 0 else Fraction(0)
+    most = printing.percent_above(excess)
     if excess <= 0.01:
         return (
-            f"Proved: with its own activation patterns the network cannot be improved by more than {percent(excess)}; "
+            f"Proved: with its own activation patterns the network cannot be improved by more than {most}; "
             "it is a stationary point for practical purposes."
         )
     return (
-        f"With its own activation patterns the network may still be improved by up to {percent(excess)}: "
+        f"With its own activation patterns the network may still be improved by up to {most}: "
         "train longer, or with a smaller final learning rate."
     )
 
 
-def _global(objective: float, rungs: Sequence[Rung]) -> str:
+def _global(objective: float, rungs: Sequence[Rung], own: float | None) -> str:
     bound = best_lower_bound(rungs)
     if bound is None or bound.value <= 0:
         return "No useful lower bound on the global optimum is known."
-    within = objective / bound.value - 1
+    least, here = printing.below(bound.value), printing.above(objective)
+    within = f"within {printing.percent_above(printing.excess(objective, bound.value))} of the global optimum"
+    if own is None or own > bound.value * (1 + SLACK):
+        return f"Proved: no network of any width has an objective below {least}, so this one ({here}) is {within}."
     return (
-        f"Proved: no network of any width has an objective below {bound.value:.6g}, so this one ({objective:.6g}) is "
-        f"within {percent(within)} of the global optimum."
+        f"Proved for the objective L, which charges biases like weights: no network of any width has L < {least}, so "
+        f"this one (L = {here}) is {within} of L. The model's own objective is another one: it is as low as "
+        f"{printing.nearest(own)} where biases are not decayed, and this bound says nothing of it."
     )
 
 
 def _escape(facts: dict[str, Any]) -> str:
     price = facts["pricing"]["largest_price_over_beta"]
     if price > 1.001:
-        return f"A new neuron of price {price:.3f} β would lower the objective further: a wider network can do better."
+        much = printing.nearest(price, decimals=3)
+        return f"A new neuron of price {much} β would lower the objective further: a wider network can do better."
     return ""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from reluopt import printing
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.show import console, next_steps
 from reluopt.cli.train import next_folder
@@ -78,9 +79,9 @@ def _show(found: Relaxation, data: Dataset, fraction: float) -> None:
         f"[bold]{data.name}[/]: n = {data.n}, d = {data.d}, β = {found.program.beta:.6g} = {fraction:.4g} β_max\n"
         f"{len(sample.patterns)} distinct patterns after {sample.draws[-1]} gates "
         f"({sample.new_rate:.0%} of the last ones were new)\n"
-        f"p̃(S) is between {solution.dual.value:.8g} (proved) and {solution.value:.8g} ({solution.status.value}, "
-        f"{solution.seconds:.1f} s)\n"
-        f"network of {found.network.width} neurons, L = {found.objective:.8g}\n"
+        f"p̃(S) is between {printing.below(solution.dual.value, 8)} (proved) and {printing.above(solution.value, 8)} "
+        f"({solution.status.value}, {solution.seconds:.1f} s)\n"
+        f"network of {found.network.width} neurons, L = {printing.above(found.objective, 8)}\n"
         f"KP Thm 2.3: found in polynomial time; with enough patterns, for Gaussian X, L ≤ C√log(2n) p* with high "
         f"probability (√log(2n) = {log_factor(data.n):.3f}; the paper leaves C open). Below p* it cannot be; how far "
         "above, the certificate tells.",

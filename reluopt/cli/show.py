@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from reluopt import printing
 from reluopt.certificate.ladder import Certificate, Kind, Rung
 from reluopt.runs import RunFolder
 from reluopt.training import TrainResult
@@ -22,8 +22,8 @@ _STYLES = {Kind.PROVED: "bold blue", Kind.MEASURED: "yellow", Kind.THEORY: "dim"
 def show_training(result: TrainResult, run: RunFolder) -> None:
     """How training ended, and the next commands."""
     console.print(
-        f"trained {result.epochs} epochs ({result.stopped_because}): objective {result.objective:.8g}, "
-        f"‖∇L‖ {result.stationarity_residual:.2e}",
+        f"trained {result.epochs} epochs ({result.stopped_because}): "
+        f"objective {printing.nearest(result.objective, 8)}, ‖∇L‖ {result.stationarity_residual:.2e}",
         highlight=False,
     )
     next_steps(("watch", f"tensorboard --logdir {run.path}"), ("then", f"reluopt certify {run.path}"))
@@ -69,8 +69,7 @@ def _ladder_table(certificate: Certificate) -> Table:
 
 
 def _add(table: Table, rung: Rung) -> None:
-    value = f"{rung.value:.8g}" if math.isfinite(rung.value) else "unknown"
-    table.add_row(rung.label, value, f"[{_STYLES[rung.kind]}]{rung.kind}[/]", rung.meaning)
+    table.add_row(rung.label, rung.text(), f"[{_STYLES[rung.kind]}]{rung.kind}[/]", rung.meaning)
 
 
 def _facts_table(certificate: Certificate) -> Table:
@@ -94,13 +93,13 @@ def _stationarity_lines(own: Mapping[str, Any]) -> list[tuple[str, str, Kind, st
     lines = [
         (
             f"L(θ) − d_S(z), {gaps[key]['patterns']} patterns",
-            f"{gaps[key]['gap']:.3e}, {gaps[key]['relative_gap']:.1e} of L",
+            _gap(gaps[key]["gap"], gaps[key]["relative_gap"]),
             Kind.PROVED,
             f"improvement left over these patterns: {what}",
         )
         for what, key in (*sets, ("with those of inactive neurons", "with_inactive"))
     ]
-    solved = f"{own['gap_after_program']:.3e}, {own['relative_gap_after_program']:.1e} of L"
+    solved = _gap(own["gap_after_program"], own["relative_gap_after_program"])
     residual = f"{own['clarke_residual']:.3e}, {own['clarke_residual_relative']:.1e} of β‖θ‖"
     counts = f"{own['active_neurons']}, {own['kinks']}"
     return [
@@ -111,14 +110,19 @@ def _stationarity_lines(own: Mapping[str, Any]) -> list[tuple[str, str, Kind, st
     ]
 
 
+def _gap(gap: float, relative: float) -> str:
+    """What is proved to be left to gain, at most."""
+    return f"{printing.above(gap, 4)}, {printing.above(relative, 2)} of L"
+
+
 def _context_lines(facts: Mapping[str, Any]) -> list[tuple[str, str, Kind, str]]:
     theory, pricing = facts["theory"], facts["pricing"]
-    price = f"{pricing['largest_price_over_beta']:.6f} β"
-    fraction = f"{pricing['beta_over_beta_max_estimate']:.4g}"
-    factor = f"{theory['instance_factor']:.4g}" if math.isfinite(theory["instance_factor"]) else "unknown"
+    price = f"{printing.nearest(pricing['largest_price_over_beta'], 7)} β"
+    fraction = printing.above(pricing["beta_over_beta_max_estimate"], 4)  # β_max is at least its estimate
+    factor = printing.nearest(theory["instance_factor"], 4)
     return [
         ("largest price found", price, Kind.MEASURED, "above β, adding that neuron lowers L"),
-        ("β / β_max", fraction, Kind.MEASURED, "β_max by local search, a lower estimate"),
+        ("β / β_max", fraction, Kind.MEASURED, "at most: β_max by local search, a lower estimate"),
         ("√log(2n)", f"{theory['sqrt_log_2n']:.3f}", Kind.THEORY, "growth of the factor in KP Thm 2.1 and 2.5"),
         ("2√2·√κ", factor, Kind.THEORY, "KP Thm 3.8's worst-case factor for this X"),
     ]
@@ -141,12 +145,12 @@ def show_data(description: Mapping[str, Any], beta_max: tuple[float, float], tra
     for key, value in description.items():
         if key in ("name", "fingerprint") or value is None:
             continue
-        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        text = printing.nearest(value) if isinstance(value, float) else str(value)
         if isinstance(value, Mapping):
             text = ", ".join(f"{label}: {count}" for label, count in value.items())
         table.add_row(key.replace("_", " "), text)
-    table.add_row("β_max, by local search (at least)", f"{beta_max[0]:.6g}")
-    table.add_row("β_max, proved (at most)", f"{beta_max[1]:.6g}")
+    table.add_row("β_max, by local search (at least)", printing.below(beta_max[0]))
+    table.add_row("β_max, proved (at most)", printing.above(beta_max[1]))
     console.print(table)
     console.print(f"fingerprint (sha256 of X and y): {description['fingerprint']}", highlight=False, soft_wrap=True)
     next_steps(("next", train_command))

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from reluopt import printing
 from reluopt.cli.options import read_toml
 from reluopt.cli.show import console, next_steps
 from reluopt.config import Config
@@ -121,11 +122,13 @@ def _table(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> Table:
     for heading in (*(key.partition(".")[2] for key in keys), *outcome.values(), "error"):
         table.add_column(heading, justify="left" if heading == "error" else "right")
     for row in rows[:PRINTED]:
-        table.add_row(*(_cell(row[key]) for key in keys), *(_cell(row.get(name)) for name in outcome), row["error"])
+        table.add_row(*(_cell(name, row.get(name)) for name in (*keys, *outcome)), row["error"])
     return table
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if value is None:
         return "—"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return {"lower_bound": printing.below, "proved_ratio": printing.above}.get(name, printing.nearest)(value)

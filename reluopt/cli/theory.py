@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from reluopt import printing
 from reluopt.bounds import moment
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.show import console
@@ -55,7 +56,7 @@ def theory(
         )
     title = f"{data.name}: n = {data.n}, d = {data.d}, β = {weight_decay:.6g} = {weight_decay / beta_max:.4g} β_max"
     console.print(_table(title, lines))
-    console.print("Beside this, proved: " + f"p* ≥ {lower:.8g} (moment bound).", highlight=False)
+    console.print("Beside this, proved: " + f"p* ≥ {printing.below(lower, 8)} (moment bound).", highlight=False)
 
 
 def _table(title: str, lines: list[Statement]) -> Table:
@@ -67,14 +68,19 @@ def _table(title: str, lines: list[Statement]) -> Table:
         table.add_row(
             line.theorem,
             line.claim,
-            _number(line.value),
+            _number(line.claim, line.value),
             f"[{style}]{line.hypothesis.value}[/]: {line.condition}",
-            "\n".join(f"{name}: {_number(value)}" for name, value in line.details.items()),
+            "\n".join(f"{name}: {_number(name, value)}" for name, value in line.details.items()),
         )
     return table
 
 
-def _number(value: float) -> str:
+def _number(name: str, value: float) -> str:
+    """A number, rounded so that its own name stays true: what is "at least" it is rounded down, "at most" it up."""
     if not math.isfinite(value):
         return str(value)
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.5g}"
+    if value == round(value) and abs(value) < 1e9:
+        return f"{value:,.0f}"
+    if "at least" in name or "lower bound" in name:
+        return printing.below(value, 5)
+    return (printing.above if "at most" in name or "upper bound" in name else printing.nearest)(value, 5)

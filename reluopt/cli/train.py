@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from reluopt import printing
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.show import console, show_training
 from reluopt.data import DataConfig, Dataset, load_dataset
@@ -116,8 +117,8 @@ def _fit(
     run: RunFolder, data: Dataset, config: TrainConfig, beta: float, beta_max: float, quiet: bool, *, resume: bool
 ) -> TrainResult:
     console.print(
-        f"[bold]{data.name}[/]: n = {data.n}, d = {data.d}, β = {beta:.6g} = {beta / beta_max:.4g} β_max "
-        f"(β_max ≈ {beta_max:.6g}, by local search)",
+        f"[bold]{data.name}[/]: n = {data.n}, d = {data.d}, β = {printing.nearest(beta)} = "
+        f"{printing.nearest(beta / beta_max, 4)} β_max (β_max ≈ {printing.nearest(beta_max)}, by local search)",
         highlight=False,
     )
     network = config.make_network(data.d)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from fractions import Fraction
 from typing import Any
 
 from reluopt.certificate.certify import certify
@@ -11,6 +12,7 @@ from reluopt.certificate.verdict import best_lower_bound
 from reluopt.data import DataConfig, Dataset, load_dataset
 from reluopt.errors import DataError
 from reluopt.network import TwoLayerReLU
+from reluopt.rounding import round_up
 from reluopt.search.pricing import beta_max_estimate
 from reluopt.sweep.grid import table_of
 from reluopt.sweep.table import Row
@@ -99,6 +101,11 @@ def _certified(network: TwoLayerReLU, data: Dataset, beta: float, config: Certif
         "own_status": certificate.facts["stationarity"]["program_status"],
         "lower_bound": bound,
         "lower_bound_method": best.key if best is not None else None,
-        "proved_ratio": values["objective"] / bound if bound is not None and bound > 0 else None,
+        "proved_ratio": _ratio(values["objective"], bound) if bound is not None and bound > 0 else None,
         "gaussian": values.get("gaussian"),
     }
+
+
+def _ratio(upper: float, lower: float) -> float:
+    """upper/lower, rounded up: it is said to be at least L(θ)/p*."""
+    return round_up(Fraction(upper) / Fraction(lower))

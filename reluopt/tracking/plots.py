@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reluopt import printing
 from reluopt.tracking import style
 
 #: A colour and a marker for each kind of rung.
@@ -31,14 +32,14 @@ def ladder_figure(rungs: Sequence[Mapping[str, Any]], title: str = "") -> Figure
     figure, axes = style.figure(9.0, 1.6 + 0.42 * len(rows))
     axes.grid(False)
     _mark_optimum(axes, drawn)
-    for height, rung in enumerate(rows):
-        if _finite(rung):
-            axes.hlines(height, 0, rung["value"], color="#DDDDDD", linewidth=1, zorder=1)
-            axes.plot(rung["value"], height, MARKERS[rung["kind"]], color=COLOURS[rung["kind"]], markersize=9, zorder=3)
-        text = f"  {rung['value']:.6g}" if _finite(rung) else "  unknown"
+    for height, record in enumerate(rows):
+        if _finite(record):
+            kind, value = record["kind"], record["value"]
+            axes.hlines(height, 0, value, color="#DDDDDD", linewidth=1, zorder=1)
+            axes.plot(value, height, MARKERS[kind], color=COLOURS[kind], markersize=9, zorder=3)
         axes.annotate(
-            text, (1.0, height), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=style.INK,
-            annotation_clip=False,
+            f"  {printing.rung(record, 6)}", (1.0, height), xycoords=("axes fraction", "data"), va="center",
+            fontsize=9, color=style.INK, annotation_clip=False,
         )  # fmt: skip
     _finish(figure, axes, rows, drawn, title)
     return figure

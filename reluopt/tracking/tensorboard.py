@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
+from reluopt import printing
 from reluopt.patterns.drift import DriftRecorder
 from reluopt.runs import RunFolder
 from reluopt.training.callbacks import Callback, Record, RecordDrift
@@ -107,8 +108,8 @@ def log_certificate(
     for name, value in values.items():
         if math.isfinite(value):
             writer.add_scalar(f"certificate/{name}", value, step)
-    lines = [f"| {rung['label']} | {rung['value']:.8g} | {rung['kind']} | {rung['meaning']} |" for rung in rungs]
-    table = "\n".join(["| rung | value | known as | meaning |", "|---|---|---|---|", *lines])
+    cells = [(rung["label"], printing.rung(rung), rung["kind"], rung["meaning"]) for rung in rungs]
+    table = _markdown(("rung", "value", "known as", "meaning"), cells)
     writer.add_text("certificate/verdict", f"{verdict}\n\n{table}", step)
     if run.ladder_file.is_file():
         writer.add_image("certificate/ladder", imread(run.ladder_file), step, dataformats="HWC")
@@ -128,6 +129,12 @@ def open_writer(run: RunFolder, step: int, suffix: str = "") -> SummaryWriter:
     # readers take a folder's files in the order of their names, which begin with the second of their making
     time.sleep(max(0.0, max(earlier) + 1 - time.time()))
     return SummaryWriter(str(run.path), purge_step=step, filename_suffix=suffix)
+
+
+def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; a bar within a cell, as in |α|, would end it."""
+    lines = [titles, ["---"] * len(titles), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _picture_due(state: TrainState) -> bool:
