@@ -178,11 +178,11 @@ class Problem:
         if not (math.isfinite(bound) and bound >= 0 and np.isfinite(z).all() and z.any()):
             return nothing, 0.0
         most = exact.largest_multiple(self.loss, z, self.targets, self.weights, bound, self.beta)
-        scale = self._best_multiple(z, most)
+        scale = self.best_multiple(z, most)
         value = exact.dual_value_lower(self.loss, z, self.targets, self.weights, scale)
         return (value, scale) if value >= nothing else (nothing, 0.0)
 
-    def _best_multiple(self, z: Float[np.ndarray, " n"], most: float) -> float:
+    def best_multiple(self, z: Float[np.ndarray, " n"], most: float) -> float:
         """argmax over 0 ≤ t ≤ most of the concave Σ κ D(tz/κ), by its derivative Σ z D'(tz/κ)."""
         on = self.weights > 0
         zs, y, ratio = z[on], self.targets[on], z[on] / self.weights[on]

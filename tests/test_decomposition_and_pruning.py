@@ -134,7 +134,7 @@ def test_a_feasible_relaxed_point_from_a_gated_solution(decompose) -> None:
     solution = solve(gated, SOLVER)
     blocks = np.where(np.linalg.norm(solution.blocks, axis=-1, keepdims=True) > 1e-5, solution.blocks, 0.0)
     point = relaxed_from_gated(program, blocks, decompose)
-    np.testing.assert_allclose(program.fit(point.blocks), gated.fit(blocks), atol=1e-9)
+    np.testing.assert_allclose(program.predict(point.blocks), gated.predict(blocks), atol=1e-9)
     assert program.cone_violation(point.blocks) <= 1e-10
     assert point.factor >= 1
     assert gated.value(blocks) <= point.value <= point.factor * gated.value(blocks) * (1 + 1e-12)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from problems import random_network
 
 from reluopt import objective as scaling
+from reluopt.errors import ConfigError
 from reluopt.network import from_weights
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.programs.mapping import active_patterns, blocks_from_network, network_from_blocks
@@ -26,7 +27,7 @@ def test_a_network_becomes_feasible_blocks_of_at_most_its_balanced_value_and_bac
         return
     blocks = blocks_from_network(program, U, alpha)
     assert program.cone_violation(blocks) <= 1e-12
-    assert np.allclose(program.fit(blocks), scaling.predict(X, U, alpha))
+    assert np.allclose(program.predict(blocks), scaling.predict(X, U, alpha))
     value = program.value(blocks)
     assert value <= scaling.balanced_objective(X, y, U, alpha, 0.5) * (1 + 1e-12)
     network = network_from_blocks(blocks)
@@ -49,7 +50,7 @@ def test_merging_a_network_is_mapping_it_there_and_back():
 def test_a_pattern_that_the_program_lacks_is_an_error():
     X = np.array([[1.0, 0.0], [0.0, 1.0]])
     program = RelaxedProgram(X, np.ones(2), PatternSet.from_dense(np.array([[True], [True]])), 1.0)
-    with pytest.raises(KeyError, match="patterns that are not in the program"):
+    with pytest.raises(ConfigError, match="patterns that are not in the program"):
         blocks_from_network(program, np.array([[1.0, -1.0]]), np.array([1.0]))
 
 

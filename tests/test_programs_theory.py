@@ -8,14 +8,12 @@ from reluopt import objective
 from reluopt.errors import ConfigError, SolverError
 from reluopt.patterns.arrangement import all_patterns
 from reluopt.patterns.sampling import sample_patterns
-from reluopt.programs.decomposition import (
-    gated_twin,
-)
+from reluopt.programs.convex import ConvexProgram
+from reluopt.programs.decomposition import gated_twin
 from reluopt.programs.dual import dual_bound, dual_violation
 from reluopt.programs.equality import EqualityProgram
 from reluopt.programs.exact import ExactProgram
 from reluopt.programs.gated import GatedProgram
-from reluopt.programs.pattern_program import PatternProgram
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.programs.ridge import RidgeProgram, pattern_gram
 from reluopt.search.polynomial import relax
@@ -31,7 +29,7 @@ def planted(seed: int, n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
     return X, np.maximum(X @ U.T, 0) @ np.array([1.0, -1.0, 1.0]) + 0.3 * rng.standard_normal(n)
 
 
-def programs(seed: int) -> list[PatternProgram]:
+def programs(seed: int) -> list[ConvexProgram]:
     X, y = planted(seed, 12, 4)
     patterns = sample_patterns(X, 15, np.random.default_rng(seed))
     same = (X, y, patterns)

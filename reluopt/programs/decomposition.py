@@ -143,5 +143,5 @@ def relaxed_from_gated(
 
 
 def gated_twin(program: RelaxedProgram) -> GatedProgram:
-    """The gated program over the same data, patterns and β."""
-    return GatedProgram(program.X, program.y, program.patterns, program.beta)
+    """The gated program of the same problem and patterns."""
+    return GatedProgram(program.problem, program.patterns)

@@ -1,9 +1,9 @@
 r"""The dual value of a pattern program, by scaling any z into feasibility.
 
-p̃(S) = max_z yᵀz − ½‖z‖²  s.t.  min_{λ≥0} ‖Xᵀ(±D_i z + (2D_i − I)λ)‖ ≤ β for each pattern and side;
-gated: the same with λ = 0. From any z, with B the largest of these norms, tz with
-t = min(β/B, yᵀz/‖z‖²) is feasible, and its value bounds p̃(S) from below. Rounding is accounted for: value, B and t
-are proved, not approximate.
+p̃(S) = max_z Σ κ_i D(z_i/κ_i, y_i)  s.t.  min_{λ≥0} ‖Xᵀ(±D_i z + (2D_i − I)λ)‖ ≤ β for each pattern and side;
+gated: the same with λ = 0; D(z) = −ℓ*(−z). From any z in the domain of D, with B the largest of these norms, tz with
+the best 0 ≤ t ≤ β/B is feasible, and its value bounds p̃(S) from below. Rounding is accounted for: value, B and t are
+proved, not approximate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from reluopt import rounding
 from reluopt.programs import cones
-from reluopt.programs.pattern_program import PatternProgram
+from reluopt.programs.convex import ConvexProgram
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class DualBound:
     Attributes
     ----------
     value : a proved lower bound of the dual objective at ``scale * z``, hence of p̃(S); 0 where z proves nothing.
-    z : (n,) the candidate before scaling. ``scale`` : t ≤ β/B.
+    z : (n,) the candidate before scaling, in the dual objective's domain. ``scale`` : t ≤ β/B.
     bound : B, proved to be at least the largest dual norm at z.
     multipliers : (side, pattern) → λ (n,), for the blocks whose norm had to be lowered by their cone.
     """
@@ -39,7 +39,7 @@ class DualBound:
 
 
 def dual_bound(
-    program: PatternProgram, z: Float[np.ndarray, " n"], *, stop: Callable[[], bool] = lambda: False
+    program: ConvexProgram, z: Float[np.ndarray, " n"], *, stop: Callable[[], bool] = lambda: False
 ) -> DualBound:
     """Scale z into feasibility; cones are projected on only where they decide the scaling.
 
@@ -48,21 +48,27 @@ def dual_bound(
     ``stop()`` returning true ends the visits early: the remaining blocks count with λ = 0, which is looser and still
     valid.
     """
+    z = program.fit.into_domain(program.problem, z)
     correlations = program.correlations(z)
     norms = rounding.norm_upper(correlations, rounding.correlation_error(program.X, z))
-    # below this B the scaling is limited by yᵀz/‖z‖² instead, and smaller norms gain nothing
-    zz = float(z @ z)
-    floor = program.beta * zz / float(program.y @ z) if float(program.y @ z) > 0 else np.inf
     bound = float(norms.max())
     multipliers: dict[tuple[int, int], Float[np.ndarray, " n"]] = {}
     if program.has_cones:
-        bound, multipliers = _cone_norms(program, z, correlations, norms, floor, stop)
+        bound, multipliers = _cone_norms(program, z, correlations, norms, harmless_norm(program, z), stop)
     value, scale = program.scaled_dual(z, bound)
     return DualBound(value, z, scale, bound, multipliers)
 
 
+def harmless_norm(program: ConvexProgram, z: Float[np.ndarray, " n"]) -> float:
+    """Below this B the scaling is limited by the dual objective instead of the norms: lowering them gains nothing."""
+    if not np.isfinite(z).all():
+        return np.inf
+    free = program.fit.free_multiple(program.problem, z)
+    return program.beta / free if free > 0 else np.inf
+
+
 def _cone_norms(
-    program: PatternProgram,
+    program: ConvexProgram,
     z: Float[np.ndarray, " n"],
     correlations: Float[np.ndarray, "k P d"],
     norms: Float[np.ndarray, "k P"],
@@ -86,7 +92,7 @@ def _cone_norms(
     return bound, multipliers
 
 
-def block_norms(program: PatternProgram, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k P"]:
+def block_norms(program: ConvexProgram, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k P"]:
     """The dual norm of every block at z: ‖proj_K(±XᵀD_i z)‖ with cones, ‖XᵀD_i z‖ without."""
     correlations = program.correlations(z)
     if not program.has_cones:
@@ -97,6 +103,6 @@ def block_norms(program: PatternProgram, z: Float[np.ndarray, " n"]) -> Float[np
     )
 
 
-def dual_violation(program: PatternProgram, z: Float[np.ndarray, " n"]) -> float:
+def dual_violation(program: ConvexProgram, z: Float[np.ndarray, " n"]) -> float:
     """How far z is from dual feasible: max(0, largest block norm − ``program.dual_radius``)."""
     return max(0.0, float(block_norms(program, z).max()) - program.dual_radius)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-import numpy as np
-from jaxtyping import Float
+from typing import Any, ClassVar
 
 from reluopt.patterns.arrangement import DEFAULT_LIMIT, all_patterns
+from reluopt.problem import as_problem
 from reluopt.programs.relaxed import RelaxedProgram
 
 
@@ -20,13 +18,12 @@ class ExactProgram(RelaxedProgram):
     name: ClassVar[str] = "exact"
 
     @classmethod
-    def of(
-        cls, X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], beta: float, *, limit: int = DEFAULT_LIMIT
-    ) -> ExactProgram:
-        """The exact program of the data, its patterns enumerated.
+    def of(cls, X: Any, y: Any = None, beta: Any = None, *, limit: int = DEFAULT_LIMIT) -> ExactProgram:
+        """The exact program of a problem, or of (X, y, β) with the squared loss, its patterns enumerated.
 
         Raises
         ------
-        ConfigError : more patterns than ``limit``; the message tells how many.
+        ConfigError : more patterns than ``limit``; the message tells how many. DataError : data that cannot be used.
         """
-        return cls(X, y, all_patterns(X, limit=limit), beta)
+        problem = as_problem(X, y, beta)
+        return cls(problem, all_patterns(problem.X, limit=limit))

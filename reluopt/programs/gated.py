@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from reluopt.programs.pattern_program import PatternProgram
+from reluopt.losses import Loss
+from reluopt.programs.convex import ConvexProgram, problem_and_patterns
+from reluopt.programs.fits import LossFit
+from reluopt.programs.penalties import GroupNorm
+from reluopt.programs.places import Free
 
 
-class GatedProgram(PatternProgram):
-    r"""min ½‖Σ D_i X w_i − y‖² + β Σ‖w_i‖: a group lasso, one block a pattern. Blocks are (1, P, d).
+class GatedProgram(ConvexProgram):
+    r"""min Σ κ_i ℓ(f_i, y_i) + β Σ‖w_i‖, f = Σ D_i X w_i: a group lasso, one block a pattern. Blocks are (1, P, d).
 
     Over all patterns it bounds p* from below; over a sampled set it has **no fixed order** with p*.
     """
 
-    sides: ClassVar[tuple[float, ...]] = (1.0,)
-    has_cones: ClassVar[bool] = False
     name: ClassVar[str] = "gated"
+
+    def __init__(
+        self,
+        X: Any,
+        y: Any = None,
+        patterns: Any = None,
+        beta: Any = None,
+        *,
+        loss: str | Loss = "squared",
+        weights: Any = None,
+    ) -> None:
+        super().__init__(*problem_and_patterns(X, y, patterns, beta, loss, weights), GroupNorm(), Free(), LossFit())

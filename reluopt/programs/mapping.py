@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from reluopt import neurons
+from reluopt.errors import ConfigError
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.patterns.pattern_set import PatternSet, activation_patterns
-from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.programs.convex import ConvexProgram
 
 
 def network_from_blocks(blocks: Float[np.ndarray, "2 P d"]) -> TwoLayerReLU:
@@ -28,13 +30,11 @@ def active_patterns(
     X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], tolerance: float = 0.0
 ) -> PatternSet:
     """S(θ): the distinct patterns of the neurons with ‖u_j‖|α_j| > tolerance · the largest; their u_j as gates."""
-    contribution = np.linalg.norm(U, axis=1) * np.abs(alpha)
-    active = contribution > tolerance * contribution.max(initial=0.0)
-    return PatternSet.from_gates(X, U[active].T)
+    return PatternSet.from_gates(X, U[neurons.active(U, alpha, tolerance)].T)
 
 
 def blocks_from_network(
-    program: RelaxedProgram, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]
+    program: ConvexProgram, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]
 ) -> Float[np.ndarray, "2 P d"]:
     """The program's blocks of a network: v = Σ|α_j|u_j over the neurons of one pattern with α_j > 0, w with α_j < 0.
 
@@ -42,14 +42,22 @@ def blocks_from_network(
 
     Raises
     ------
-    KeyError : a contributing neuron whose pattern the program lacks (its blocks would be another function).
+    ConfigError : a contributing neuron whose pattern the program lacks (its blocks would be another function), or a
+        program without cones.
     """
+    if not program.has_cones:
+        raise ConfigError(
+            f"Blocks of a {program.name} program are no neurons.", "Use a relaxed program over the same patterns."
+        )
     alive = (np.linalg.norm(U, axis=1) > 0) & (alpha != 0)
     U, alpha = U[alive], alpha[alive]
     own = np.packbits(activation_patterns(program.X, U.T).T, axis=1)
     position = program.patterns.positions_of(PatternSet(own, len(program.X)))
     if (position < 0).any():
-        raise KeyError(f"{int((position < 0).sum())} neurons have patterns that are not in the program's set")
+        raise ConfigError(
+            f"{int((position < 0).sum())} neurons have patterns that are not in the program's set.",
+            "Add their patterns: program.with_patterns(program.patterns.union(active_patterns(X, U, alpha))).",
+        )
     blocks = program.zero_blocks()
     np.add.at(blocks, ((alpha < 0).astype(int), position), np.abs(alpha)[:, None] * U)
     return blocks

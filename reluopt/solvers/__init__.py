@@ -1,35 +1,32 @@
-"""One `solve(program, solver)`; solvers know programs only through their protocol."""
+"""One `solve(program, solver)`; solvers know programs only through their protocol, and say what they take."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
-
-from reluopt.programs.pattern_program import PatternProgram
+from reluopt.programs.convex import ConvexProgram
 from reluopt.solvers.cvxpy_backend import CvxpySolver
-from reluopt.solvers.native import NativeSolver, blocks_for, regularization_path
+from reluopt.solvers.native import NativeSolver, regularization_path
 from reluopt.solvers.solution import Solution, Status
+from reluopt.solvers.start import Solver, Startable, WarmStart, blocks_for
 
 
-@runtime_checkable
-class Solver(Protocol):
-    """What every solver offers."""
-
-    def solve(self, program: PatternProgram, warm_start: Any = None) -> Solution:
-        """Bracket the optimum of the program."""
-        ...
-
-
-def solve(program: PatternProgram, solver: Solver | None = None, *, warm_start: Any = None) -> Solution:
+def solve(program: ConvexProgram, solver: Solver | None = None, *, warm_start: Startable | None = None) -> Solution:
     """Solve a convex program.
 
     Without a solver, relaxed, exact and gated programs go to :class:`NativeSolver`, ridge and equality programs to
     CVXPY with Clarabel, both to a relative gap of 1e-7. The solution's status and gap say how far it came, and its
     ``solver`` who solved it: check them before using the value.
+
+    Raises
+    ------
+    SolverError : a solver that does not take the program. ConfigError : a warm start of another shape.
     """
     if solver is None:
-        group_lasso = program.penalty_power == 1 and not program.exact_fit
-        solver = NativeSolver(tolerance=1e-7) if group_lasso else CvxpySolver(tolerance=1e-7)
+        native = NativeSolver(tolerance=1e-7)
+        solver = native if native.supports(program) else CvxpySolver(tolerance=1e-7)
     return solver.solve(program, warm_start)
 
 
-__all__ = ["CvxpySolver", "NativeSolver", "Solution", "Solver", "Status", "blocks_for", "regularization_path", "solve"]
+__all__ = [
+    "CvxpySolver", "NativeSolver", "Solution", "Solver", "Status", "WarmStart", "blocks_for", "regularization_path",
+    "solve",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-r"""Pattern programs through CVXPY: Clarabel (interior point) or SCS (first order).
+r"""Convex programs through CVXPY, any penalty, fit and loss: Clarabel (interior point) or SCS (first order).
 
 The statement is built from explicit sparse matrices, so it takes no Python loop over patterns. Cones have n rows a
 block, of which few matter: only violated rows are stated, and more are added until none is violated ("lazy").
@@ -9,19 +9,23 @@ bound of every round is valid for the whole program, so whenever time ends the b
 from __future__ import annotations
 
 import logging
-import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cvxpy as cp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
+from reluopt.clock import Clock
 from reluopt.errors import ConfigError
+from reluopt.problem import Units
+from reluopt.programs.convex import ConvexProgram
 from reluopt.programs.dual import DualBound, block_norms, dual_bound
-from reluopt.programs.pattern_program import PatternProgram
+from reluopt.programs.penalties import GroupNorm, SquaredNorm
+from reluopt.solvers.cvxpy_losses import statement, states
 from reluopt.solvers.solution import Solution, Status
+from reluopt.solvers.start import Startable, WarmStart, as_start, require_support
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +34,7 @@ BACKENDS = ("clarabel", "scs")
 
 @dataclass(frozen=True, kw_only=True)
 class CvxpySolver:
-    """Solve pattern programs with CVXPY.
+    """Solve convex programs with CVXPY.
 
     Parameters
     ----------
@@ -60,40 +64,51 @@ class CvxpySolver:
         """For results and tables."""
         return f"cvxpy+{self.backend}"
 
-    def solve(self, program: PatternProgram, warm_start: Float[np.ndarray, "k P d"] | None = None) -> Solution:
-        """Bracket the program's optimum; ``warm_start`` blocks (of a network, say) choose the first rows and blocks."""
-        clock = _Clock(self.time_limit)
+    def supports(self, program: ConvexProgram) -> bool:
+        """Group and squared norms, exact fits, and every loss that ``cvxpy_losses`` states."""
+        known = isinstance(program.penalty, GroupNorm | SquaredNorm)
+        return known and (program.exact_fit or states(program.problem.loss))
+
+    def solve(self, program: ConvexProgram, warm_start: Startable | None = None) -> Solution:
+        """Bracket the program's optimum; blocks of a warm start (of a network, say) choose the first rows and blocks.
+
+        Raises
+        ------
+        SolverError : a loss or a penalty that is not supported. ConfigError : a warm start of another shape.
+        """
+        require_support(self, program)
+        start = as_start(program, warm_start)
+        clock = Clock(self.time_limit)
         # under ridge every block is active, and an exact fit may need every block
-        lazy = self.lazy and program.penalty_power == 1 and not program.exact_fit
-        state = _Working.first(program, warm_start) if lazy else _Working.whole(program)
-        best = _Best(program, warm_start)
+        lazy = self.lazy and isinstance(program.penalty, GroupNorm) and not program.exact_fit
+        state = _Working.first(program, start) if lazy else _Working.whole(program)
+        best = _Best(program, start)
         status, rounds = Status.ITERATION_LIMIT, 0
         while rounds < self.max_rounds:
-            if clock.left() <= 0:
+            if clock.over:
                 status = Status.TIME_LIMIT
                 break
-            blocks, z, said = self._solve_subprogram(program, state, clock.left())
+            blocks, z, said = self._solve_subprogram(program, state, clock.left)
             rounds += 1
             if blocks is None:
-                status = Status.TIME_LIMIT if clock.left() <= 0 else said
+                status = Status.TIME_LIMIT if clock.over else said
                 break
             best.offer(blocks, z)
             log.info("round %d: %d rows, gap %.2e", rounds, state.rows.sum(), best.relative_gap())
             if best.relative_gap() <= self.tolerance:
                 status = Status.CONVERGED
                 break
-            if not state.grow(program, blocks):
+            if not state.grow(program, blocks, program.dual_point(blocks) if z is None else z):
                 status = said if said is not Status.CONVERGED else Status.INACCURATE
                 break
-        return best.solution(status, self.name, clock.spent(), rounds)
+        return best.solution(status, self.name, clock.spent, rounds)
 
     def _solve_subprogram(
-        self, program: PatternProgram, state: _Working, seconds: float
+        self, program: ConvexProgram, state: _Working, seconds: float
     ) -> tuple[Float[np.ndarray, "k P d"] | None, Float[np.ndarray, " n"] | None, Status]:
-        """Optimal blocks over the working rows and blocks, and the multipliers of an exact fit, where there are any."""
-        scale_x = float(np.linalg.norm(program.X, axis=1).max()) or 1.0
-        scale_y = float(np.linalg.norm(program.y)) or 1.0
-        problem, x, fit = _statement(program, state, scale_x, scale_y)
+        """Optimal blocks over the working rows and blocks; multipliers of the fit where it is stated."""
+        units = _units(program)
+        problem, x, fit = _statement(program, state, units)
         try:
             with warnings.catch_warnings():
                 # CVXPY's word on accuracy is not needed: the gap is recomputed from the program
@@ -106,14 +121,15 @@ class CvxpySolver:
             limit = problem.status == cp.USER_LIMIT
             return None, None, Status.TIME_LIMIT if limit else Status.FAILED
         blocks = program.zero_blocks()
-        blocks[state.side, state.index] = x.value.T * (scale_y / scale_x)
-        # −dual_value is a multiple of z; the dual bound scales it
-        z = None if fit is None else -np.asarray(fit.dual_value, dtype=np.float64)
+        blocks[state.side, state.index] = x.value.T * (units.f / units.x)
+        z = None
+        if fit is not None and fit.dual_value is not None:  # the multipliers of design·u = y, or of f = design·u
+            z = np.asarray(fit.dual_value, dtype=np.float64) * (-1.0 if program.exact_fit else units.z)
         return blocks, z, Status.CONVERGED if problem.status == cp.OPTIMAL else Status.INACCURATE
 
     def _options(self, seconds: float) -> dict[str, object]:
         limit = min(seconds, 1e8)
-        precision = max(self.tolerance / 10, 1e-10)
+        precision = max(self.tolerance / 100, 1e-10)
         if self.backend == "clarabel":
             return {
                 "solver": cp.CLARABEL,
@@ -125,34 +141,53 @@ class CvxpySolver:
         return {"solver": cp.SCS, "time_limit_secs": limit, "eps": precision, "max_iters": 1_000_000}
 
 
+def _units(program: ConvexProgram) -> Units:
+    """Units in which X has rows of norm ≤ 1 and, where targets are numbers, ‖y‖ = 1."""
+    loss = program.problem.loss
+    unit_f = 1.0 if loss.classes else float(np.linalg.norm(program.y)) or 1.0
+    return Units(float(np.linalg.norm(program.X, axis=1).max()) or 1.0, unit_f, loss.rescaled(unit_f)[1])
+
+
 def _statement(
-    program: PatternProgram, state: _Working, scale_x: float, scale_y: float
+    program: ConvexProgram, state: _Working, units: Units
 ) -> tuple[cp.Problem, cp.Variable, cp.Constraint | None]:
-    """The subprogram in units where X has rows of norm ≤ 1 and ‖y‖ = 1; its blocks; its fit where that is exact."""
+    """The subprogram in these units; its blocks; the constraint whose multipliers are z, where it is stated."""
     count, d = len(state.index), program.X.shape[1]
     x = cp.Variable((d, count))
     flat = cp.vec(x, order="F")
-    design, target = _design(program, state) / scale_x, program.y / scale_y
-    constraints: list[cp.Constraint] = []
-    weight = program.beta / (scale_x * scale_y)
-    if program.penalty_power == 2:
-        penalty = 0.5 * program.beta / scale_x**2 * cp.sum_squares(x)
-    else:
-        t = cp.Variable(count)
-        constraints.append(cp.SOC(t, x, axis=0))
-        penalty = weight * cp.sum(t)
+    design, target = _design(program, state) / units.x, program.y / units.f
+    penalty, constraints = _penalty(program, x, units)
     if program.exact_fit:
         fit = sparse.csc_matrix(design) @ flat == target
         return cp.Problem(cp.Minimize(penalty), [*constraints, fit]), x, fit
-    design, target = _compressed(design, target)
-    residual = cp.Variable(len(target))
-    constraints.append(residual == design @ flat - target)
     if state.rows.any():
         constraints.append(_cone_rows(program, state) @ flat >= 0)
-    return cp.Problem(cp.Minimize(0.5 * cp.sum_squares(residual) + penalty), constraints), x, None
+    problem, fit = program.problem, None
+    loss, _ = problem.loss.rescaled(units.f)
+    if loss.name == "squared":
+        root = np.sqrt(problem.weights)
+        design, target = _compressed(root[:, None] * design, root * target)
+        residual = cp.Variable(len(target))
+        constraints.append(residual == design @ flat - target)
+        cost = 0.5 * cp.sum_squares(residual)
+    else:
+        f = cp.Variable(problem.n)
+        fit = f == sparse.csc_matrix(design) @ flat
+        constraints.append(fit)
+        cost = statement(loss, f, target, problem.weights)
+    return cp.Problem(cp.Minimize(cost + penalty), constraints), x, fit
 
 
-def _design(program: PatternProgram, state: _Working) -> Float[np.ndarray, "n columns"]:
+def _penalty(program: ConvexProgram, x: cp.Variable, units: Units) -> tuple[cp.Expression, list[cp.Constraint]]:
+    """The penalty of blocks x in these units, and the cones that state it."""
+    unit = units.f / units.x
+    if isinstance(program.penalty, SquaredNorm):
+        return 0.5 * program.beta * unit**2 / units.value * cp.sum_squares(x), []
+    t = cp.Variable(x.shape[1])
+    return program.beta * unit / units.value * cp.sum(t), [cp.SOC(t, x, axis=0)]
+
+
+def _design(program: ConvexProgram, state: _Working) -> Float[np.ndarray, "n columns"]:
     """[± D_i X] over the working blocks, (n, C·d)."""
     masks = program.patterns.dense[:, state.index] * np.array(program.sides)[state.side]
     return (masks[:, :, None] * program.X[:, None, :]).reshape(len(program.y), -1)
@@ -168,7 +203,7 @@ def _compressed(
     return r, q.T @ y
 
 
-def _cone_rows(program: PatternProgram, state: _Working) -> sparse.csr_matrix:
+def _cone_rows(program: ConvexProgram, state: _Working) -> sparse.csr_matrix:
     """The working rows of (2D_i − I)X u_i ≥ 0, scaled to unit norm (a positive factor changes no cone)."""
     column, sample = np.nonzero(state.rows)
     sign = np.where(program.patterns.dense[sample, state.index[column]], 1.0, -1.0)
@@ -181,18 +216,6 @@ def _cone_rows(program: PatternProgram, state: _Working) -> sparse.csr_matrix:
 
 
 @dataclass
-class _Clock:
-    limit: float | None
-    start: float = field(default_factory=time.perf_counter)
-
-    def spent(self) -> float:
-        return time.perf_counter() - self.start
-
-    def left(self) -> float:
-        return np.inf if self.limit is None else self.limit - self.spent()
-
-
-@dataclass
 class _Working:
     """Which blocks (side, index) and which of their cone rows (C, n) the subprogram states."""
 
@@ -201,33 +224,33 @@ class _Working:
     rows: Bool[np.ndarray, "C n"]
 
     @classmethod
-    def whole(cls, program: PatternProgram) -> _Working:
+    def whole(cls, program: ConvexProgram) -> _Working:
         side, index = np.divmod(np.arange(program.shape[0] * program.shape[1]), program.shape[1])
         return cls(side, index, np.full((len(index), len(program.y)), program.has_cones))
 
     @classmethod
-    def first(cls, program: PatternProgram, warm_start: Float[np.ndarray, "k P d"] | None) -> _Working:
+    def first(cls, program: ConvexProgram, start: WarmStart | None) -> _Working:
         """All blocks where nothing is known; else the warm start's, with the rows nearest to a kink."""
         state = cls.whole(program)
         state.rows[:] = False
-        if warm_start is None:
+        if start is None:
             return state
-        used = np.linalg.norm(warm_start, axis=-1)[state.side, state.index] > 0
+        used = np.linalg.norm(start.blocks, axis=-1)[state.side, state.index] > 0
         if not used.any():
             return state
         state = cls(state.side[used], state.index[used], state.rows[used])
         if program.has_cones:
-            margins = np.abs(program.X @ warm_start[state.side, state.index].T).T
+            margins = np.abs(program.X @ start.blocks[state.side, state.index].T).T
             nearest = np.argsort(margins, axis=1)[:, : program.X.shape[1]]
             np.put_along_axis(state.rows, nearest, True, axis=1)
         return state
 
-    def grow(self, program: PatternProgram, blocks: Float[np.ndarray, "k P d"]) -> bool:
-        """Add violated rows (the 2d worst a block) and blocks with a dual norm above β; False if none is."""
+    def grow(self, program: ConvexProgram, blocks: Float[np.ndarray, "k P d"], z: Float[np.ndarray, " n"]) -> bool:
+        """Add violated rows (the 2d worst a block) and blocks with a dual norm above β at z; False if none is."""
         more_rows = program.has_cones and self._grow_rows(program, blocks)
-        return self._grow_blocks(program, blocks) or more_rows
+        return self._grow_blocks(program, z) or more_rows
 
-    def _grow_rows(self, program: PatternProgram, blocks: Float[np.ndarray, "k P d"]) -> bool:
+    def _grow_rows(self, program: ConvexProgram, blocks: Float[np.ndarray, "k P d"]) -> bool:
         used = blocks[self.side, self.index]
         signs = program.patterns.signs[:, self.index].T
         margins = np.where(self.rows, 0.0, signs * (used @ program.X.T))
@@ -239,13 +262,13 @@ class _Working:
         self.rows |= new
         return bool(new.any())
 
-    def _grow_blocks(self, program: PatternProgram, blocks: Float[np.ndarray, "k P d"]) -> bool:
+    def _grow_blocks(self, program: ConvexProgram, z: Float[np.ndarray, " n"]) -> bool:
         missing = np.ones(program.shape[:2], dtype=bool)
         missing[self.side, self.index] = False
         if not missing.any():
             return False
         # the working blocks hold their dual constraint by optimality; only the missing ones are priced
-        side, index = np.nonzero(missing & (block_norms(program, program.dual_point(blocks)) > program.beta))
+        side, index = np.nonzero(missing & (block_norms(program, z) > program.beta))
         self.side, self.index = np.append(self.side, side), np.append(self.index, index)
         self.rows = np.vstack([self.rows, np.zeros((len(index), self.rows.shape[1]), dtype=bool)])
         return len(index) > 0
@@ -254,26 +277,29 @@ class _Working:
 class _Best:
     """The best feasible blocks and the best dual bound met so far."""
 
-    def __init__(self, program: PatternProgram, warm_start: Float[np.ndarray, "k P d"] | None) -> None:
+    def __init__(self, program: ConvexProgram, start: WarmStart | None) -> None:
         self.program = program
         self.blocks = program.repair(program.zero_blocks())
         self.value = program.value(self.blocks)
-        self.dual: DualBound = dual_bound(program, program.y)
-        if warm_start is not None:
-            self.offer(warm_start)
+        self.dual: DualBound = dual_bound(program, program.problem.zero_dual_point)
+        if start is not None:
+            self.offer(start.blocks, start.z)
 
-    def offer(self, raw: Float[np.ndarray, "k P d"], z: Float[np.ndarray, " n"] | None = None) -> None:
+    def offer(self, raw: Float[np.ndarray, "k P d"], z: Float[np.ndarray, " n"] | None) -> None:
         feasible = self.program.repair(raw)
         value = self.program.value(feasible)
         if value < self.value:
             self.blocks, self.value = feasible, value
-        dual = dual_bound(self.program, self.program.dual_point(raw) if z is None else z)
-        if dual.value > self.dual.value:
-            self.dual = dual
+        # −∂ℓ/∂f at the blocks is the more accurate z for some losses, the solver's multipliers for others
+        for candidate in (self.program.dual_point(raw), z):
+            dual = self.dual if candidate is None else dual_bound(self.program, candidate)
+            if dual.value > self.dual.value:
+                self.dual = dual
 
     def relative_gap(self) -> float:
         return (self.value - self.dual.value) / max(abs(self.value), 1e-300)
 
     def solution(self, status: Status, solver: str, seconds: float, rounds: int) -> Solution:
-        violation = self.program.cone_violation(self.blocks)
-        return Solution(self.blocks, self.value, self.dual, violation, status, solver, seconds, rounds)
+        return Solution.of(
+            self.program, self.blocks, self.dual, status=status, solver=solver, seconds=seconds, iterations=rounds
+        )

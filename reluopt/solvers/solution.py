@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from reluopt.programs.dual import DualBound, dual_bound
-from reluopt.programs.pattern_program import PatternProgram
+from reluopt.programs.convex import ConvexProgram
+from reluopt.programs.dual import DualBound
 
 
 class Status(enum.Enum):
@@ -42,9 +42,11 @@ class Solution:
     ----------
     blocks : (k, P, d), inside of their cones up to ``cone_violation``.
     value : objective at the blocks, recomputed in float64 (``inf`` if the solver returned nothing).
-    dual : lower bound on the same program's optimum from z = y − f (section 4 of the design), recomputed.
+    dual : a proved lower bound of the same program's optimum.
     cone_violation : largest violation, in units of the preactivations x_iᵀu.
     status, solver, seconds, iterations : how it was made.
+
+    Make it with :meth:`of`, which takes nothing but blocks and a dual bound from the solver.
     """
 
     blocks: Float[np.ndarray, "k P d"]
@@ -56,9 +58,25 @@ class Solution:
     seconds: float
     iterations: int
 
+    @classmethod
+    def of(
+        cls,
+        program: ConvexProgram,
+        blocks: Float[np.ndarray, "k P d"],
+        dual: DualBound,
+        *,
+        status: Status,
+        solver: str,
+        seconds: float,
+        iterations: int,
+    ) -> Solution:
+        """The solution with these blocks: value and violation are the program's own."""
+        value, violation = program.value(blocks), program.cone_violation(blocks)
+        return cls(blocks, value, dual, violation, status, solver, seconds, iterations)
+
     @property
     def z(self) -> Float[np.ndarray, " n"]:
-        """The dual point before scaling."""
+        """The dual point before scaling, in the domain of the dual objective."""
         return self.dual.z
 
     @property
@@ -70,26 +88,3 @@ class Solution:
     def relative_gap(self) -> float:
         """gap / max(1e-300, |value|); ``inf`` where the value is not finite."""
         return self.gap / max(1e-300, abs(self.value)) if math.isfinite(self.value) else math.inf
-
-
-def assess(
-    program: PatternProgram,
-    raw_blocks: Float[np.ndarray, "k P d"],
-    *,
-    status: Status,
-    solver: str,
-    seconds: float,
-    iterations: int,
-) -> Solution:
-    """Repair a backend's blocks into their cones and recompute everything from the program itself."""
-    blocks = program.repair(raw_blocks)
-    return Solution(
-        blocks=blocks,
-        value=program.value(blocks),
-        dual=dual_bound(program, program.dual_point(raw_blocks)),
-        cone_violation=program.cone_violation(blocks),
-        status=status,
-        solver=solver,
-        seconds=seconds,
-        iterations=iterations,
-    )

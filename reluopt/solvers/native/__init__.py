@@ -2,6 +2,6 @@
 
 from reluopt.solvers.native.path import regularization_path
 from reluopt.solvers.native.solver import NativeSolver
-from reluopt.solvers.native.warm import blocks_for
+from reluopt.solvers.start import blocks_for
 
 __all__ = ["NativeSolver", "blocks_for", "regularization_path"]

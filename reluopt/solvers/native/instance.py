@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reluopt.programs.cone_faces import ConeFaces
-from reluopt.programs.pattern_program import PatternProgram
+from reluopt.programs.convex import ConvexProgram
 
 
 @dataclass(eq=False)
@@ -33,7 +33,7 @@ class Instance:
     scale_y: float
 
     @classmethod
-    def of(cls, program: PatternProgram, dtype: torch.dtype, device: torch.device | str) -> Instance:
+    def of(cls, program: ConvexProgram, dtype: torch.dtype, device: torch.device | str) -> Instance:
         """Move a program to the device."""
         k, count, d = program.shape
         scale_x = _or_one(float(np.linalg.norm(program.X)) / math.sqrt(d))
@@ -73,6 +73,10 @@ class Instance:
         """The program's blocks in natural units."""
         scaled = blocks.reshape(-1, self.shape[2]) * (self.scale_x / self.scale_y)
         return torch.tensor(scaled, dtype=self.X.dtype, device=self.X.device)
+
+    def dual(self, z: Float[np.ndarray, " n"]) -> Float[Tensor, " n"]:
+        """A dual point of the program in natural units."""
+        return torch.tensor(z / self.scale_y, dtype=self.X.dtype, device=self.X.device)
 
     def blocks(self, flat: Float[Tensor, "m d"]) -> Float[np.ndarray, "k P d"]:
         """Back to the program's units."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 
 from reluopt.errors import ConfigError
-from reluopt.programs.pattern_program import PatternProgram
+from reluopt.programs.convex import ConvexProgram
 from reluopt.solvers.native.solver import NativeSolver
 from reluopt.solvers.solution import Solution
 
 
 def regularization_path(
-    program: PatternProgram, betas: Sequence[float], solver: NativeSolver | None = None
+    program: ConvexProgram, betas: Sequence[float], solver: NativeSolver | None = None
 ) -> Iterator[Solution]:
     """Solutions of the program at the given β (its own β is not used), in the order given; falling β is fastest.
 
@@ -26,11 +25,11 @@ def regularization_path(
     solver = solver or NativeSolver()
     if len(betas) == 0:
         raise ConfigError("There are no β for the path.", "Give at least one.")
-    programs = [dataclasses.replace(program, beta=float(beta)) for beta in betas]
+    programs = [program.with_beta(beta) for beta in betas]
     return _solutions(programs, solver)
 
 
-def _solutions(programs: list[PatternProgram], solver: NativeSolver) -> Iterator[Solution]:
+def _solutions(programs: list[ConvexProgram], solver: NativeSolver) -> Iterator[Solution]:
     engine = solver.engine(programs[0], time.perf_counter())
     for program in programs:
         start = time.perf_counter()

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from reluopt import rounding
-from reluopt.programs.dual import DualBound
-from reluopt.programs.pattern_program import PatternProgram
+from reluopt.programs.convex import ConvexProgram
+from reluopt.programs.dual import DualBound, harmless_norm
 
 #: Blocks whose dense (n,) multipliers are formed at a time.
 BATCH = 256
@@ -17,24 +17,24 @@ BATCH = 256
 Multipliers = Callable[[Int[np.ndarray, " c"]], Float[np.ndarray, "c n"]]
 
 
-def prove(program: PatternProgram, z: Float[np.ndarray, " n"], multipliers: Multipliers | None) -> DualBound:
+def prove(program: ConvexProgram, z: Float[np.ndarray, " n"], multipliers: Multipliers | None) -> DualBound:
     """The dual value at the best feasible multiple of z, with the given λ ≥ 0 of every block and rounding proved."""
+    z = program.fit.into_domain(program.problem, z)
     plain = rounding.norm_upper(program.correlations(z), rounding.correlation_error(program.X, z)).ravel()
     if multipliers is None:
         bound: float = float(plain.max())
         kept: dict[tuple[int, int], Float[np.ndarray, " n"]] = {}
     else:
         bound, kept = _with_multipliers(program, z, plain, multipliers)
-    value, scale = rounding.feasible_value(z, program.y, bound, program.beta)
+    value, scale = program.scaled_dual(z, bound)
     return DualBound(value, z, scale, bound, kept)
 
 
 def _with_multipliers(
-    program: PatternProgram, z: Float[np.ndarray, " n"], plain: Float[np.ndarray, " m"], multipliers: Multipliers
+    program: ConvexProgram, z: Float[np.ndarray, " n"], plain: Float[np.ndarray, " m"], multipliers: Multipliers
 ) -> tuple[float, dict[tuple[int, int], Float[np.ndarray, " n"]]]:
-    """(B, the multipliers that lowered a norm). Norms below β‖z‖²/yᵀz do not limit the scaling: nothing lowers them."""
-    yz, zz = float(program.y @ z), float(z @ z)
-    large = plain > (program.beta * zz / yz if yz > 0 else np.inf)
+    """(B, the multipliers that lowered a norm); norms that do not limit the scaling are not lowered."""
+    large = plain > harmless_norm(program, z)
     bound = float(plain[~large].max(initial=0.0))
     kept: dict[tuple[int, int], Float[np.ndarray, " n"]] = {}
     for blocks in np.array_split(np.flatnonzero(large), len(plain) // BATCH + 1):
@@ -50,7 +50,7 @@ def _with_multipliers(
     return bound, kept
 
 
-def into_cones(program: PatternProgram, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k P d"]:
+def into_cones(program: ConvexProgram, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k P d"]:
     """Blocks that are in their cones up to rounding, shifted along the pattern's gate until nothing is violated.
 
     Without gates, or where a gate lies on the border of its cone, a block stays as it is: its violation, reported in

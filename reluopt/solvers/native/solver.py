@@ -10,15 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
-from reluopt.errors import ConfigError, SolverError
+from reluopt.errors import ConfigError
+from reluopt.programs.convex import ConvexProgram
 from reluopt.programs.dual import DualBound
-from reluopt.programs.pattern_program import PatternProgram
+from reluopt.programs.penalties import GroupNorm
 from reluopt.solvers.native.engine import Bracket, Engine
 from reluopt.solvers.native.instance import Instance
 from reluopt.solvers.native.proof import Multipliers, into_cones, prove
 from reluopt.solvers.solution import Solution, Status
+from reluopt.solvers.start import Startable, as_start, require_support
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,17 @@ class NativeSolver:
         """For results and tables."""
         return "native"
 
-    def solve(
-        self, program: PatternProgram, warm_start: Solution | Float[np.ndarray, "k P d"] | None = None
-    ) -> Solution:
+    def supports(self, program: ConvexProgram) -> bool:
+        """Group norms, with or without cones, with every loss."""
+        problem = program.problem
+        return (
+            isinstance(program.penalty, GroupNorm)
+            and not program.exact_fit
+            and problem.loss.name == "squared"
+            and not problem.is_weighted
+        )
+
+    def solve(self, program: ConvexProgram, warm_start: Startable | None = None) -> Solution:
         """Bracket the program's optimum.
 
         ``warm_start``: blocks of this program's shape (of a network, of another β; see ``blocks_for`` for those of
@@ -76,36 +85,33 @@ class NativeSolver:
         """
         start = time.perf_counter()
         engine = self.engine(program, start)
-        if warm_start is not None:
-            _warm(engine, program, warm_start)
+        warm = as_start(program, warm_start)
+        if warm is not None:
+            instance = engine.instance
+            engine.warm(instance.flat(warm.blocks), None if warm.z is None else instance.dual(warm.z))
         return self.finish(program, engine, start)
 
-    def engine(self, program: PatternProgram, start: float) -> Engine:
+    def engine(self, program: ConvexProgram, start: float) -> Engine:
         """The solver state of a program.
 
         Raises
         ------
         SolverError : a program that is neither relaxed (or exact) nor gated.
         """
-        if program.penalty_power != 1 or program.exact_fit:
-            raise SolverError(
-                f"The native solver does not take {program.name} programs, only relaxed, exact and gated ones.",
-                "Use CvxpySolver; ridge also has RidgeProgram.closed_form().",
-            )
+        require_support(self, program)
         deadline = math.inf if self.time_limit is None else start + self.time_limit
         return Engine(Instance.of(program, self.dtype, self.device), deadline)
 
-    def finish(self, program: PatternProgram, engine: Engine, start: float) -> Solution:
+    def finish(self, program: ConvexProgram, engine: Engine, start: float) -> Solution:
         """Run, then recompute everything from the program."""
         before = engine.steps
         # what is proved can be wider by rounding than what the iteration sees
         status = engine.run(self.tolerance * (1 - 1e-3), self.max_iterations)
         blocks, dual = _results(program, engine.instance, engine.bracket)
-        solution = Solution(
-            blocks=blocks,
-            value=program.value(blocks),
-            dual=dual,
-            cone_violation=program.cone_violation(blocks),
+        solution = Solution.of(
+            program,
+            blocks,
+            dual,
             status=status,
             solver=self.name,
             seconds=time.perf_counter() - start,
@@ -117,22 +123,7 @@ class NativeSolver:
         return solution
 
 
-def _warm(engine: Engine, program: PatternProgram, start: Solution | Float[np.ndarray, "k P d"]) -> None:
-    """Put a warm start into the engine."""
-    blocks = start.blocks if isinstance(start, Solution) else start
-    if blocks.shape != program.shape:
-        raise ConfigError(
-            f"The warm start has blocks of shape {blocks.shape}, the program's are {program.shape}.",
-            "Place blocks of another pattern set with reluopt.solvers.native.blocks_for.",
-        )
-    z = None
-    if isinstance(start, Solution):
-        instance = engine.instance
-        z = torch.tensor(start.z / instance.scale_y, dtype=instance.X.dtype, device=instance.X.device)
-    engine.warm(engine.instance.flat(blocks), z)
-
-
-def _results(program: PatternProgram, instance: Instance, bracket: Bracket) -> tuple[np.ndarray, DualBound]:
+def _results(program: ConvexProgram, instance: Instance, bracket: Bracket) -> tuple[np.ndarray, DualBound]:
     """Blocks in their cones, and the proved dual bound."""
     blocks = into_cones(program, instance.blocks(instance.cleaned(bracket.blocks)))
     z = program.y if bracket.z is None else instance.numpy(bracket.z) * instance.scale_y

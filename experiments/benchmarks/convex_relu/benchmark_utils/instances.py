@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from reluopt.patterns.pattern_set import PatternSet
+from reluopt.programs.convex import ConvexProgram
 from reluopt.programs.gated import GatedProgram
-from reluopt.programs.pattern_program import PatternProgram
 from reluopt.programs.relaxed import RelaxedProgram
 
 PROGRAMS = {"relaxed": RelaxedProgram, "gated": GatedProgram}
@@ -24,7 +24,7 @@ class Instance:
     y: np.ndarray
     G: np.ndarray
 
-    def program(self, kind: str, ratio: float) -> PatternProgram:
+    def program(self, kind: str, ratio: float) -> ConvexProgram:
         """At β = ratio · max_i ‖XᵀD_i y‖, the gated program's β_max, as in the files' optima."""
         patterns = PatternSet.from_gates(self.X, self.G)
         unit = PROGRAMS[kind](self.X, self.y, patterns, 1.0)

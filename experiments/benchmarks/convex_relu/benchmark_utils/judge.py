@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from reluopt.programs.pattern_program import PatternProgram
+from reluopt.programs.convex import ConvexProgram
 from reluopt.solvers import NativeSolver
 
 
-def reference(program: PatternProgram, tolerance: float = 1e-8, time_limit: float = 600.0) -> float:
+def reference(program: ConvexProgram, tolerance: float = 1e-8, time_limit: float = 600.0) -> float:
     """A proved lower bound of the optimum, as near to it as the time allows."""
     return NativeSolver(tolerance=tolerance, time_limit=time_limit).solve(program).dual.value
 
 
-def judge(program: PatternProgram, blocks: np.ndarray, lower: float) -> dict[str, float]:
+def judge(program: ConvexProgram, blocks: np.ndarray, lower: float) -> dict[str, float]:
     """objective; gap = |objective − lower|/objective; violation = the largest cone violation (y has unit deviation).
 
     The gap is proved: ``lower`` is a dual value. It is taken absolute, because blocks outside of their cones can lie

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from reluopt.patterns.pattern_set import PatternSet, activation_patterns
-from reluopt.programs.pattern_program import PatternProgram
+from reluopt.programs.convex import ConvexProgram
 from reluopt.solvers import CvxpySolver, NativeSolver, blocks_for
 
 NEEDS = {
@@ -43,17 +43,17 @@ def efforts(solver: str, tolerance: float) -> list[float]:
     return [10.0**-k for k in range(2, 12)]
 
 
-def native(program: PatternProgram, effort: float) -> np.ndarray:
+def native(program: ConvexProgram, effort: float) -> np.ndarray:
     """This project's solver at a proved relative gap."""
     return NativeSolver(tolerance=effort).solve(program).blocks
 
 
-def clarabel_lazy(program: PatternProgram, effort: float) -> np.ndarray:
+def clarabel_lazy(program: ConvexProgram, effort: float) -> np.ndarray:
     """This project's CVXPY backend: Clarabel with rows and blocks added lazily."""
     return CvxpySolver(tolerance=effort).solve(program).blocks
 
 
-def clarabel(program: PatternProgram, effort: float) -> np.ndarray:
+def clarabel(program: ConvexProgram, effort: float) -> np.ndarray:
     """The whole program as one would write it in CVXPY, solved by Clarabel."""
     import cvxpy as cp
 
@@ -62,7 +62,7 @@ def clarabel(program: PatternProgram, effort: float) -> np.ndarray:
     return np.stack([v.value.T for v in variables])
 
 
-def scs(program: PatternProgram, effort: float) -> np.ndarray:
+def scs(program: ConvexProgram, effort: float) -> np.ndarray:
     """The same statement, solved by SCS."""
     import cvxpy as cp
 
@@ -71,7 +71,7 @@ def scs(program: PatternProgram, effort: float) -> np.ndarray:
     return np.stack([v.value.T for v in variables])
 
 
-def _cvxpy_statement(program: PatternProgram):
+def _cvxpy_statement(program: ConvexProgram):
     import cvxpy as cp
 
     k, count, d = program.shape
@@ -84,7 +84,7 @@ def _cvxpy_statement(program: PatternProgram):
     return cp.Problem(cp.Minimize(0.5 * cp.sum_squares(fit - program.y) + program.beta * penalty), rows), variables
 
 
-def pyscnn(program: PatternProgram, effort: float) -> np.ndarray:
+def pyscnn(program: ConvexProgram, effort: float) -> np.ndarray:
     """pyscnn's augmented Lagrangian (R-FISTA for the gated program); its loss is ½‖·‖²/n, so its λ is β/n."""
     from scnn.metrics import Metrics
     from scnn.models import ConvexGatedReLU, ConvexReLU
@@ -108,7 +108,7 @@ def pyscnn(program: PatternProgram, effort: float) -> np.ndarray:
     return blocks_for(program.patterns, blocks, PatternSet(bits, n))
 
 
-def celer(program: PatternProgram, effort: float) -> np.ndarray:
+def celer(program: ConvexProgram, effort: float) -> np.ndarray:
     """celer's GroupLasso on the explicit design; its loss is ½‖·‖²/n."""
     from celer import GroupLasso
 
@@ -117,7 +117,7 @@ def celer(program: PatternProgram, effort: float) -> np.ndarray:
     return model.fit(_design(program), program.y).coef_.reshape(1, count, d)
 
 
-def skglm(program: PatternProgram, effort: float) -> np.ndarray:
+def skglm(program: ConvexProgram, effort: float) -> np.ndarray:
     """skglm's GroupBCD (0.5 or newer, which compiles by itself) on the explicit design."""
     from skglm.datafits import QuadraticGroup
     from skglm.penalties import WeightedGroupL2
@@ -133,13 +133,13 @@ def skglm(program: PatternProgram, effort: float) -> np.ndarray:
     return solution[0].reshape(1, count, d)
 
 
-def _design(program: PatternProgram) -> np.ndarray:
+def _design(program: ConvexProgram) -> np.ndarray:
     """[D_1 X, …, D_P X], (n, Pd) in Fortran order."""
     design = program.patterns.dense[:, :, None] * program.X[:, None, :]
     return np.asfortranarray(design.reshape(len(program.y), -1))
 
 
-SOLVERS: dict[str, Callable[[PatternProgram, float], np.ndarray]] = {
+SOLVERS: dict[str, Callable[[ConvexProgram, float], np.ndarray]] = {
     "native": native,
     "clarabel": clarabel,
     "clarabel-lazy": clarabel_lazy,

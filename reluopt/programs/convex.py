@@ -1,0 +1,231 @@
+r"""A convex program over a pattern set: a problem, its patterns, and three choices.
+
+.. math:: min Σ_i κ_i ℓ(f_i, y_i) + penalty(u),  f = Σ_side ± Σ_i D_i X u_i
+
+========= ================ ============ ============
+name      penalty          blocks       fit
+========= ================ ============ ============
+relaxed   ``GroupNorm``    ``InCones``  ``LossFit``
+gated     ``GroupNorm``    ``Free``     ``LossFit``
+ridge     ``SquaredNorm``  ``Free``     ``LossFit``
+equality  ``GroupNorm``    ``Free``     ``ExactFit``
+========= ================ ============ ============
+
+A *block* is one vector of R^d for one pattern D_i and one side (sign of the output weight). Blocks are kept in one
+array of shape (k, P, d): k = 2 sides (v with +, w with −) in cones, else k = 1. The n × dP design matrix is never
+formed: one product X·Bᵀ, then the pattern mask. Source: KP eq. (2) to (6), Thm 3.4; any loss by its conjugate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt import rounding
+from reluopt.errors import ConfigError, DataError
+from reluopt.patterns.pattern_set import PatternSet
+from reluopt.problem import Problem, as_problem
+from reluopt.programs.fits import ExactFit, LossFit
+from reluopt.programs.penalties import GroupNorm, Penalty, SquaredNorm
+from reluopt.programs.places import Free, InCones
+from reluopt.programs.products import correlations_of, fit_of
+
+Program = TypeVar("Program", bound="ConvexProgram")
+
+
+@dataclass(frozen=True, eq=False)
+class ConvexProgram:
+    """A convex program; see the module for its choices.
+
+    Parameters
+    ----------
+    problem : the training problem: data, loss, weights, β.
+    patterns : P patterns of the problem's samples.
+    penalty : what the blocks cost. ``blocks`` : where they may lie. ``fit`` : how f is held to the targets.
+
+    Raises
+    ------
+    DataError : patterns of another number of samples.
+    ConfigError : no pattern, or choices that do not go together.
+    """
+
+    problem: Problem
+    patterns: PatternSet
+    penalty: Penalty = field(default_factory=GroupNorm)
+    blocks: InCones | Free = field(default_factory=InCones)
+    fit: LossFit | ExactFit = field(default_factory=LossFit)
+
+    name: ClassVar[str] = "convex"
+
+    def __post_init__(self) -> None:
+        if self.patterns.n != self.problem.n:
+            raise DataError(
+                f"X has {self.problem.n} rows, the patterns are of {self.patterns.n} samples.",
+                "Give data and patterns of the same samples.",
+            )
+        if len(self.patterns) == 0:
+            raise ConfigError("The pattern set is empty.", "Sample at least one pattern.")
+        squared = self.problem.loss.name == "squared" and not self.problem.is_weighted
+        if isinstance(self.penalty, SquaredNorm) and (self.has_cones or self.exact_fit or not squared):
+            raise ConfigError(
+                "The squared norm (ridge) is for the squared loss without sample weights and without cones.",
+                "Use RelaxedProgram or GatedProgram for other losses and for weights.",
+            )
+        if self.exact_fit and self.has_cones:
+            raise ConfigError("An exact fit has no cones here.", "Use EqualityProgram, which is gated.")
+
+    # -- the parts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def X(self) -> Float[np.ndarray, "n d"]:
+        """The features."""
+        return self.problem.X
+
+    @property
+    def y(self) -> Float[np.ndarray, " n"]:
+        """The targets."""
+        return self.problem.targets
+
+    @property
+    def beta(self) -> float:
+        """The weight decay."""
+        return self.problem.beta
+
+    @property
+    def sides(self) -> tuple[float, ...]:
+        """The sign of each side's contribution to the fit."""
+        return self.blocks.sides
+
+    @property
+    def has_cones(self) -> bool:
+        """Whether each block must lie in the cone of its pattern."""
+        return self.blocks.cones
+
+    @property
+    def exact_fit(self) -> bool:
+        """Whether the fit must equal y, instead of being close to it."""
+        return self.fit.exact
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(k, P, d): the shape of the blocks."""
+        return len(self.sides), len(self.patterns), self.problem.d
+
+    def with_beta(self: Program, beta: Any) -> Program:
+        """The same program at another weight decay."""
+        return self._changed(self.problem.with_beta(beta), self.patterns)
+
+    def with_patterns(self: Program, patterns: PatternSet) -> Program:
+        """The same program over another pattern set."""
+        return self._changed(self.problem, patterns)
+
+    def with_problem(self: Program, problem: Problem) -> Program:
+        """The same program of another problem with the same samples."""
+        return self._changed(problem, self.patterns)
+
+    def _changed(self: Program, problem: Problem, patterns: PatternSet) -> Program:
+        made = object.__new__(type(self))
+        ConvexProgram.__init__(made, problem, patterns, self.penalty, self.blocks, self.fit)
+        return made
+
+    # -- the primal side ---------------------------------------------------------------------------------------------
+
+    def zero_blocks(self) -> Float[np.ndarray, "k P d"]:
+        """All blocks zero: the zero network."""
+        return np.zeros(self.shape)
+
+    def preactivations(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k n P"]:
+        """X u for every block u."""
+        return self.X @ blocks.transpose(0, 2, 1)
+
+    def predict(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, " n"]:
+        """f = Σ_side ± Σ_i D_i X u_i."""
+        return fit_of(self.X, self.patterns, self.sides, blocks)
+
+    def value(self, blocks: Float[np.ndarray, "k P d"]) -> float:
+        """Loss and penalty. Feasibility is a separate question: see ``cone_violation``."""
+        return self.fit.value(self.problem, self.predict(blocks)) + self.penalty.value(blocks, self.beta)
+
+    def gradient(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k P d"]:
+        """The smallest subgradient of the value by each block (constraints aside): that of the penalty minus ± XᵀD_i z.
+
+        At a zero block −(± XᵀD_i z) is shrunk by β, so without cones the gradient vanishes exactly at an optimum.
+        """
+        slope = self.fit.slope(self.problem, self.predict(blocks))
+        return self.penalty.subgradient(blocks, self.correlations(slope), self.beta)
+
+    def cone_violation(self, blocks: Float[np.ndarray, "k P d"]) -> float:
+        """How far the blocks are from feasible: of (2D_i − I) X u_i ≥ 0, or of f = y; 0 without constraints."""
+        outside = self.blocks.violation(self.X, self.patterns, blocks)
+        return max(outside, self.fit.violation(self.problem, self.predict(blocks))) if self.exact_fit else outside
+
+    def repair(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k P d"]:
+        """Feasible blocks near the given ones.
+
+        Raises
+        ------
+        SolverError : an exact fit that these patterns do not allow.
+        """
+        return self.fit.repair(self.problem, self.patterns, self.blocks.repair(self.X, self.patterns, blocks))
+
+    # -- the dual side -----------------------------------------------------------------------------------------------
+
+    def correlations(self, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k P d"]:
+        """± Xᵀ D_i z for every side and pattern: minus the gradient of the loss by each block, where z is its slope."""
+        return correlations_of(self.X, self.patterns, self.sides, z)
+
+    def dual_point(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, " n"]:
+        """A dual candidate that belongs to the blocks; optimal where they are and the loss has a derivative."""
+        return self.fit.dual_point(self.problem, self.patterns, self.penalty, blocks, self.predict(blocks))
+
+    @property
+    def dual_radius(self) -> float:
+        """What the dual norm of every block must stay within: β (``inf`` where the dual has no constraint)."""
+        return self.penalty.radius(self.beta)
+
+    def dual_value(self, z: Float[np.ndarray, " n"]) -> float:
+        """The dual objective; a bound on the optimum where z is feasible (see ``dual_violation``)."""
+        return self.fit.dual_value(self.problem, z) - self.penalty.dual_cost(self.correlations(z), self.beta)
+
+    def scaled_dual(self, z: Float[np.ndarray, " n"], bound: float) -> tuple[float, float]:
+        """(value, t): the best dual value of a multiple tz, proved, given a proved ``bound`` on all block norms."""
+        if isinstance(self.penalty, SquaredNorm):
+            return scaled_ridge_dual(self.problem, z, self.correlations(z))
+        return self.fit.scaled_dual(self.problem, z, bound)
+
+
+def scaled_ridge_dual(
+    problem: Problem, z: Float[np.ndarray, " n"], correlations: Float[np.ndarray, "k P d"]
+) -> tuple[float, float]:
+    """For the squared loss with the squared norm: t = yᵀz/(‖z‖² + β⁻¹Σ‖XᵀD_i z‖²), and its value, proved."""
+    sizes = rounding.norm_upper(correlations, rounding.correlation_error(problem.X, z))
+    if not (np.isfinite(sizes).all() and np.isfinite(z).all() and z.any()):
+        return 0.0, 0.0
+    squares = sum(Fraction(float(s)) ** 2 for s in sizes.ravel())
+    curvature = rounding.exact_dot(z, z) + squares / Fraction(problem.beta)
+    slope = rounding.exact_dot(problem.y, z)
+    t = Fraction(max(0.0, rounding.round_down(slope / curvature)))
+    return max(0.0, rounding.round_down(t * slope - t * t * curvature / 2)), float(t)
+
+
+def problem_and_patterns(
+    X: Any, y: Any, patterns: Any, beta: Any, loss: Any, weights: Any
+) -> tuple[Problem, PatternSet]:
+    """(problem, patterns) from either (problem, patterns) or (X, y, patterns, β).
+
+    Raises
+    ------
+    ConfigError : neither of the two, or patterns that are none. DataError : data that cannot be used.
+    """
+    if isinstance(X, Problem):
+        y, patterns = (None, y) if patterns is None else (y, patterns)
+    if not isinstance(patterns, PatternSet):
+        raise ConfigError(
+            f"The patterns are {type(patterns).__name__}, not a PatternSet.",
+            "Give (problem, patterns) or (X, y, patterns, beta); make patterns with sample_patterns or PatternSet.",
+        )
+    return as_problem(X, y, beta, loss=loss, weights=weights), patterns
