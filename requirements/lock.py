@@ -80,36 +80,23 @@ def make() -> None:
     """Resolve and write every lock."""
     oldest = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["requires-python"].removeprefix(">=")
     common = ["--python-version", oldest, "--constraint", "requirements/constraints.in"]
+    agree = ["--constraint", "requirements/all.txt", "--constraint", "requirements/cuda.txt"]
     for name, extras in LOCKS.items():
-        agree = (
-            [] if name == "all" else ["--constraint", "requirements/all.txt", "--constraint", "requirements/cuda.txt"]
-        )
-        _resolve(name, extras, ["--universal", *common, *agree])
-    _resolve(LOWEST, LOCKS["dev"], ["--universal", "--resolution", "lowest-direct", *common])
+        _resolve(name, extras, common if name == "all" else [*common, *agree])
+    _resolve(LOWEST, LOCKS["dev"], ["--resolution", "lowest-direct", *common])
 
 
 def _resolve(name: str, extras: Iterable[str], options: list[str]) -> None:
     asked = "".join(f"{requirement}\n" for requirement in (*wanted(extras), Requirement("pip>=24")))
-    command = [
-        os.environ.get("UV", "uv"),
-        "pip",
-        "compile",
-        "-",
-        "--quiet",
-        "--no-header",
-        "--no-annotate",
-        "--upgrade",
-        *options,
-    ]
+    command = [os.environ.get("UV", "uv"), "pip", "compile", "-", *options]
+    command += ["--universal", "--upgrade", "--prerelease=disallow", "--quiet", "--no-header", "--no-annotate"]
     lines = subprocess.run(command, input=asked, cwd=HERE.parent, check=True, capture_output=True, text=True).stdout
     cuda = [line for line in lines.splitlines() if CUDA.fullmatch(line.partition("==")[0])]
     rest = [line for line in lines.splitlines() if line not in cuda]
     head = f"# Made by 'make lock': {name}. Use: pip install -r requirements/{name}.txt\n"
     (HERE / f"{name}.txt").write_text(head + "-c cuda.txt\n" + "\n".join(rest) + "\n", encoding="utf-8")
     if name == "all":
-        head = (
-            "# Made by 'make lock': constraints for those who install torch's CUDA build; its CPU build needs none.\n"
-        )
+        head = "# Made by 'make lock': constraints for torch's CUDA build; its CPU build needs none of these.\n"
         CUDA_FILE.write_text(head + "\n".join(cuda) + "\n", encoding="utf-8")
 
 
