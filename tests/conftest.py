@@ -1,6 +1,8 @@
 """Every test runs with the public functions' shapes checked by beartype."""
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,27 @@ settings.register_profile("reluopt", deadline=None)
 settings.load_profile("reluopt")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+class Ticks:
+    """A clock that moves by the same step whenever it is read."""
+
+    def __init__(self, step: float) -> None:
+        self.step, self.now = step, 0.0
+
+    def __call__(self) -> float:
+        """The time, in seconds that are no seconds."""
+        self.now += self.step
+        return self.now
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let ``time.perf_counter`` count how often it is read, in steps of so many seconds.
+
+    A search with a time limit then does the same work on every machine, however fast or busy.
+    """
+    return lambda step: monkeypatch.setattr(time, "perf_counter", Ticks(step))
 
 
 @pytest.fixture(scope="session")

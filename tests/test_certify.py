@@ -28,7 +28,7 @@ from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers import solve
 from reluopt.training import TrainConfig, Trainer
 
-QUICK = CertifyConfig(time_budget=2.0, gaussian_patterns=4, effort="fast")
+QUICK = CertifyConfig(time_budget=120.0, gaussian_patterns=4, effort="fast")
 
 
 @settings(max_examples=15)

