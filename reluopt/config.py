@@ -7,11 +7,13 @@ the line in ``config.toml`` and the error message.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -29,9 +31,15 @@ def setting(
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = None,
+    repeat: bool = False,
 ) -> Any:
-    """Declare a field: its default, its help text, and what is allowed (``above`` is a strict minimum)."""
+    """Declare a field: its default, its help text, and what is allowed (``above`` is a strict minimum).
+
+    ``repeat`` is for a text that may be given several times: a list of texts is kept as one line of CSV, so that every
+    setting stays a scalar.
+    """
     metadata = {"help": help, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum}
+    metadata["repeat"] = repeat
     return field(default=default, metadata=metadata)
 
 
@@ -70,6 +78,13 @@ class Config:
         return dataclasses.replace(self, **changes)
 
 
+def as_line(values: Sequence[str]) -> str:
+    """Several texts as one line of CSV."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    return line.getvalue()
+
+
 def _checked(name: str, value: Any, annotation: Any, limits: Mapping[str, Any]) -> Any:
     """The value if it is allowed (an int given for a float becomes a float); ConfigError if not."""
     optional = type(None) in typing.get_args(annotation)
@@ -78,6 +93,8 @@ def _checked(name: str, value: Any, annotation: Any, limits: Mapping[str, Any]) 
             return None
         raise ConfigError(f"'{name}' is not set.", f"Give '{name}' a value.")
     kind = base_type(annotation)
+    if limits.get("repeat") and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+        return as_line(value) or None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

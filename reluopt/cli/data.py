@@ -2,49 +2,105 @@
 
 from __future__ import annotations
 
+import io
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.text import Text
 
 from reluopt.bounds import beta_max_upper
+from reluopt.cli.columns import columns_table, load_aloud
 from reluopt.cli.options import as_options, read_toml, settle, with_settings
 from reluopt.cli.show import console, show_data
 from reluopt.cli.train import TABLES as TRAIN_TABLES
-from reluopt.data import DataConfig, describe, load_dataset
+from reluopt.data import DataConfig, Dataset, describe
+from reluopt.errors import DataError
+from reluopt.runs import write_atomically
 from reluopt.search.pricing import beta_max_estimate
 
 TABLES = {"data": DataConfig}
 
+#: Seconds for the proved bound of β_max; it is proved whenever it stops, only less tight.
+BOUND_SECONDS = 10.0
+
 
 @with_settings(**TABLES)
 def data(
-    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
+    dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[data].")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the prepared X and y to this .npz file.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the file of --save without asking.")] = False,
     *,
     given: dict[str, dict[str, Any]],
 ) -> None:
-    """Describe a data set after preprocessing: shape, rank, norms, targets, and a bracket of β_max.
+    """Describe a data set after preprocessing: what became of each column, shape, rank, norms, a bracket of β_max.
 
     [bold]Examples[/]
 
       reluopt data diabetes
 
-      reluopt data table.csv --target price --scaling unit_rows
+      reluopt data table.csv --target price --drop name --missing drop-rows
+
+      reluopt data iris.data --no-header --target last --positive Iris-setosa
 
       reluopt data planted --n 200 --d 20 --teacher-width 8
     """
     file = read_toml(config, TRAIN_TABLES)
     given["data"]["dataset"] = dataset
     settings = settle(DataConfig, "data", file["data"], given["data"], str(config or "the command line"))
-    loaded = load_dataset(settings)
+    place = None if save is None else _place(save, replace)
+    loaded = load_aloud(settings)
+    if place is not None:
+        _save(loaded, place)
     with console.status("searching β_max ..."):
-        beta_max = (beta_max_estimate(loaded.X, loaded.y), beta_max_upper(loaded.X, loaded.y))
-    if save is not None:
-        np.savez(save, X=loaded.X, y=loaded.y)
-        console.print(f"X and y are in {save}", highlight=False)
+        beta_max = (
+            beta_max_estimate(loaded.X, loaded.y),
+            beta_max_upper(loaded.X, loaded.y, time_limit=BOUND_SECONDS),
+        )
+    if (table := columns_table(loaded)) is not None:
+        console.print(table)
     again = " ".join(["reluopt train", shlex.quote(dataset), *as_options(given["data"], leave=("dataset",))])
+    if config is not None:
+        again += f" --config {shlex.quote(str(config))}"
     show_data(describe(loaded).to_mapping(), beta_max, again)
+
+
+def _place(save: Path, replace: bool) -> Path:
+    """The file to write, as numpy would name it; asks before a file is replaced.
+
+    Raises
+    ------
+    DataError : a folder that is not there or a file that is, without a terminal to ask on.
+    """
+    place = save if save.name.endswith(".npz") else save.with_name(f"{save.name}.npz")
+    if not place.parent.is_dir():
+        raise DataError(f"There is no folder '{place.parent}' to save in.", "Make it, or name another place.")
+    if place.is_dir():
+        raise DataError(f"'{place}' is a folder.", "Give --save the name of a file.")
+    if place.exists() and not replace:
+        if not sys.stdin.isatty():
+            raise DataError(f"The file '{place}' is there already.", "Say --replace, or name another file.")
+        if not typer.confirm(f"Replace '{place}'?"):
+            raise typer.Exit(2)
+    return place
+
+
+def _save(dataset: Dataset, place: Path) -> None:
+    """Write X and y whole or not at all, and name the file.
+
+    Raises
+    ------
+    DataError : a full disk, a folder that may not be written.
+    """
+    content = io.BytesIO()
+    np.savez(content, X=dataset.X, y=dataset.y)
+    try:
+        write_atomically(place, content.getvalue())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"'{place}' cannot be written ({reason}).", "Free some space, or name another place.") from None
+    console.print(Text(f"X and y are in {place}"), soft_wrap=True)

@@ -44,7 +44,7 @@ def with_settings(**tables: type[Config]) -> Callable[[Callable[..., Any]], Call
             given: dict[str, dict[str, Any]] = {table: {} for table in tables}
             for name, table in fields.items():
                 value = arguments.pop(name)
-                if value is not None:
+                if value is not None and value != []:
                     given[table][name] = value
             return command(**arguments, given=given)
 
@@ -72,9 +72,9 @@ def _option(cls: type[Config], f: dataclasses.Field[Any], table: str) -> inspect
     if f.default is not None:
         help_text += rf" \[default: {f.default}]"  # the real default is None: unset
     option = typer.Option(declaration, help=help_text, show_default=False, rich_help_panel=rf"Settings \[{table}]")
-    return inspect.Parameter(
-        f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
-    )
+    several = f.metadata.get("repeat")
+    annotation: Any = Annotated[list[kind] | None, option] if several else Annotated[kind | None, option]  # type: ignore[valid-type]
+    return inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def as_options(given: Mapping[str, Any], leave: tuple[str, ...] = ()) -> list[str]:
@@ -85,7 +85,8 @@ def as_options(given: Mapping[str, Any], leave: tuple[str, ...] = ()) -> list[st
         if isinstance(value, bool):
             words.append(f"--{dashed}" if value else f"--no-{dashed}")
         elif name not in leave:
-            words.append(f"--{dashed} {shlex.quote(str(value))}")
+            values = value if isinstance(value, list | tuple) else [value]
+            words += [f"--{dashed} {shlex.quote(str(v))}" for v in values]
     return words
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import typer
 
 from reluopt import printing
+from reluopt.cli.columns import load_aloud
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.show import console, next_steps
 from reluopt.cli.train import next_folder
-from reluopt.data import DataConfig, Dataset, load_dataset
+from reluopt.data import DataConfig, Dataset
 from reluopt.runs import RunFolder
 from reluopt.search.polynomial import Relaxation, RelaxConfig, relax
 from reluopt.search.pricing import beta_max_estimate
@@ -48,7 +49,7 @@ def relax_command(
     data_config = settle(DataConfig, "data", file["data"], given["data"], where)
     settings = settle(RelaxConfig, "relax", file["relax"], given["relax"], where)
     choice = TrainConfig(beta=beta, beta_fraction=beta_fraction)
-    data = load_dataset(data_config)
+    data = load_aloud(data_config)
     beta_max = beta_max_estimate(data.X, data.y)
     weight_decay = choice.resolve_beta(beta_max)
     solver = NativeSolver(tolerance=settings.tolerance, time_limit=settings.time_limit)

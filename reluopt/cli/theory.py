@@ -11,9 +11,10 @@ from rich.table import Table
 
 from reluopt import printing
 from reluopt.bounds import moment
+from reluopt.cli.columns import load_aloud
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.show import console
-from reluopt.data import DataConfig, load_dataset
+from reluopt.data import DataConfig
 from reluopt.search.pricing import beta_max_estimate
 from reluopt.theory.report import TheoryConfig, report
 from reluopt.theory.statement import Hypothesis, Statement
@@ -43,7 +44,7 @@ def theory(
     """
     file, where = read_toml(config, TABLES), str(config or "the command line")
     given["data"]["dataset"] = dataset
-    data = load_dataset(settle(DataConfig, "data", file["data"], given["data"], where))
+    data = load_aloud(settle(DataConfig, "data", file["data"], given["data"], where))
     settings = settle(TheoryConfig, "theory", file["theory"], given["theory"], where)
     choice = TrainConfig(beta=beta, beta_fraction=beta_fraction)
     with console.status("searching β_max ...") as status:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from reluopt import printing
+from reluopt.cli.columns import load_aloud
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.show import console, show_training
 from reluopt.data import DataConfig, Dataset, load_dataset
@@ -71,7 +72,7 @@ def train(
 
 
 def _start(data_config: DataConfig, train_config: TrainConfig, out: Path | None, replace: bool, quiet: bool) -> None:
-    data = load_dataset(data_config)
+    data = load_aloud(data_config)
     beta_max = beta_max_estimate(data.X, data.y)
     beta = train_config.resolve_beta(beta_max)
     tables = {

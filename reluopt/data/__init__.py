@@ -6,7 +6,9 @@ from reluopt.data.config import BUILT_IN, DataConfig, load_dataset
 from reluopt.data.dataset import Dataset
 from reluopt.data.describe import Description, describe
 from reluopt.data.origin import Origin
+from reluopt.data.preparation import Preparation
 from reluopt.data.preprocess import Preprocessing
+from reluopt.data.remarks import remarks
 
 __all__ = [
     "BUILT_IN",
@@ -14,10 +16,12 @@ __all__ = [
     "Dataset",
     "Description",
     "Origin",
+    "Preparation",
     "Preprocessing",
     "check_data",
     "describe",
     "gaussian",
     "load_dataset",
     "planted",
+    "remarks",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,26 +11,27 @@ from typing import Any
 
 from reluopt.config import setting
 from reluopt.data import builtin
+from reluopt.data.columnar import read_columnar_table
+from reluopt.data.csv_file import read_text_table
 from reluopt.data.dataset import Dataset
-from reluopt.data.files import DELIMITERS, read_csv, read_npz
+from reluopt.data.encode import encode
 from reluopt.data.idx import SPLITS, read_idx_folder
+from reluopt.data.labels import ask_about_few_values
+from reluopt.data.npz import read_npz
 from reluopt.data.preprocess import AS_GIVEN, STANDARDISED, Preprocessing
 from reluopt.data.samples import Samples
+from reluopt.data.table import TableSettings
 from reluopt.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig(Preprocessing):
+class DataConfig(Preprocessing, TableSettings):
     """Which data set, and what is done to it. Settings that are not set are what is usual for the data set."""
 
     dataset: str = setting(
         "breast_cancer",
-        "A built-in data set (breast_cancer, diabetes, digits, gaussian, planted), or the path of a .csv or .npz "
-        "file or of a folder with MNIST-like IDX files.",
-    )
-    target: str | None = setting(None, "CSV: the name of the target column.")
-    delimiter: str | None = setting(
-        None, "CSV: what separates the cells; unset: found from the header.", choices=tuple(DELIMITERS)
+        "A built-in data set (breast_cancer, diabetes, digits, gaussian, planted), or the path of a table (.csv, "
+        ".tsv, .txt, .data, each also as .gz; .parquet, .feather), of an .npz file, or of a folder of IDX files.",
     )
     split: str | None = setting(None, "IDX folder: which files; unset: train if it is there.", choices=SPLITS)
     n: int | None = setting(None, "gaussian, planted: number of samples (100 if unset).", minimum=2)
@@ -50,6 +52,18 @@ class Source:
     usual: Preprocessing
 
 
+def read_text(path: Path, **settings: Any) -> Samples:
+    """The samples of a text table; the arguments are those of :class:`TableSettings`."""
+    chosen = TableSettings(**settings)
+    return encode(read_text_table(path, chosen), chosen)
+
+
+def read_columnar(path: Path, **settings: Any) -> Samples:
+    """The samples of a Parquet or Feather file; the arguments are those of :class:`TableSettings`."""
+    chosen = TableSettings(**settings)
+    return encode(read_columnar_table(path, chosen), chosen)
+
+
 BUILT_IN = {
     "breast_cancer": Source(builtin.breast_cancer_samples, (), STANDARDISED),
     "diabetes": Source(builtin.diabetes_samples, (), STANDARDISED),
@@ -57,16 +71,25 @@ BUILT_IN = {
     "gaussian": Source(builtin.gaussian_samples, ("n", "d", "data_seed"), AS_GIVEN),
     "planted": Source(builtin.planted_samples, ("n", "d", "teacher_width", "noise", "data_seed"), AS_GIVEN),
 }
-CSV = Source(read_csv, ("target", "delimiter"), STANDARDISED)
-NPZ = Source(read_npz, (), AS_GIVEN)
-IDX_FOLDER = Source(read_idx_folder, ("split",), STANDARDISED)
-SOURCE_SETTINGS = ("target", "delimiter", "split", "n", "d", "teacher_width", "noise", "data_seed")
+TABLE_SETTINGS = tuple(f.name for f in dataclasses.fields(TableSettings))
+TEXT = Source(read_text, TABLE_SETTINGS, STANDARDISED)
+COLUMNAR = Source(read_columnar, TABLE_SETTINGS, STANDARDISED)
+NPZ = Source(read_npz, ("max_bytes",), AS_GIVEN)
+IDX_FOLDER = Source(read_idx_folder, ("split", "max_bytes"), STANDARDISED)
+SOURCE_SETTINGS = (*TABLE_SETTINGS, "split", "n", "d", "teacher_width", "noise", "data_seed")
+
+BY_SUFFIX = {
+    **dict.fromkeys((".csv", ".tsv", ".tab", ".txt", ".data", ".dat"), TEXT),
+    **dict.fromkeys((".parquet", ".pq", ".feather", ".arrow"), COLUMNAR),
+    ".npz": NPZ,
+}
+_KINDS = "a table (.csv, .tsv, .txt, .data, also as .gz; .parquet, .feather), an .npz file, or a folder of IDX files"
 
 
 def load_dataset(config: DataConfig) -> Dataset:
     """The data set of a configuration, checked and prepared.
 
-    What is usual: breast_cancer, diabetes, digits, CSV and IDX are standardised with a ones column, two-valued
+    What is usual: breast_cancer, diabetes, digits, tables and IDX are standardised with a ones column, two-valued
     targets and digits become −1/+1, other targets are standardised; gaussian, planted and NPZ stay as they are.
 
     Raises
@@ -75,7 +98,8 @@ def load_dataset(config: DataConfig) -> Dataset:
     ConfigError : a setting that the data set does not take.
     """
     source, arguments = _source(config.dataset)
-    given = {name: getattr(config, name) for name in SOURCE_SETTINGS if getattr(config, name) is not None}
+    defaults = {f.name: f.default for f in dataclasses.fields(DataConfig)}
+    given = {name: v for name in SOURCE_SETTINGS if (v := getattr(config, name)) != defaults[name]}
     for name in given:
         if name not in source.settings:
             takes = ", ".join(source.settings) or "none of the settings of other data sets"
@@ -84,26 +108,41 @@ def load_dataset(config: DataConfig) -> Dataset:
                 f"Leave '{name}' out. This data set takes: {takes}; 'subset' is for every data set.",
             )
     samples = source.read(*arguments, **given)
-    name = config.dataset if config.dataset in BUILT_IN else Path(samples.origin.name).with_suffix("").as_posix()
+    if source is NPZ and config.task is None and config.positive is None:
+        ask_about_few_values(samples)
+    name = config.dataset if config.dataset in BUILT_IN else _name(samples.origin.name)
     return Dataset.from_samples(samples, name, config.filled(source.usual))
+
+
+def _name(file: str) -> str:
+    path = Path(file)
+    path = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return path.with_suffix("").as_posix()
 
 
 def _source(dataset: str) -> tuple[Source, tuple[Any, ...]]:
     """The source of a data set, and the arguments that say which file."""
     if dataset in BUILT_IN:
         return BUILT_IN[dataset], ()
-    path = Path(dataset).expanduser()
-    by_suffix = {".csv": CSV, ".tsv": CSV, ".npz": NPZ}
-    if path.suffix.lower() in by_suffix:
-        return by_suffix[path.suffix.lower()], (path,)
-    if path.is_dir():
+    try:
+        path = Path(dataset).expanduser()
+        is_folder, is_there = path.is_dir(), path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{dataset[:100]!r} is no path ({error}).", f"Give the path of {_KINDS}.") from None
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    packed = suffixes[-1:] == [".gz"]
+    suffix = suffixes[-2] if packed and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
+    source = BY_SUFFIX.get(suffix)
+    if source is not None and (not packed or source is TEXT):
+        return source, (path,)
+    if is_folder:
         return IDX_FOLDER, (path,)
-    names = ", ".join(BUILT_IN)
-    if path.is_file():
-        raise DataError(f"The file '{dataset}' is of no known kind.", "Give a .csv or .npz file, or an IDX folder.")
+    if is_there:
+        hint = " Save a spreadsheet as CSV." if suffix in (".xls", ".xlsx", ".ods") else ""
+        raise DataError(f"The file '{dataset}' is of no known kind.", f"Give {_KINDS}.{hint}")
     close = difflib.get_close_matches(dataset.lower(), BUILT_IN, n=2, cutoff=0.5)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     raise DataError(
         f"There is no data set, file or folder '{dataset}'.",
-        f"{hint}Built in are: {names}. Or give the path of a .csv or .npz file or of an IDX folder.",
+        f"{hint}Built in are: {', '.join(BUILT_IN)}. Or give the path of {_KINDS}.",
     )

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from reluopt.data.arrays import as_samples
 from reluopt.data.checks import check_data
 from reluopt.data.origin import Origin
+from reluopt.data.preparation import Preparation
 from reluopt.data.preprocess import AS_GIVEN, Preprocessing, preprocess
 from reluopt.data.samples import Samples
 
@@ -31,6 +32,7 @@ class Dataset:
     feature_names : d names.
     preprocessing : what was done to the raw samples, as plain values that JSON can hold.
     origin : where the samples came from; it names rows in messages.
+    preparation : the rules by which further samples become rows of X; None for arrays that were prepared elsewhere.
 
     Raises
     ------
@@ -43,6 +45,7 @@ class Dataset:
     feature_names: tuple[str, ...]
     preprocessing: dict[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin, repr=False)
+    preparation: Preparation | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "X", np.ascontiguousarray(self.X, dtype=np.float64))
@@ -53,7 +56,7 @@ class Dataset:
     def from_samples(cls, samples: Samples, name: str, options: Preprocessing) -> Dataset:
         """Preprocess raw samples with options as the data set fills them in (:meth:`Preprocessing.filled`)."""
         done = preprocess(samples, options)
-        return cls(done.X, done.y, name, done.feature_names, done.record, done.origin)
+        return cls(done.X, done.y, name, done.feature_names, done.record, done.origin, done.preparation)
 
     @classmethod
     def from_arrays(
@@ -69,10 +72,10 @@ class Dataset:
 
         Parameters
         ----------
-        X, y : (n, d) features and (n,) targets, of any real type. y may hold text labels if ``labels="binary"``.
+        X, y : (n, d) features and (n,) targets, of any real type. y may hold text labels if ``task="classification"``.
         feature_names : d names; the columns of a data frame give theirs.
         preprocessing : the settings of :class:`Preprocessing` (``scaling="standardise"``, ``bias=True``,
-            ``labels="binary"``, ``standardise_target=True``, ``subset``, ``subset_seed``); without them the
+            ``task="classification"``, ``standardise_target=True``, ``subset``, ``subset_seed``); without them the
             arrays are taken as they are.
 
         Raises

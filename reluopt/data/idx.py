@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reluopt.data.gate import MAX_BYTES, damaged, refuse_larger, require_file
 from reluopt.data.origin import Origin
 from reluopt.data.samples import Samples
 from reluopt.errors import DataError
@@ -17,18 +18,22 @@ from reluopt.errors import DataError
 SPLITS = ("train", "t10k")
 UNSIGNED_BYTES = 0x08
 
+#: Pixels of an image; each becomes a feature with a name.
+MOST_PIXELS = 2**20
 
-def read_idx_folder(folder: Path, split: str | None = None) -> Samples:
+
+def read_idx_folder(folder: Path, split: str | None = None, max_bytes: int = MAX_BYTES) -> Samples:
     """The images and digits of an IDX folder such as MNIST's; pixels are scaled to [0, 1] by preprocessing.
 
     Parameters
     ----------
     folder : holds ``train-images-idx3-ubyte[.gz]`` and ``train-labels-idx1-ubyte[.gz]``, or ``t10k-…``.
     split : train or t10k; None takes train where it is there, else t10k.
+    max_bytes : what a file may hold, unpacked.
 
     Raises
     ------
-    DataError : files that are missing, truncated, garbled, or do not belong together.
+    DataError : files that are too large, that are missing, truncated, garbled, or do not belong together.
     """
     split = split or next((s for s in SPLITS if _find(folder, s, "images", 3)), None)
     images_path, labels_path = (
@@ -40,61 +45,69 @@ def read_idx_folder(folder: Path, split: str | None = None) -> Samples:
             f"The folder '{folder}' has no IDX file of {split or 'train or t10k'} {lacking}.",
             f"Put {split or 'train'}-images-idx3-ubyte and {split or 'train'}-labels-idx1-ubyte there, gzipped or not.",
         )
-    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+    images, labels = read_idx(images_path, 3, max_bytes), read_idx(labels_path, 1, max_bytes)
     if len(images) != len(labels):
         raise DataError(
             f"{images_path.name} has {len(images)} images and {labels_path.name} has {len(labels)} labels.",
             "Give two files of the same split.",
         )
-    _, height, width = images.shape
+    n, height, width = images.shape
+    if n < 2 or not 0 < height * width <= MOST_PIXELS:
+        raise DataError(
+            f"{images_path.name} has {n} images of {height}×{width} pixels.",
+            f"Give at least two images of 1 to {MOST_PIXELS:,} pixels.",
+        )
     names = tuple(f"pixel_{i}_{j}" for i in range(height) for j in range(width))
     X = images.reshape(len(images), height * width)
     origin = Origin(f"{folder.resolve().name}/{split}", "image")
     return Samples(X, labels.astype(np.float64), names, origin, divisor=255.0, digit_labels=True)
 
 
-def read_idx(path: Path, axes: int) -> np.ndarray:
+def read_idx(path: Path, axes: int, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """The uint8 array of an IDX file of unsigned bytes with the given number of axes.
 
     The format: two zero bytes, the type code 0x08, the number of axes, each length as a big-endian 32-bit
-    integer, then exactly that many bytes.
+    integer, then exactly that many bytes. Never more than the header states is read, plus one byte.
 
     Raises
     ------
-    DataError : a damaged gzip stream, another magic number, too few or too many bytes.
+    DataError : a damaged gzip stream, another magic number, too few or too many bytes, or more than ``max_bytes``.
     """
-    content = _content(path)
-    start = 4 + 4 * axes
-    magic = bytes([0, 0, UNSIGNED_BYTES, axes])
-    if content[:4] != magic:
+    require_file(path, max_bytes)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            shape = _shape(file.read(4 + 4 * axes), axes, path.name)
+            expected = math.prod(shape)
+            refuse_larger(path.name, expected, max_bytes)
+            content = file.read(expected + 1)
+    except (EOFError, OSError, zlib.error, struct.error) as error:
+        raise damaged(path, error) from None
+    if len(content) != expected:
+        truncated = len(content) < expected
+        kind = "truncated" if truncated else "garbled (it has bytes left over)"
         raise DataError(
-            f"{path.name} starts with the bytes {content[:4].hex(' ') or '(none)'},"
+            f"{path.name} has {len(content) if truncated else 'more'} bytes of data where its header "
+            f"{'×'.join(map(str, shape))} needs {expected}.",
+            f"The file is {kind}: download it again.",
+        )
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def _shape(header: bytes, axes: int, name: str) -> tuple[int, ...]:
+    """The lengths that the header states."""
+    magic = bytes([0, 0, UNSIGNED_BYTES, axes])
+    if header[:4] != magic:
+        raise DataError(
+            f"{name} starts with the bytes {header[:4].hex(' ') or '(none)'},"
             f" and an IDX file of {axes} axes with {magic.hex(' ')}.",
             "Download the file again, and check that images and labels are not exchanged.",
         )
-    if len(content) < start:
-        raise DataError(f"{path.name} ends within its header.", "The file is truncated: download it again.")
-    shape = struct.unpack(f">{axes}I", content[4:start])
-    size, expected = len(content) - start, math.prod(shape)
-    if size != expected:
-        kind = "truncated" if size < expected else "garbled (it has bytes left over)"
-        raise DataError(
-            f"{path.name} has {size} bytes of data where its header {'×'.join(map(str, shape))} needs {expected}.",
-            f"The file is {kind}: download it again.",
-        )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    if len(header) < 4 + 4 * axes:
+        raise DataError(f"{name} ends within its header.", "The file is truncated: download it again.")
+    return struct.unpack(f">{axes}I", header[4:])
 
 
 def _find(folder: Path, split: str, what: str, axes: int) -> Path | None:
     """The file of a split; both ways of writing its name are in use, with a hyphen and with a dot."""
     names = (f"{split}-{what}{sign}idx{axes}-ubyte{gz}" for gz in ("", ".gz") for sign in ("-", "."))
-    return next((folder / name for name in names if (folder / name).is_file()), None)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, OSError, zlib.error, struct.error) as error:
-        raise DataError(
-            f"{path.name} cannot be unpacked ({error}).", "The gzip file is truncated or damaged: download it again."
-        ) from None
+    return next((folder / name for name in names if (folder / name).exists()), None)

@@ -3,42 +3,99 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from reluopt.data.samples import Samples
+from reluopt.data.table import short
 from reluopt.errors import DataError
 
+#: Whole numbers with 3 to this many different values, each twice or more on average, may be classes.
+FEW = 20
 
-def map_labels(samples: Samples, rule: str) -> tuple[Float[np.ndarray, " n"], dict[str, str] | None]:
+
+def map_labels(
+    samples: Samples, task: str, positive: str | None = None
+) -> tuple[Float[np.ndarray, " n"], dict[str, str] | None]:
     """The target in float64 and the label map (None where numbers stay as they are).
 
     Parameters
     ----------
-    rule : ``binary`` (two classes are needed; of two values the lower, or alphabetically first, becomes −1),
-        ``real`` (numbers are needed) or ``auto`` (binary where there are two values or digits, else real).
+    task : ``classification`` (of two values the lower, or alphabetically first, becomes −1), ``regression`` (numbers
+        are needed) or ``auto`` (classification where there are two values, text or digits, else regression; whole
+        numbers with a few values are asked about).
+    positive : the label that becomes +1; all others become −1.
 
     Raises
     ------
-    DataError : not two classes where two are needed, text where numbers are needed, or a digit outside 0-9.
+    DataError : not two classes where two are needed, text where numbers are needed, a digit outside 0-9, a target that
+        may be classes or numbers.
     """
     y = samples.y
-    if samples.digit_labels and rule != "real":
-        return _digit_halves(samples)
     text = y.dtype.kind == "U"
-    if rule == "real":
+    if positive is not None:
+        return _one_against_the_rest(samples, task, positive)
+    if samples.digit_labels and task != "regression":
+        return _digit_halves(samples)
+    if task == "regression":
         if text:
             raise _not_a_number(samples)
         return y.astype(np.float64), None
     values = np.unique(y)
     if len(values) == 2:
-        return np.where(y == values[0], -1.0, 1.0), {"-1": str(values[0]), "+1": str(values[1])}
-    if rule == "auto" and not text:
+        return np.where(y == values[0], -1.0, 1.0), {"-1": _word(values[0]), "+1": _word(values[1])}
+    if task == "auto" and not text:
+        ask_about_few_values(samples)
         return y.astype(np.float64), None
-    shown = ", ".join(f"'{v}'" if text else f"{v:g}" for v in values[:5]) + (", …" if len(values) > 5 else "")
     raise DataError(
-        f"{samples.origin.name}: the target has {len(values)} different values ({shown}), and two are needed.",
-        "Keep the samples of two classes" + ("." if text else ', or set labels = "real" for a numeric target.'),
+        f"{samples.origin.name}: the target has {len(values)} different values ({_shown(values)}), and two are needed.",
+        f"Say --positive LABEL for one class against the others, such as --positive {_word(values[-1])!r}"
+        + ("." if text else ", or --task regression for numbers."),
     )
+
+
+def ask_about_few_values(samples: Samples) -> None:
+    """Refuse to guess whether whole numbers with a few different values are classes or numbers.
+
+    Raises
+    ------
+    DataError : they may be either.
+    """
+    y = samples.y
+    if y.dtype.kind == "U" or not (y[:1000] == np.rint(y[:1000])).all():
+        return
+    values = np.unique(y)
+    if 3 <= len(values) <= FEW and 2 * len(values) <= len(y) and (values == np.rint(values)).all():
+        raise DataError(
+            f"{samples.origin.name}: the target is whole numbers with {len(values)} different values "
+            f"({_shown(values)}): classes, or numbers?",
+            "Say --task regression for numbers, or --positive LABEL for one class against the others, "
+            f"such as --positive {_word(values[-1])} (in TOML and Python: task, positive).",
+        )
+
+
+def _one_against_the_rest(samples: Samples, task: str, positive: str) -> tuple[Float[np.ndarray, " n"], dict[str, str]]:
+    y = samples.y
+    if task == "regression":
+        raise DataError(
+            f"{samples.origin.name}: a positive label '{short(positive)}' is given for a regression.",
+            "Leave positive out, or set the task to classification.",
+        )
+    chosen = _equals(y, positive)
+    values, others = np.unique(y), np.unique(y[~chosen])
+    if not chosen.any():
+        raise DataError(
+            f"{samples.origin.name}: no target is '{short(positive)}'.", f"Give one of the labels: {_shown(values)}."
+        )
+    return np.where(chosen, 1.0, -1.0), {"-1": _shown(others), "+1": positive}
+
+
+def _equals(y: np.ndarray, label: str) -> Bool[np.ndarray, " n"]:
+    if y.dtype.kind == "U":
+        return y == label
+    try:
+        return y == float(label)
+    except ValueError:
+        return np.zeros(len(y), dtype=bool)
 
 
 def _digit_halves(samples: Samples) -> tuple[Float[np.ndarray, " n"], dict[str, str]]:
@@ -56,6 +113,14 @@ def _digit_halves(samples: Samples) -> tuple[Float[np.ndarray, " n"], dict[str, 
 def _not_a_number(samples: Samples) -> DataError:
     where = f"{samples.origin.name}, {samples.origin.row(0)}"
     return DataError(
-        f"{where}, the target: '{samples.y[0]}' is not a number.",
-        'Choose a numeric target, or set labels = "binary" for a target of two labels.',
+        f"{where}, the target: '{short(str(samples.y[0]))}' is not a number.",
+        "Choose a numeric target, or say --task classification for a target of two labels.",
     )
+
+
+def _word(value: np.generic) -> str:
+    return short(str(value)) if value.dtype.kind == "U" else f"{value:g}"
+
+
+def _shown(values: np.ndarray) -> str:
+    return ", ".join(_word(value) for value in values[:5]) + (", …" if len(values) > 5 else "")

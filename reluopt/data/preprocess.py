@@ -14,8 +14,13 @@ from reluopt.config import Config, setting
 from reluopt.data.checks import SMALLEST_SPREAD, check_target, check_target_values, check_values
 from reluopt.data.labels import map_labels
 from reluopt.data.origin import Origin
+from reluopt.data.preparation import FeatureRule, Preparation, TargetRule, unit_rows
 from reluopt.data.samples import Samples
+from reluopt.data.table import short
 from reluopt.errors import DataError
+
+#: Columns whose sizes differ by more than this factor bring a warning.
+UNLIKE = 1e6
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +36,15 @@ class Preprocessing(Config):
         choices=("standardise", "centre", "unit_rows", "none"),
     )
     bias: bool | None = setting(None, "Append a column of ones, the bias; unset: the data set's usual.")
-    labels: str | None = setting(
+    task: str | None = setting(
         None,
-        "binary (two classes become -1/+1; digits: 0-4/5-9), real (numbers as they are), or auto (binary where "
-        "there are two values or digits, else real); unset: the data set's usual.",
-        choices=("auto", "binary", "real"),
+        "classification (two classes become -1/+1; digits: 0-4/5-9), regression (numbers as they are), or auto "
+        "(classification where there are two values or digits, else regression; whole numbers with a few values are "
+        "asked about); unset: the data set's usual.",
+        choices=("auto", "classification", "regression"),
+    )
+    positive: str | None = setting(
+        None, "The label that becomes +1, all others become -1; unset: the higher, or alphabetically last, of two."
     )
     standardise_target: bool | None = setting(
         None,
@@ -49,14 +58,16 @@ class Preprocessing(Config):
         """These choices, with the unset ones taken from ``usual``."""
         names = [f.name for f in dataclasses.fields(Preprocessing)]
         own = {name: getattr(self, name) for name in names}
+        if own["task"] is None and own["positive"] is not None:  # a positive label is one of classes
+            own["task"] = "classification"
         return Preprocessing(**{k: getattr(usual, k) if v is None else v for k, v in own.items()})
 
 
 #: What is done to arrays that a user made: nothing.
-AS_GIVEN = Preprocessing(scaling="none", bias=False, labels="real", standardise_target=False)
+AS_GIVEN = Preprocessing(scaling="none", bias=False, task="regression", standardise_target=False)
 
 #: What is usual for a raw table. ``standardise_target`` stays unset: numbers are standardised, classes are not.
-STANDARDISED = Preprocessing(scaling="standardise", bias=True, labels="auto")
+STANDARDISED = Preprocessing(scaling="standardise", bias=True, task="auto")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +79,7 @@ class Prepared:
     feature_names: tuple[str, ...]
     record: dict[str, Any]
     origin: Origin
+    preparation: Preparation
 
 
 def preprocess(samples: Samples, options: Preprocessing) -> Prepared:
@@ -88,9 +100,16 @@ def preprocess(samples: Samples, options: Preprocessing) -> Prepared:
     record |= {"subset": options.subset, "subset_seed": None if options.subset is None else options.subset_seed}
     if options.subset is not None:
         samples = _subset(samples, options.subset, options.subset_seed)
-    y, about_target = _prepared_target(samples, options)
-    X, names, about_features = _prepared_features(samples, options)
-    return Prepared(X, y, names, record | about_target | about_features, samples.origin)
+    if samples.reading is not None:
+        record |= {"rows_in_file": samples.reading.rows}
+    y, target = _prepared_target(samples, options)
+    X, features = _prepared_features(samples, options)
+    preparation = Preparation(samples.feature_names, features, target, samples.reading)
+    _warn_about_scales(X[:, : int(features.kept.sum())], preparation, samples.origin)
+    dropped = {"dropped_constant_features": list(preparation.constant)}
+    about = {"scaling": options.scaling, "bias": options.bias, "divisor": samples.divisor}
+    record |= target.to_mapping() | about | dropped
+    return Prepared(X, y, preparation.feature_names, record, samples.origin, preparation)
 
 
 def _subset(samples: Samples, size: int, seed: int) -> Samples:
@@ -104,31 +123,39 @@ def _subset(samples: Samples, size: int, seed: int) -> Samples:
     return samples.select(np.sort(np.random.default_rng(seed).choice(n, size, replace=False)))
 
 
-def _prepared_target(samples: Samples, options: Preprocessing) -> tuple[Float[np.ndarray, " n"], dict[str, Any]]:
-    """The target as classes −1/+1 or numbers, perhaps (y − mean)/std with the population deviation; the record."""
-    y, label_map = map_labels(samples, str(options.labels))
+def _prepared_target(samples: Samples, options: Preprocessing) -> tuple[Float[np.ndarray, " n"], TargetRule]:
+    """The target as classes −1/+1 or numbers, perhaps (y − mean)/std with the population deviation; the rule."""
+    y, label_map = map_labels(samples, str(options.task), options.positive)
     check_target(y, samples.origin)
     standardise = label_map is None if options.standardise_target is None else options.standardise_target
-    record: dict[str, Any] = {"labels": label_map, "standardise_target": standardise}
-    if standardise:
-        mean, std = float(y.mean()), float(y.std())
-        y = (y - mean) / std
-        record |= {"target_mean": mean, "target_std": std}
-    return y, record
+    if not standardise:
+        return y, TargetRule(label_map)
+    mean, std = float(y.mean()), float(y.std())
+    return (y - mean) / std, TargetRule(label_map, True, mean, std)
 
 
-def _prepared_features(
-    samples: Samples, options: Preprocessing
-) -> tuple[Float[np.ndarray, "n e"], tuple[str, ...], dict[str, Any]]:
-    """The scaled features with the bias, their names, and the record."""
+def _prepared_features(samples: Samples, options: Preprocessing) -> tuple[Float[np.ndarray, "n e"], FeatureRule]:
+    """The scaled features with the bias, and the rule that makes them."""
     keep = _kept_features(samples, options)
-    names = tuple(name for name, kept in zip(samples.feature_names, keep, strict=True) if kept)
-    dropped = [name for name, kept in zip(samples.feature_names, keep, strict=True) if not kept]
-    if dropped:
-        logger.info("%s: dropped %d constant features: %s", samples.origin.name, len(dropped), ", ".join(dropped))
-    record = {"scaling": options.scaling, "bias": options.bias, "divisor": samples.divisor}
-    X = _scaled(samples, keep, options)
-    return X, names + (("bias",) if options.bias else ()), record | {"dropped_constant_features": dropped}
+    X, shift, scale = _scaled(samples, keep, options)
+    unit_rows = options.scaling == "unit_rows"
+    return X, FeatureRule(keep, samples.divisor, shift, scale, unit_rows, bool(options.bias))
+
+
+def _warn_about_scales(X: Float[np.ndarray, "n d"], preparation: Preparation, origin: Origin) -> None:
+    """Weight decay treats all columns alike, so columns of very different size are hardly what is meant."""
+    sizes = np.maximum(X.max(axis=0), -X.min(axis=0))
+    some = np.flatnonzero(sizes)
+    if not len(some):
+        return
+    low, high = some[np.argmin(sizes[some])], some[np.argmax(sizes[some])]
+    if sizes[high] > UNLIKE * sizes[low]:
+        names = preparation.feature_names
+        logger.warning(
+            "%s: the columns are of very different size, from %.1e ('%s') to %.1e ('%s'), and weight decay treats them "
+            "alike. Set scaling = \"standardise\" (--scaling standardise).",
+            origin.name, sizes[low], short(names[low]), sizes[high], short(names[high]),
+        )  # fmt: skip
 
 
 def _kept_features(samples: Samples, options: Preprocessing) -> Bool[np.ndarray, " d"]:
@@ -151,31 +178,23 @@ def _kept_features(samples: Samples, options: Preprocessing) -> Bool[np.ndarray,
     return keep
 
 
-def _scaled(samples: Samples, keep: Bool[np.ndarray, " d"], options: Preprocessing) -> Float[np.ndarray, "n e"]:
-    """The scaled features with the ones column: one new array, worked on in place."""
+def _scaled(
+    samples: Samples, keep: Bool[np.ndarray, " d"], options: Preprocessing
+) -> tuple[Float[np.ndarray, "n e"], Float[np.ndarray, " k"] | None, Float[np.ndarray, " k"] | None]:
+    """The scaled features with the ones column, one new array worked on in place; the means and the deviations."""
     width = int(keep.sum())
     out = np.ones((len(samples.X), width + bool(options.bias)))
     X = out[:, :width]
     X[...] = samples.X if keep.all() else samples.X[:, keep]
     if samples.divisor != 1.0:
         X /= samples.divisor
+    shift = scale = None
     if options.scaling in ("standardise", "centre"):
-        X -= X.mean(axis=0)
+        shift = X.mean(axis=0)
+        X -= shift
     if options.scaling == "standardise":
-        X /= np.sqrt(np.einsum("ij,ij->j", X, X) / len(X))
+        scale = np.sqrt(np.einsum("ij,ij->j", X, X) / len(X))
+        X /= scale
     if options.scaling == "unit_rows":
-        _unit_rows(X, samples.origin)
-    return out
-
-
-def _unit_rows(X: Float[np.ndarray, "n d"], origin: Origin) -> None:
-    """x_i ← x_i/‖x_i‖ in place; first by the largest entry, so that squares neither overflow nor vanish."""
-    largest = np.maximum(X.max(axis=1), -X.min(axis=1))
-    zero = np.flatnonzero(largest == 0.0)
-    if len(zero):
-        raise DataError(
-            f"{origin.name}, {origin.row(int(zero[0]))}: all features are zero, so the row has no direction.",
-            "Choose another scaling than unit_rows, or drop the sample.",
-        )
-    X /= largest[:, None]
-    X /= np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]
+        unit_rows(X, samples.origin)
+    return out, shift, scale

@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from reluopt.data.checks import check_shapes
 from reluopt.data.origin import Origin
+from reluopt.data.reading import Reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +21,7 @@ class Samples:
     ----------
     divisor : the stored X stands for X/divisor (255 for pixels kept as bytes, which saves memory).
     digit_labels : y holds digits 0 to 9, of which two classes are made as 0-4 and 5-9.
+    reading : how they came of a table, if they did.
 
     Raises
     ------
@@ -32,6 +34,7 @@ class Samples:
     origin: Origin
     divisor: float = 1.0
     digit_labels: bool = False
+    reading: Reading | None = None
 
     def __post_init__(self) -> None:
         check_shapes(self.X, self.y, self.feature_names, self.origin)

@@ -1,0 +1,72 @@
+"""Errors about the cells and columns of a table: where, what, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from reluopt.data.cells import POINT, Notation, trouble
+from reluopt.data.table import Table, short
+from reluopt.errors import DataError
+
+
+def no_number(table: Table, name: str, i: int, notation: Notation = POINT, *, target: bool = False) -> DataError:
+    """The error for row i's cell in a column, which is no number."""
+    cell = _cell(table, name, i)
+    what, remedy = trouble(cell) or ("is not a number", "")
+    if notation.decimal == "," and "." in cell:
+        what, remedy = "has a decimal point, and the file has decimal commas", "Write all numbers in one way."
+    if not remedy:
+        remedy = "Correct the cell, or give the file without the line."
+        if not target:
+            remedy = "Correct the cell, leave the column out with --drop, or say --categorical one-hot."
+    return DataError(f"{place(table, name, i)}: '{short(cell)}' {what}.", remedy)
+
+
+def missing_cells(table: Table, name: str, i: int, count: int, rows: int, columns: int) -> DataError:
+    """The error for missing cells of features, the first of which is in row i."""
+    more = f"; {count:,} cells are missing, in {rows:,} lines and {columns:,} columns" if count > 1 else ""
+    word = _absence(_cell(table, name, i))
+    return DataError(
+        f"{place(table, name, i)}: the cell is {word}{more}.",
+        "Fill it in, leave the column out with --drop, or say --missing drop-rows or --missing mean.",
+    )
+
+
+def missing_target(table: Table, name: str, rows: np.ndarray) -> DataError:
+    """The error for rows without a target."""
+    more = f"; {len(rows):,} targets are missing" if len(rows) > 1 else ""
+    word = _absence(_cell(table, name, int(rows[0])))
+    return DataError(
+        f"{place(table, name, int(rows[0]))}, the target: the cell is {word}{more}.",
+        "Fill it in, or say --missing drop-rows: a sample without a target teaches nothing.",
+    )
+
+
+def no_feature(table: Table, name: str, what: str, also: str = "") -> DataError:
+    """The error for a column of text that is no feature."""
+    return DataError(
+        f"{table.origin.name}, column '{short(name)}': {what}.",
+        f"Leave it out with --drop {_quoted(name)}{also}, or say --categorical one-hot for 0/1 for each value.",
+    )
+
+
+def place(table: Table, name: str, i: int) -> str:
+    """File, line and column in words."""
+    return f"{table.origin.name}, {table.origin.row(i)}, column '{short(name)}'"
+
+
+def _absence(cell: str) -> str:
+    return f"missing ('{short(cell)}')" if cell.strip() else "empty"
+
+
+def _cell(table: Table, name: str, i: int) -> str:
+    value: Any = table.columns[table.names.index(name)][i].as_py()
+    return "" if value is None else str(value)
+
+
+def _quoted(name: str) -> str:
+    import shlex
+
+    return shlex.quote(short(name))

@@ -1,0 +1,190 @@
+"""Deciding what becomes of each column: target, index, numbers, categories; and refusing what is none of them."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reluopt.data.cells import THOUSANDS, Notation, Parsed, dates, decimal_sign, looks_numeric, numbers, texts
+from reluopt.data.complaints import no_feature, no_number
+from reluopt.data.encoding import ColumnRule, Encoding, Fate
+from reluopt.data.table import Table, TableSettings, short
+from reluopt.errors import DataError
+
+#: Values that a column of text may have to become categories by itself.
+MOST_CATEGORIES = 50
+
+_INDEX_NAME = re.compile(
+    r"(unnamed: ?[0-9.]+|index|idx|id|_id|row_?id|row[._ ]?(names?|num(ber)?|nr)?|rn|obs(ervation|num|no|nr)?|"
+    r"no\.?|nr\.?|#|case(id|no|_id)?|sample_?id|record_?id|rec(ord)?_?no?)",
+    re.IGNORECASE,
+)
+
+
+def fit(table: Table, settings: TableSettings) -> Encoding:
+    """The rule for every column of a table.
+
+    Raises
+    ------
+    DataError : no target is chosen, a column that is named is not there, or a column that is neither numbers nor
+        categories.
+    """
+    target = _target(table, settings)
+    left_out = _left_out(table, settings)
+    if target in left_out:
+        raise DataError(f"The target '{short(table.names[target])}' is also left out.", "Leave out other columns.")
+    notation = _notation(table, settings, left_out)
+    rules = []
+    for j, name in enumerate(table.names):
+        if j == target:
+            rules.append(ColumnRule(name, Fate.TARGET))
+        elif j in left_out:
+            rules.append(ColumnRule(name, left_out[j]))
+        else:
+            rules.append(_rule(table, j, notation, settings))
+    rules = _with_a_feature(rules, table)
+    return Encoding(tuple(rules), notation)
+
+
+def _target(table: Table, settings: TableSettings) -> int:
+    if settings.target is None:
+        raise DataError(
+            f"{table.origin.name}: no target column is chosen.",
+            "Say --target NAME (or first, last, a position); in TOML and Python target = \"NAME\". "
+            f"The columns: {table.listed()}.",
+        )  # fmt: skip
+    return table.find(settings.target, "--target")
+
+
+def _left_out(table: Table, settings: TableSettings) -> dict[int, Fate]:
+    """The columns that the user leaves out."""
+    chosen: dict[int, Fate] = {}
+    if settings.drop:
+        line = str(settings.drop)  # a list has become one line of CSV
+        for name in [line] if line in table.names else next(csv.reader([line]), []):
+            chosen[table.find(name, "--drop")] = Fate.DROPPED
+    if settings.index_column not in (None, "none"):
+        chosen[table.find(str(settings.index_column), "--index-column")] = Fate.INDEX
+    return chosen
+
+
+def _notation(table: Table, settings: TableSettings, left_out: dict[int, Fate]) -> Notation:
+    """How numbers are written, as told or as found in the columns that are not numbers as they are."""
+    thousands = THOUSANDS[settings.thousands] if settings.thousands else ""
+    if settings.decimal is not None:
+        return Notation("," if settings.decimal == "comma" else ".", thousands)
+    if thousands:
+        return Notation("," if thousands == "." else ".", thousands)
+    columns = [c for j, c in enumerate(table.columns) if j not in left_out]
+    written = [c for c in columns if pa.types.is_string(c.type)]
+    return Notation(decimal_sign(columns) if any(_has_commas(c) for c in written) else ".")
+
+
+def _has_commas(column: Any) -> bool:
+    return bool(pc.any(pc.match_substring_regex(column, "[0-9]*,[0-9]")).as_py())
+
+
+def _rule(table: Table, j: int, notation: Notation, settings: TableSettings) -> ColumnRule:
+    """The rule for a column that is neither the target nor left out by the user."""
+    name, column = table.names[j], table.columns[j]
+    finds_index = settings.index_column is None
+    indexlike = j in table.unnamed or (table.has_header and _INDEX_NAME.fullmatch(name.strip()) is not None)
+    parsed = numbers(column, notation)
+    if parsed.missing.all():
+        return ColumnRule(name, Fate.EMPTY, "no cell has a value")
+    if not parsed.other.any():
+        if finds_index and indexlike and _numbers_rows(parsed):
+            return ColumnRule(name, Fate.INDEX, "whole numbers, no two alike")
+        # without a header, or by the name that R gives to a column without one, only a running number is an index
+        if finds_index and j == 0 and (not table.has_header or name == "X") and _is_running(parsed):
+            return ColumnRule(name, Fate.INDEX, "whole numbers that run from the first row to the last")
+        why = "numbers the rows: --index-column leaves it out" if j == 0 and _is_running(parsed) else ""
+        return ColumnRule(name, Fate.NUMBER, why)
+    if (
+        finds_index
+        and (j == 0 or indexlike)
+        and settings.categorical != "one-hot"
+        and _names_rows(column, parsed, unnamed=j in table.unnamed)
+    ):
+        return ColumnRule(name, Fate.INDEX, "row names, no two alike")
+    return _text_rule(table, j, parsed, notation, settings.categorical)
+
+
+def _numbers_rows(parsed: Parsed) -> bool:
+    """Whether the numbers are whole, different, and none is missing, as those of an index are."""
+    values = parsed.values
+    return bool(
+        np.isfinite(values).all() and (values == np.rint(values)).all() and len(np.unique(values)) == len(values)
+    )
+
+
+def _is_running(parsed: Parsed) -> bool:
+    values = parsed.values
+    return bool(len(values) > 2 and values[0] in (0.0, 1.0) and (np.diff(values) == 1.0).all())
+
+
+def _names_rows(column: Any, parsed: Parsed, *, unnamed: bool) -> bool:
+    """Whether all cells are texts, and no two alike; numbers that cannot be read and dates under a name are none."""
+    if pa.types.is_nested(column.type) or not parsed.other.all():
+        return False
+    cells = texts(column)
+    if len(pc.unique(cells)) < max(3, len(cells)):
+        return False
+    return (unnamed and dates(cells) > 0.5) or not any(looks_numeric(cell) for cell in cells[:100].to_pylist())
+
+
+def _text_rule(table: Table, j: int, parsed: Parsed, notation: Notation, categorical: str) -> ColumnRule:
+    name, column = table.names[j], table.columns[j]
+    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+        raise no_feature(table, name, f"it holds {column.type} values")
+    other = int(np.flatnonzero(parsed.other)[0])
+    numeric = int((~parsed.missing & ~parsed.other).sum())
+    if categorical == "refuse":
+        raise no_number(table, name, other, notation)
+    cells = texts(column).drop_null()
+    if categorical == "auto":
+        _refuse_text(table, j, parsed, notation, numeric)
+    values = sorted(pc.unique(cells).to_pylist())
+    return ColumnRule(name, Fate.ONE_HOT, categories=tuple(values))
+
+
+def _refuse_text(table: Table, j: int, parsed: Parsed, notation: Notation, numeric: int) -> None:
+    """Refuse what is not clearly categories: mostly numbers, dates, texts that hardly repeat."""
+    name, column = table.names[j], table.columns[j]
+    others = np.flatnonzero(parsed.other)
+    cells = texts(column).drop_null()
+    if pa.types.is_temporal(column.type) or dates(cells) > 0.5:
+        raise no_feature(
+            table, name, f"it holds dates or times, such as '{short(cells[0].as_py())}'", ", turn it into numbers"
+        )
+    if numeric >= len(others):
+        raise no_number(table, name, int(others[0]), notation)
+    if sum(looks_numeric(cell) for cell in cells[:100].to_pylist()) > 0.5 * min(100, len(cells)):
+        raise no_number(table, name, int(others[0]), notation)
+    count = len(pc.unique(cells))
+    if count == len(cells) or count > MOST_CATEGORIES:
+        shown = ", ".join(f"'{short(cell, 20)}'" for cell in cells[:3].to_pylist())
+        raise no_feature(
+            table, name, f"it holds text with {count:,} different values in {len(cells):,} rows ({shown}, …)"
+        )
+
+
+def _with_a_feature(rules: list[ColumnRule], table: Table) -> list[ColumnRule]:
+    """Where the index would be the only feature, it is a feature."""
+    if any(rule.features for rule in rules):
+        return rules
+    for k, rule in enumerate(rules):
+        if rule.fate is Fate.INDEX and rule.why.startswith("whole"):
+            rules[k] = dataclasses.replace(rule, fate=Fate.NUMBER, why="numbers the rows, and is the only feature")
+    if not any(rule.features for rule in rules):
+        raise DataError(
+            f"{table.origin.name} has no features: every column but the target is left out or empty.",
+            "Keep a column: see --drop and --index-column none.",
+        )
+    return rules

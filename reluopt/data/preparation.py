@@ -1,0 +1,157 @@
+"""The fitted preparation of a data set: everything that turns further samples of its kind into X."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from reluopt.data.encoding import ColumnRule, Encoding, Fate
+from reluopt.data.origin import Origin
+from reluopt.data.reading import Dropped, Reading
+from reluopt.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRule:
+    """x ← (x_kept/divisor − shift)/scale, then perhaps x/‖x‖, then perhaps a one behind it.
+
+    Attributes
+    ----------
+    kept : (d_raw,) mask of the features that are kept.
+    divisor : of the raw values.
+    shift, scale : (k,) the means and deviations, None where there is none.
+    unit_rows : whether rows get norm 1.
+    bias : whether a one is appended.
+    """
+
+    kept: Bool[np.ndarray, " d"]
+    divisor: float
+    shift: Float[np.ndarray, " k"] | None
+    scale: Float[np.ndarray, " k"] | None
+    unit_rows: bool
+    bias: bool
+
+    def apply(self, raw: np.ndarray, origin: Origin) -> Float[np.ndarray, "n e"]:
+        """The features (n, e) of raw ones (n, d_raw)."""
+        width = int(self.kept.sum())
+        out = np.ones((len(raw), width + self.bias))
+        X = out[:, :width]
+        X[...] = raw[:, self.kept]
+        if self.divisor != 1.0:
+            X /= self.divisor
+        if self.shift is not None:
+            X -= self.shift
+        if self.scale is not None:
+            X /= self.scale
+        if self.unit_rows:
+            unit_rows(X, origin)
+        return out
+
+
+@dataclass(frozen=True)
+class TargetRule:
+    """What became of the target: classes by a label map, or numbers, perhaps (y − target_mean)/target_std."""
+
+    labels: dict[str, str] | None
+    standardise_target: bool = False
+    target_mean: float | None = None
+    target_std: float | None = None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values; mean and deviation only where they were used."""
+        facts = asdict(self)
+        return facts if self.standardise_target else {k: facts[k] for k in ("labels", "standardise_target")}
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """A data set's preparation, which can be stored (:meth:`to_mapping`) and applied to further samples.
+
+    Attributes
+    ----------
+    raw_names : (d_raw,) the features before any of them was left out.
+    features, target : the rules.
+    reading : how the raw features came of a table, None for arrays.
+    """
+
+    raw_names: tuple[str, ...]
+    features: FeatureRule
+    target: TargetRule
+    reading: Reading | None = None
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of X's columns."""
+        kept = tuple(name for name, keep in zip(self.raw_names, self.features.kept, strict=True) if keep)
+        return kept + (("bias",) if self.features.bias else ())
+
+    @property
+    def constant(self) -> tuple[str, ...]:
+        """The raw features that were left out because they are constant."""
+        return tuple(name for name, keep in zip(self.raw_names, self.features.kept, strict=True) if not keep)
+
+    def columns(self) -> tuple[ColumnRule, ...]:
+        """What became of each column of the file, those that turned out to be constant included."""
+        if self.reading is None:
+            return ()
+        gone = set(self.constant)
+        return tuple(
+            ColumnRule(rule.name, Fate.CONSTANT, rule.why)
+            if rule.features and all(name in gone for name in rule.features)
+            else rule
+            for rule in self.reading.encoding.columns
+        )
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The preparation as plain values that JSON can hold."""
+        f, reading = self.features, self.reading
+        return {
+            "raw_names": list(self.raw_names),
+            "features": {
+                "kept": f.kept.tolist(),
+                "divisor": f.divisor,
+                "shift": None if f.shift is None else f.shift.tolist(),
+                "scale": None if f.scale is None else f.scale.tolist(),
+                "unit_rows": f.unit_rows,
+                "bias": f.bias,
+            },
+            "target": asdict(self.target),
+            "reading": None
+            if reading is None
+            else {
+                "encoding": reading.encoding.to_mapping(),
+                "rows": reading.rows,
+                "dropped": [asdict(d) for d in reading.dropped],
+                "notes": list(reading.notes),
+            },
+        }
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Preparation:
+        """The inverse of :meth:`to_mapping`."""
+        f, r = dict(mapping["features"]), mapping["reading"]
+        f["kept"] = np.array(f["kept"], dtype=bool)
+        f |= {key: None if f[key] is None else np.array(f[key], dtype=np.float64) for key in ("shift", "scale")}
+        reading = None
+        if r is not None:
+            encoding = Encoding.from_mapping(r["encoding"])
+            dropped = tuple(Dropped(**d) for d in r["dropped"])
+            reading = Reading(encoding, r["rows"], dropped, tuple(r["notes"]))
+        return cls(tuple(mapping["raw_names"]), FeatureRule(**f), TargetRule(**mapping["target"]), reading)
+
+
+def unit_rows(X: Float[np.ndarray, "n d"], origin: Origin) -> None:
+    """x_i ← x_i/‖x_i‖ in place; first by the largest entry, so that squares neither overflow nor vanish."""
+    largest = np.maximum(X.max(axis=1), -X.min(axis=1))
+    zero = np.flatnonzero(largest == 0.0)
+    if len(zero):
+        raise DataError(
+            f"{origin.name}, {origin.row(int(zero[0]))}: all features are zero, so the row has no direction.",
+            "Choose another scaling than unit_rows, or drop the sample.",
+        )
+    X /= largest[:, None]
+    X /= np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]
