@@ -152,7 +152,9 @@ def test_other_settings_are_other_rows(place, trained):
 
 def test_data_that_change_are_seen(place, trained):
     (place / "table.csv").write_text("a,b,t\n" + "".join(f"{i},{i * i % 7},{i % 3}\n" for i in range(12)))
-    text = CONFIG.replace('dataset = "planted"\nn = 12\nd = 2', 'dataset = "table.csv"\ntarget = "t"')
+    text = CONFIG.replace(
+        'dataset = "planted"\nn = 12\nd = 2', 'dataset = "table.csv"\ntarget = "t"\ntask = "regression"'
+    )
     (place / "grid.toml").write_text(text)
     assert sweep("--quiet").exit_code == 0
     (place / "table.csv").write_text((place / "table.csv").read_text().replace("11,", "13,"))

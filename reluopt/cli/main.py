@@ -34,7 +34,7 @@ COMMANDS = {
     ),
     "data": (
         "reluopt.cli.data:data",
-        "Describe a data set after preprocessing: shape, rank, norms, targets, and a bracket of β_max.",
+        "Describe a data set after preprocessing: what became of each column, shape, rank, norms, a bracket of β_max.",
     ),
     "relax": (
         "reluopt.cli.relax:relax_command",
