@@ -1,18 +1,23 @@
 """The checker accepts what is proved and refuses everything else. It is the only part of reluopt used here."""
 
 import json
+import os
+import shutil
 import struct
 import subprocess
 import sys
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
 from reluopt.certificate import checker
+from reluopt.certificate.checker import leaf as leaves
+from reluopt.certificate.checker import regions
+from reluopt.certificate.checker.certificate import read_loss
 
 MARGIN = 1e-9
 
@@ -20,9 +25,14 @@ MARGIN = 1e-9
 # -- valid certificates made by hand: random multipliers prove something, if little ---------------------------------
 
 
-def problem(rng, n=8, d=3):
+def problem(rng, n=8, d=3, classes=False):
     X = rng.standard_normal((n, d))
-    return X, np.maximum(X @ rng.standard_normal(d), 0) + 0.3 * rng.standard_normal(n), 0.7
+    y = np.maximum(X @ rng.standard_normal(d), 0) + 0.3 * rng.standard_normal(n)
+    return X, np.where(y > np.median(y), 1.0, -1.0) if classes else y, 0.7
+
+
+def problem_for(rng, loss):
+    return problem(rng, classes=loss["name"] in ("hinge", "squared_hinge", "logistic"))
 
 
 def random_tree(rng, X, cuts):
@@ -45,7 +55,7 @@ def random_tree(rng, X, cuts):
 def multipliers(rng, X, z, leaf):
     """Random numbers that obey the rules for one leaf and one sign."""
     n, k = len(X), len(leaf.cuts)
-    free = checker.decided(X, leaf) == 0
+    free = regions.decided(X, leaf.cuts) == 0
     free[leaf.paired] = False
     c = np.abs(rng.standard_normal((1 + k, n))) * rng.integers(0, 2, (1 + k, n)) * free * 0.1
     w = (c + 0.1 * np.abs(rng.standard_normal((1 + k, n))) * rng.integers(0, 2, (1 + k, n))) * free
@@ -55,57 +65,112 @@ def multipliers(rng, X, z, leaf):
     nu = np.where(free, np.abs(z) + 0.1, 0.0)
     nu[leaf.paired] = 1 + np.abs(z[leaf.paired])
     r = [0.1 / (1 + len(g)) * np.abs(rng.standard_normal((1 + k + 2 * len(g),) * 2)) for g in leaf.groups]
-    level = max(0.0, float(np.linalg.eigvalsh(head(X, z, leaf, w, c, nu, r))[-1])) * (1 + 1e-6)
-    return w, c, nu, np.concatenate([*(square.ravel() for square in r), np.zeros(0)]), level
+    top = float(np.linalg.eigvalsh(matrix(X, z, leaf, w, c, nu, r))[-1])
+    return w, c, nu, np.concatenate([*(square.ravel() for square in r), np.zeros(0)]), max(0.0, top) * (1 + 1e-6)
 
 
-def head(X, z, leaf, w, c, nu, r):
+def matrix(X, z, leaf, w, c, nu, r):
     """The matrix on (1, u) that the checker computes."""
     F = np.vstack([np.eye(1, 1 + X.shape[1]), np.hstack([np.zeros((len(leaf.cuts), 1)), leaf.cuts])])
-    sign = checker.decided(X, leaf)
+    sign = regions.decided(X, leaf.cuts)
     sign[leaf.paired] = 0
     free = sign == 0
     free[leaf.paired] = False
-    M, _ = checker.head_matrix(X, F, np.where(sign > 0, z, 0.0), w, c, np.where(free, nu, 0.0), len(r))
+    M, _ = leaves.head(X, F, np.where(sign > 0, z, 0.0), w, c, np.where(free, nu, 0.0), len(r))
     for g, square in zip(leaf.groups, r, strict=True):
-        M = M + checker.eliminated(X[g], z[g], F, nu[g], 0.5 * (square + square.T), len(r))[0]
+        M = M + leaves.eliminated(X[g], z[g], F, nu[g], square, len(r))[0]
     return M
 
 
-def certificate(X, y, beta, *, seed=0, cuts=0, groups=(), network=True):
+SQUARED = {"name": "squared"}
+LOSSES = [
+    SQUARED,
+    {"name": "huber", "delta": 0.75},
+    {"name": "absolute"},
+    {"name": "quantile", "tau": 0.3},
+    {"name": "hinge"},
+    {"name": "squared_hinge"},
+    {"name": "logistic"},
+]
+
+
+def made(X, tensors, beta=1.0, loss=SQUARED, weights=False):
+    """A Certificate of these tensors, without claims."""
+    problem = checker.Problem(*X.shape, "", read_loss(loss), weights, beta)
+    return checker.Certificate(problem, {}, tensors)
+
+
+def dual_point(rng, y, loss, kappa):
+    """z (n,) with tz in the domain of the loss for every 0 ≤ t ≤ 1, and a t."""
+    n, name = len(y), loss["name"]
+    share = rng.uniform(0.2, 0.9, n)
+    if name == "squared":
+        z = kappa * y * (1 + 0.1 * rng.standard_normal(n))
+        q = np.where(kappa > 0, z * z / np.where(kappa > 0, kappa, 1), 0)
+        return z, max(0.0, float(y @ z) / float(q.sum()))
+    if name == "squared_hinge":
+        return kappa * y * share, 1.0
+    if name in ("hinge", "logistic"):
+        return kappa * y * share, 1.0
+    low, high = {"huber": (-0.75, 0.75), "absolute": (-1.0, 1.0), "quantile": (-0.7, 0.3)}[name]
+    return kappa * np.where(y > 0, high, low) * share, 0.9
+
+
+def certificate(X, y, beta, *, seed=0, cuts=0, groups=(), network=True, loss=SQUARED, weighted=False):
     """(document, tensors) of a valid certificate; ``groups`` are (leaf, its paired samples)."""
     rng = np.random.default_rng(seed)
     n, d = X.shape
     directions, tree = random_tree(rng, X, cuts)
+    kappa = rng.choice([0.0, 0.5, 1.0, 3.7], n) if weighted else np.ones(n)
+    kappa[:2] = np.maximum(kappa[:2], 0.5)
+    z, t = dual_point(rng, y, loss, kappa)
     tensors = {
-        "z": y * (1 + 0.1 * rng.standard_normal(n)),
+        "z": z,
+        "t": np.array([t]),
         "directions": directions,
         "tree": tree,
         "groups": np.array([(leaf, len(own)) for leaf, own in groups], dtype=np.int64).reshape(-1, 2),
         "paired": np.array([sample for _, own in groups for sample in own], dtype=np.int64),
     }
-    regions = checker.leaves(checker.Certificate(beta, n, d, "", {}, tensors))
-    sides = [[multipliers(rng, X, z, leaf) for leaf in regions] for z in (tensors["z"], -tensors["z"])]
+    whole = all_regions(tensors, n)
+    sides = [[multipliers(rng, X, signed, leaf) for leaf in whole] for signed in (z, -z)]
     for index, name in enumerate(("w", "c", "nu", "r")):
         join = np.stack if name == "nu" else np.concatenate
         tensors[name] = np.stack([join([m[index] for m in side]) for side in sides])
     tensors["level"] = np.array([[m[4] for m in side] for side in sides])
-    lower = float(checker.optimum_lower(checker.Certificate(beta, n, d, "", {}, tensors), X, y)) * (1 - MARGIN)
+    if weighted:
+        tensors["weights"] = kappa
+    own = kappa if weighted else None
+    c = made(X, tensors, beta, loss, weighted)
+    lower = max(0.0, float(checker.optimum_lower(c, X, y, own)) * (1 - MARGIN))
     claims = {"optimum_at_least": lower}
     if network:
         tensors |= {"U": rng.standard_normal((4, d)), "alpha": rng.standard_normal(4)}
-        upper = checker.objective_upper(X, y, tensors["U"], tensors["alpha"], beta) * (1 + MARGIN)
-        claims |= {"objective_at_most": upper, "ratio_at_most": upper / lower * (1 + MARGIN)}
+        upper = checker.objective_upper(X, y, own, c.problem.loss, beta, tensors["U"], tensors["alpha"])
+        claims["objective_at_most"] = float(upper) * (1 + MARGIN)
+        if lower > 0:
+            claims["ratio_at_most"] = float(upper) / lower * (1 + 2 * MARGIN)
     document = {
         "format": "reluopt-certificate",
-        "version": 2,
-        "loss": "squared",
-        "beta": beta,
-        "data": {"n": n, "d": d, "fingerprint": checker.fingerprint(X, y)},
+        "version": 3,
+        "problem": {
+            "n": n,
+            "d": d,
+            "outputs": 1,
+            "fingerprint": checker.fingerprint(X, y, *([kappa] if weighted else [])),
+            "loss": loss,
+            "weights": weighted,
+            "beta": beta,
+        },
+        "evidence": "regions",
         "claims": claims,
         "about": {},
     }
     return document, tensors
+
+
+def all_regions(tensors, n):
+    return regions.read_regions(*(tensors[name] for name in ("tree", "directions", "groups", "paired")), n)
 
 
 def packed(document, tensors):
@@ -123,12 +188,14 @@ KINDS = [
     {"groups": [(0, [2])]},
     {"groups": [(0, [1, 5]), (0, [0, 3, 6]), (1, []), (2, [0])], "cuts": 3},
     {"network": False, "cuts": 2},
+    {"weighted": True, "cuts": 1},
+    *({"loss": loss, "weighted": k % 2 == 1, "cuts": k % 3} for k, loss in enumerate(LOSSES[1:])),
 ]
 
 
 @pytest.fixture(params=range(len(KINDS)))
 def valid(request):
-    X, y, beta = problem(np.random.default_rng(request.param))
+    X, y, beta = problem_for(np.random.default_rng(request.param), KINDS[request.param].get("loss", SQUARED))
     return X, y, *certificate(X, y, beta, seed=request.param, **KINDS[request.param])
 
 
@@ -151,7 +218,13 @@ def test_exit_codes_and_words(tmp_path, capsys):
     (tmp_path / "bad").write_bytes(packed(document, tensors))
     data = ["--data", str(tmp_path / "data.npz")]
     assert checker.main([str(tmp_path / "good"), *data]) == 0
-    assert capsys.readouterr().out.count("PROVED") == 3
+    proved = capsys.readouterr().out.splitlines()
+    assert len(proved) == 3
+    for line in proved:  # every line says what it is about
+        assert line.startswith("PROVED: ")
+        for word in (document["problem"]["fingerprint"], "n = 8, d = 3", "squared loss", "beta = 0.7", "4 neurons"):
+            assert word in line
+        assert checker.fingerprint(tensors["U"], tensors["alpha"]) in line
     assert checker.main([str(tmp_path / "bad"), *data]) == 1
     assert "REFUSED: the claim optimum_at_least" in capsys.readouterr().out
     assert checker.main([str(tmp_path / "none"), *data]) == 2
@@ -161,20 +234,22 @@ def test_exit_codes_and_words(tmp_path, capsys):
 
 
 def test_the_checker_stands_alone(tmp_path):
-    """A copy of the one file runs where nothing of reluopt can be imported."""
+    """A copy of its folder runs where nothing of reluopt, torch or safetensors can be imported."""
     X, y, beta = problem(np.random.default_rng(0))
     np.savez(tmp_path / "data.npz", X=X, y=y)
     (tmp_path / "cert").write_bytes(packed(*certificate(X, y, beta)))
-    source = Path(checker.__file__).read_text()
-    assert len(source.splitlines()) < 500
+    shutil.copytree(Path(checker.__file__).parent, tmp_path / "checker")
     (tmp_path / "alone.py").write_text(
-        "import sys\nsys.modules['reluopt'] = sys.modules['torch'] = None\n"
-        + source.replace("from __future__ import annotations\n", "")
+        "import sys\nsys.path.insert(0, '.')\n"
+        "for name in ('reluopt', 'torch', 'scipy', 'safetensors'):\n    sys.modules[name] = None\n"
+        "from checker import main\nsys.exit(main(['cert', '--data', 'data.npz']))\n"
     )
-    command = [sys.executable, "-I", "alone.py", "cert", "--data", "data.npz"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-I", "alone.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("PROVED") == 3
+    command = [sys.executable, "-m", "reluopt.certificate.checker", "cert", "--data", "data.npz"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(checker.__file__).parents[3])}
+    assert subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False).returncode == 0
 
 
 def test_another_order_of_summation_is_accepted(valid):
@@ -182,22 +257,24 @@ def test_another_order_of_summation_is_accepted(valid):
     X, y, document, tensors = valid
     order = np.random.default_rng(1).permutation(len(y))
     X, y = X[order], y[order]
-    document["data"]["fingerprint"] = checker.fingerprint(X, y)
-    for name in ("z", "w", "c", "nu"):
+    for name in {"z", "w", "c", "nu", "weights"} & set(tensors):
         tensors[name] = np.ascontiguousarray(tensors[name][..., order])
-    tensors |= reordered_groups(checker.Certificate(1.0, *X.shape, "", {}, tensors), np.argsort(order))
+    document["problem"]["fingerprint"] = checker.fingerprint(
+        X, y, *(tensors[name] for name in ("weights",) if name in tensors)
+    )
+    tensors |= reordered_groups(tensors, np.argsort(order))
     verdict(packed(document, tensors), X, y)
 
 
-def reordered_groups(c, rank):
+def reordered_groups(tensors, rank):
     """``paired`` and ``r`` when sample i becomes sample rank[i]: within a group they keep to the rising order."""
     paired, squares = [np.zeros(0, np.int64)], [np.zeros((2, 0))]
-    for leaf in checker.leaves(c):
+    for leaf in all_regions(tensors, len(rank)):
         for group, at in zip(leaf.groups, leaf.squares, strict=True):
             place, k = np.argsort(rank[group]), len(leaf.cuts)
             forms = np.concatenate([np.arange(1 + k), 1 + k + place, 1 + k + len(group) + place])
             paired.append(rank[group][place])
-            squares.append(c.tensors["r"][:, at].reshape(2, len(forms), -1)[:, forms][:, :, forms].reshape(2, -1))
+            squares.append(tensors["r"][:, at].reshape(2, len(forms), -1)[:, forms][:, :, forms].reshape(2, -1))
     return {"paired": np.concatenate(paired), "r": np.concatenate(squares, axis=1)}
 
 
@@ -235,39 +312,64 @@ def drop(name):
     return lambda document, tensors: tensors.pop(name)
 
 
+def about(**changes):
+    return lambda document, tensors: document["problem"].update(changes)
+
+
 REFUSALS = [
     (edit(format="other"), "format is not"),
-    (edit(version=1), "version is not 2"),
-    (edit(version=2.0), "version is not 2"),
-    (edit(version=True), "version is not 2"),
-    (edit(loss="logistic"), "loss is not"),
-    (edit(beta=-1.0), "beta is not a positive"),
-    (edit(beta="0.7"), "'beta' is not a finite number"),
-    (edit(beta=10**400), "'beta' is not a finite number"),
-    (edit(beta=float("nan")), "contain NaN"),
-    (edit(beta=0.69), "claim optimum_at_least"),
+    (edit(version=2), "version is 2, not 3; 'reluopt certify RUN' writes a new"),
+    (edit(version=3.0), "version is 3.0, not 3"),
+    (edit(version=True), "version is True, not 3"),
+    (edit(evidence="simplices"), "the evidence is not 'regions'"),
+    (edit(evidence=None), "the evidence is not 'regions'"),
+    (about(loss={"name": "cubic"}), "loss 'cubic' is unknown"),
+    (about(loss="squared"), "loss None is unknown"),
+    (about(loss={"name": "squared", "delta": 1.0}), "other keys"),
+    (about(loss={"name": "huber"}), "other keys"),
+    (about(loss={"name": "huber", "delta": 0.0}), "'delta' is not between"),
+    (about(loss={"name": "huber", "delta": "1"}), "'delta' is not a number"),
+    (about(loss={"name": "quantile", "tau": 1.0}), "'tau' is not between"),
+    (about(loss={"name": "hinge"}), "needs targets -1 and 1"),
+    (about(loss={"name": "huber", "delta": 1e-3}), "outside of the domain"),
+    (about(outputs=2), "'outputs' is not 1"),
+    (about(weights=True), "exactly the tensors"),
+    (about(weights=0), "'weights' is not true or false"),
+    (about(beta=-1.0), "beta is not positive"),
+    (about(beta="0.7"), "'beta' is not a number"),
+    (about(beta=True), "'beta' is not a number"),
+    (about(beta=10**400), "a number that overflows"),
+    (about(beta=float("nan")), "the number 'NaN'"),
+    (about(beta=0.69), "claim optimum_at_least"),
+    (about(extra=1), "needs the keys"),
+    (about(n=8.0), "whole number"),
+    (about(n=9), "9x3 data"),
+    (about(fingerprint="0" * 64), "other data"),
+    (about(fingerprint="A" * 64), "64 hexadecimal digits"),
+    (about(fingerprint=""), "64 hexadecimal digits"),
+    (edit(problem={"n": 8, "d": 3}), "needs the keys"),
     (edit(extra=1), "exactly the keys"),
     (edit(claims={}), "no claim"),
     (edit(claims={"optimum_at_most": 1.0}), "unknown claim"),
-    (edit(claims={"optimum_at_least": -1.0}), "not a float64"),
-    (edit(claims={"optimum_at_least": 2**53 + 1}), "not a float64"),
+    (edit(claims={"optimum_at_least": -1.0}), "a claim is negative"),
+    (edit(claims={"optimum_at_least": 2**53 + 1}), "claim optimum_at_least|exactly the tensors"),
     (edit(claims={"optimum_at_least": 1e-9}), "exactly the tensors"),
-    (edit(data={"n": 8, "d": 3}), "lacks n, d or fingerprint"),
-    (edit(data={"n": 8.0, "d": 3, "fingerprint": ""}), "whole numbers"),
-    (edit(data={"n": 9, "d": 3, "fingerprint": ""}), "9×3 data"),
-    (edit(data={"n": 8, "d": 3, "fingerprint": "0" * 64}), "other data"),
     (claim(optimum_at_least=1 + 1e-8), "claim optimum_at_least"),
     (claim(objective_at_most=1 - 1e-8), "claim objective_at_most"),
     (claim(ratio_at_most=1 - 1e-8), "claim ratio_at_most"),
     (drop("z"), "exactly the tensors"),
     (drop("U"), "exactly the tensors"),
-    (put("more", np.zeros(1)), "exactly the tensors"),
+    (put("more", np.zeros(1)), "unknown tensor"),
+    (put("weights", np.ones(8)), "exactly the tensors"),
     (put("z", lambda z: z[:-1]), "'z' has shape"),
-    (put("z", lambda z: z.astype(np.float32)), "'z' has type float32"),
-    (put("z", lambda z: z * np.nan), "'z' has NaN"),
+    (put("t", lambda t: -t), "t is negative"),
+    (put("t", lambda t: 0.01 * t), "claim optimum_at_least"),
+    (put("t", lambda t: t[:, None]), "'t' has shape"),
+    (put("z", lambda z: z.astype(np.float32)), "type 'F32'"),
+    (put("z", lambda z: z * np.nan), "'z' has an entry that is NaN"),
     (put("z", lambda z: z * 1.01), "w is below z"),
-    (put("U", lambda U: U * np.inf), "'U' has NaN"),
-    (put("U", lambda U: U * 1e200), "objective overflows"),
+    (put("U", lambda U: U * np.inf), "'U' has an entry that is NaN"),
+    (put("U", lambda U: U * 1e200), "larger than 2\\^128"),
     (put("alpha", lambda a: a[:-1]), "'alpha' has shape"),
     (put("w", lambda w: w[:, :, :-1]), "'w' has shape"),
     (put("w", lambda w: w[:, :-1]), "'w' has shape"),
@@ -275,21 +377,23 @@ REFUSALS = [
     (put("c", lambda c: np.where(c > 0, -c, 0.0)), "negative entry"),
     (put("nu", lambda nu: -nu), "negative entry"),
     (put("nu", lambda nu: 0 * nu), "nu is 0 where w is not"),
-    (put("nu", lambda nu: 1e-320 * nu), "overflow"),
+    (put("nu", lambda nu: 1e-320 * nu), "between 0 and 2"),
+    (put("w", lambda w: w + 1e39), "larger than 2"),
     (put("r", np.ones((2, 1))), "'r' has shape"),
     (put("level", lambda level: -level - 1), "level is negative"),
     (put("level", lambda level: level * 2), "claim optimum_at_least"),
-    (put("level", lambda level: level * 0.5), "claim optimum_at_least"),
-    (put("tree", np.zeros((0, 3), dtype=np.int64)), "no root"),
-    (put("tree", lambda tree: tree.astype(np.int32)), "'tree' has type int32"),
+    (put("level", lambda level: level * 0.1), "claim optimum_at_least"),
+    (put("tree", np.zeros((0, 3), dtype=np.int64)), "odd number of nodes"),
+    (put("tree", lambda tree: tree.astype(np.int32)), "type 'I32'"),
     (put("tree", np.array([[-1, 0, -1]])), "'w' has shape"),
+    (put("tree", lambda tree: tree[:2]), "odd number"),
     (entry("tree", (0, 1), 0), "outside of the rows below it"),
-    (entry("tree", (0, 2), 1), "used twice"),
+    (entry("tree", (0, 2), 1), "reached twice"),
     (entry("tree", (0, 0), 7), "does not exist"),
     (entry("tree", (0, 0), -2), "does not exist"),
     (entry("tree", (1, 2), 0), "malformed leaf"),
     (entry("tree", (1, 1), 1), "used twice"),
-    (entry("tree", (1, 1), 5), "not numbered"),
+    (entry("tree", (1, 1), 5), "malformed leaf"),
     (put("directions", lambda g: g + 0.5), "w is below z|must be 0|claim optimum_at_least"),
     (put("directions", lambda g: g[:, :-1]), "'directions' has shape"),
     (put("groups", np.array([[0, 0]])), "'r' has shape"),
@@ -320,12 +424,12 @@ GROUP_REFUSALS = [
     (put("groups", lambda groups: groups[:-1]), "another length"),
     (put("groups", lambda groups: groups[[0, 2]]), "'r' has shape"),
     (put("groups", lambda groups: groups[:, :1]), "'groups' has shape"),
-    (put("groups", lambda groups: groups.astype(np.int32)), "'groups' has type int32"),
+    (put("groups", lambda groups: groups.astype(np.int32)), "type 'I32'"),
     (put("groups", np.array([[0, 2], [0, 3], [1, 0]])), "w and c must be 0"),
     (put("groups", np.array([[0, 3], [0, 0], [1, 2]])), "not in rising order"),
     (drop("groups"), "exactly the tensors"),
     (drop("paired"), "exactly the tensors"),
-    (put("pairs", np.zeros((0, 2), dtype=np.int64)), "exactly the tensors"),
+    (put("pairs", np.zeros((0, 2), dtype=np.int64)), "unknown tensor"),
     (put("paired", lambda paired: paired[:-1]), "another length"),
     (put("paired", lambda paired: paired[:, None]), "'paired' has shape"),
     (put("paired", lambda paired: paired.astype(np.float64)), "'paired' has type float64"),
@@ -340,7 +444,8 @@ GROUP_REFUSALS = [
     (put("r", lambda r: r * 1.5), "claim optimum_at_least"),
     (put("r", lambda r: r[:, :-1]), "'r' has shape"),
     (put("nu", lambda nu: nu - 1e3 * (np.arange(8) == 1)), "leaf 0, sign [+]: group 0 is not definite"),
-    (put("r", lambda r: r + 1e300), "group 0 is not definite"),
+    (put("r", lambda r: r + 1e30), "group 0 is not definite"),
+    (put("r", lambda r: r + 1e300), "larger than 2"),
 ]
 
 
@@ -367,7 +472,7 @@ def test_groups_of_a_leaf_may_not_share_a_sample():
 def test_samples_may_not_be_swapped_or_changed(valid):
     X, y, document, tensors = valid
     content = packed(document, tensors)
-    for other in ((X[::-1], y), (X, y[::-1]), (X[::-1], y[::-1]), (X * (1 + 2**-52), y)):
+    for other in ((X[::-1], y), (X[::-1], y[::-1]), (X * (1 + 2**-52), y), (X, np.nextafter(y, 9))):
         with pytest.raises(checker.Refused, match="other data"):
             verdict(content, *(np.ascontiguousarray(part) for part in other))
 
@@ -398,19 +503,20 @@ def test_damaged_files_are_refused(damage):
         "truncated": content[:-1],
         "empty": b"",
         "header": struct.pack("<Q", 2**62) + content[8:],
-        "twice": save(tensors, metadata={"certificate": json.dumps(document)[:-1] + ', "beta": 0.1}'}),
+        "twice": save(tensors, metadata={"certificate": json.dumps(document)[:-1] + ', "claims": {}}'}),
         "no metadata": save(tensors),
         "garbage": bytes(range(256)) * 10,
     }[damage]
     assert size > 0
-    with pytest.raises(checker.Refused, match=r"not a readable certificate|a key twice"):
+    words = r"longer or shorter|shorter than its header|header is larger|a key twice|the one key|header is cut off"
+    with pytest.raises(checker.Refused, match=words):
         verdict(damaged, X, y)
 
 
 # -- mutations -------------------------------------------------------------------------------------------------------
 
 
-def plain_lower(X, y, beta, tensors):
+def plain_lower(X, y, beta, tensors, loss=SQUARED):
     """What the evidence proves, without any care for rounding: an independent reading of SPEC.md, sections 5 to 7."""
     z, worst, first, corner, start = tensors["z"], 0.0, 0, [0, 0], 0
     paths, todo, d = {}, [(0, [])], X.shape[1]
@@ -453,8 +559,31 @@ def plain_lower(X, y, beta, tensors):
                 M += H + B.T @ np.linalg.solve(A, B)
             worst = max(worst, 2 * level + 2 * max(0.0, float(np.linalg.eigvalsh((M + M.T) / 2 - level * unit)[-1])))
         first += len(forms)
-    t = max(0.0, min(beta / worst, float(y @ z / (z @ z))))
-    return t * float(y @ z) - t * t * float(z @ z) / 2
+    t = float(tensors["t"][0])
+    v = (min(t, beta / worst) if worst else t) * z
+    return plain_dual(v, y, tensors.get("weights", np.ones(len(y))), loss)
+
+
+def plain_dual(v, y, kappa, loss):
+    """−Σ κ ℓ*(−v/κ), in float64."""
+    assert (v[kappa == 0] == 0).all()
+    v, y, kappa = v[kappa > 0], y[kappa > 0], kappa[kappa > 0]
+    name, p, slack = loss["name"], v * y / kappa, 1e-12
+    quadratic = float((y * v - v * v / (2 * kappa)).sum())
+    if name == "squared":
+        return quadratic
+    if name == "huber":
+        assert (np.abs(v) <= kappa * loss["delta"] + slack).all()
+        return quadratic
+    if name in ("absolute", "quantile"):
+        high, low = (loss["tau"], loss["tau"] - 1) if name == "quantile" else (1, -1)
+        assert ((v <= kappa * high + slack) & (v >= kappa * low - slack)).all()
+        return float(y @ v)
+    assert ((p >= -slack) & (p <= (1 + slack if name != "squared_hinge" else np.inf))).all()
+    if name == "logistic":
+        inner = np.clip(p, 1e-300, 1 - 1e-16)
+        return float(-(kappa * (inner * np.log(inner) + (1 - inner) * np.log1p(-inner))).sum())
+    return float(y @ v) if name == "hinge" else quadratic
 
 
 def group_matrix(x, z, forms, nu, r):
@@ -469,24 +598,49 @@ def group_matrix(x, z, forms, nu, r):
     return (C + C.T) / 2
 
 
-def exact_objective(X, y, U, alpha, beta):
+def exact_objective(X, y, U, alpha, beta, loss=SQUARED, kappa=None):
+    """L(U, α) as a fraction; the logistic loss from below, by mpmath at 60 digits."""
     total = Fraction(0)
     rows, targets = [[Fraction(v) for v in row] for row in X.tolist()], [Fraction(v) for v in y.tolist()]
     weights, sizes = [[Fraction(v) for v in u] for u in U.tolist()], [Fraction(v) for v in alpha.tolist()]
-    for row, target in zip(rows, targets, strict=True):
+    own = [Fraction(1)] * len(rows) if kappa is None else [Fraction(v) for v in kappa.tolist()]
+    for row, target, k in zip(rows, targets, own, strict=True):
         hidden = [max(Fraction(0), sum(a * b for a, b in zip(row, u, strict=True))) for u in weights]
-        total += (sum(h * a for h, a in zip(hidden, sizes, strict=True)) - target) ** 2
+        total += k * exact_loss(sum(h * a for h, a in zip(hidden, sizes, strict=True)), target, loss)
     decay = sum(v * v for u in weights for v in u) + sum(v * v for v in sizes)
-    return (total + Fraction(beta) * decay) / 2
+    return total + Fraction(beta) * decay / 2
+
+
+def exact_loss(f, y, loss):
+    """ℓ(f, y) ≥ what is returned; equal but for the logistic loss."""
+    r, name = abs(f - y), loss["name"]
+    if name == "squared":
+        return r * r / 2
+    if name == "huber":
+        delta = Fraction(loss["delta"])
+        return r * r / 2 if r <= delta else delta * (r - delta / 2)
+    if name == "absolute":
+        return r
+    if name == "quantile":
+        tau = Fraction(loss["tau"])
+        return tau * (y - f) if y >= f else (1 - tau) * (f - y)
+    if name in ("hinge", "squared_hinge"):
+        gap = max(Fraction(0), 1 - y * f)
+        return gap if name == "hinge" else gap * gap / 2
+    with mpmath.workdps(60):
+        a = -mpmath.mpf(y.numerator) * f.numerator / f.denominator
+        value = mpmath.log1p(mpmath.exp(a)) if a < 0 else a + mpmath.log1p(mpmath.exp(-a))
+        return Fraction(int(value * mpmath.mpf(2) ** 150) - 1, 2**150) if value > 0 else Fraction(0)
 
 
 def assert_not_false(content, X, y):
     """The content was accepted: what it claims must follow from what it holds."""
     size = struct.unpack("<Q", content[:8])[0]
     document, tensors = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["certificate"]), load(content)
-    claims, beta = document["claims"], document["beta"]
-    lower = plain_lower(X, y, beta, tensors) if "z" in tensors else None
-    upper = exact_objective(X, y, tensors["U"], tensors["alpha"], beta) if "U" in tensors else None
+    claims, beta, loss = document["claims"], document["problem"]["beta"], document["problem"]["loss"]
+    lower = plain_lower(X, y, beta, tensors, loss) if "z" in tensors else None
+    network = (tensors["U"], tensors["alpha"]) if "U" in tensors else None
+    upper = exact_objective(X, y, *network, beta, loss, tensors.get("weights")) if network else None
     assert claims.get("optimum_at_least", 0) <= (lower or 0) * (1 + 1e-12)
     if "objective_at_most" in claims:
         assert upper <= Fraction(claims["objective_at_most"])
@@ -544,8 +698,7 @@ def test_no_direction_exceeds_a_leaf_bound(scale):
         y = rng.standard_normal(n) * scale
         groups = [(0, [0]), (0, list(range(1, min(n, 4))))] if trial % 3 == 0 else []
         _, tensors = certificate(X, y, 1.0, seed=trial, cuts=int(rng.integers(0, 4)), groups=groups, network=False)
-        c = checker.Certificate(1.0, n, d, "", {}, tensors)
-        bound = checker.support_upper(c, X, tensors["z"])
+        bound = checker.support_upper(made(X, tensors), X, tensors["z"])
         U = rng.standard_normal((d, 400)) / np.where(np.arange(d) == 0, scale, 1.0)[:, None]
         U = np.hstack([U, rng.standard_normal((d, 400))])
         U /= np.linalg.norm(U, axis=0)
@@ -560,9 +713,9 @@ def test_the_bound_is_proved_in_rational_arithmetic():
         y = rng.standard_normal(5)
         _, tensors = certificate(X, y, 1.0, seed=seed, network=False)
         level = float(tensors["level"][0, 0]) * (1 - 1e-6) * (1 - 1e-9 * (seed % 2))  # now and then too low
-        leaf = checker.leaves(checker.Certificate(1.0, 5, 2, "", {}, tensors))[0]
+        leaf = next(iter(all_regions(tensors, 5)))
         w, c, nu = tensors["w"][0], tensors["c"][0], tensors["nu"][0, 0]
-        bound = checker.leaf_upper(X, tensors["z"], leaf, w, c, nu, [], level)
+        bound = leaves.leaf_upper(X, tensors["z"], leaf, leaves.Multipliers(w, c, nu, [], level))
         half = Fraction(bound) / 2
         C = [[Fraction(0)] * 3 for _ in range(3)]
         for i in range(5):
@@ -580,13 +733,15 @@ def test_the_bound_is_proved_in_rational_arithmetic():
                 minors[row] = [p - factor * q for p, q in zip(minors[row], minors[k], strict=True)]
 
 
-def test_objective_upper_is_above_and_close():
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["name"])
+def test_objective_upper_is_above_and_close(loss):
     rng = np.random.default_rng(3)
     for decades in (0, 0, 4, 8):
-        X, y = rng.standard_normal((6, 3)) * 10.0 ** rng.integers(-decades, decades + 1, 3), rng.standard_normal(6)
-        U, alpha = rng.standard_normal((4, 3)), rng.standard_normal(4)
-        exact = exact_objective(X, y, U, alpha, 0.3)
-        bound = Fraction(checker.objective_upper(X, y, U, alpha, 0.3))
+        X, y, _ = problem_for(rng, loss)
+        X = X * 10.0 ** rng.integers(-decades, decades + 1, 3)
+        U, alpha, kappa = rng.standard_normal((4, 3)), rng.standard_normal(4), rng.choice([0.0, 0.3, 2.0], 8)
+        exact = exact_objective(X, y, U, alpha, 0.3, loss, kappa)
+        bound = checker.objective_upper(X, y, kappa, read_loss(loss), 0.3, U, alpha)
         assert exact <= bound <= exact * Fraction(1 + 1e-11)
 
 
@@ -594,11 +749,20 @@ def test_leaves_cover_every_direction():
     rng = np.random.default_rng(4)
     X = rng.standard_normal((8, 3))
     directions, tree = random_tree(rng, X, 6)
-    paths = checker.leaf_paths(tree, len(directions))
+    whole = regions.read_tree(tree, len(directions))
     U = rng.standard_normal((3, 1000))
-    inside = [
-        np.logical_and.reduce([sign * (directions[k] @ U) >= 0 for k, sign in path]) if path else np.ones(1000, bool)
-        for path in paths
-    ]
-    assert np.logical_or.reduce(inside).all()
-    assert all(a is not b for a, b in pairwise(paths))
+    inside = np.ones((7, 1000), dtype=bool)
+    for leaf in range(7):
+        for cut, sign in zip(*whole.path(leaf), strict=True):
+            inside[leaf] &= sign * (directions[cut] @ U) >= 0
+    assert (inside.sum(axis=0) >= 1).all()
+    assert inside.any(axis=1).sum() > 1
+
+
+def test_a_path_may_not_use_a_direction_twice():
+    X, y, beta = problem(np.random.default_rng(5))
+    document, tensors = certificate(X, y, beta, seed=5, cuts=3)
+    tensors["tree"] = tensors["tree"].copy()
+    tensors["tree"][tensors["tree"][:, 0] >= 0, 0] = 0
+    with pytest.raises(checker.Refused, match="cut twice by one direction"):
+        verdict(packed(document, tensors), X, y)

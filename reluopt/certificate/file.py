@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -13,22 +14,29 @@ from safetensors.numpy import save
 
 import reluopt
 from reluopt import rounding
-from reluopt.bounds.evidence import Evidence
+from reluopt.bounds.evidence import Evidence, Multipliers
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.theorem_a import Geometry
 from reluopt.certificate import checker
 from reluopt.errors import CertificateError
+from reluopt.losses import Loss
+from reluopt.problem import Problem, as_problem
+from reluopt.runs import write_atomically
 
 #: Claims are this much weaker than what was proved here, so that a checker that sums in another order accepts them.
 MARGIN = 1e-9
+#: A bound of which the checker proves less than this share is a mistake in one of the two.
+SHARE = 1 - 1e-6
+#: Characters of what informs the reader; a longer record is left out, so that the file stays within SPEC.md's limits.
+MAX_ABOUT = 2**20
 
 
 def write_certificate(
     path: Path,
-    X: Float[np.ndarray, "n d"],
-    y: Float[np.ndarray, " n"],
-    beta: float,
-    bound: LowerBound,
+    X: Any,
+    y: Any = None,
+    beta: Any = None,
+    bound: LowerBound | None = None,
     *,
     network: tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]] | None = None,
     data: dict[str, Any] | None = None,
@@ -38,7 +46,8 @@ def write_certificate(
 
     Parameters
     ----------
-    X, y, beta : the data (n, d), (n,), float64, and the weight decay that the bound was proved for.
+    X, y, beta : a Problem alone, or X (n, d), y (n,) and the weight decay that the bound was proved for.
+    bound : the lower bound with its evidence.
     network : weights taken as exact float64. Without them the certificate claims the bound on p* alone.
     data, about : plain values for the reader (name, preprocessing; how it was made); a checker does not rely on them.
 
@@ -46,39 +55,89 @@ def write_certificate(
     ------
     CertificateError : evidence that the independent checker refuses, with its reason; nothing is written then.
     """
-    tensors = evidence_tensors(X, bound.evidence)
-    claims = {"optimum_at_least": bound.value * (1 - MARGIN)}
+    problem = as_problem(X, y, beta)
+    if bound is None:
+        raise CertificateError("There is no lower bound to certify.", "Give bound=, for example that of moment(...).")
+    tensors = evidence_tensors(problem.X, bound.evidence) | {"t": np.array([bound.scale])}
+    if problem.is_weighted:
+        tensors["weights"] = problem.weights
     if network is not None:
         U, alpha = (np.ascontiguousarray(part, dtype=np.float64) for part in network)
         tensors |= {"U": U, "alpha": alpha}
-        upper = rounding.objective_upper(X, y, U, alpha, beta) * (1 + MARGIN)
-        if not math.isfinite(upper):
-            raise CertificateError("The objective of this network overflows.", "Standardise X, or take smaller steps.")
-        claims["objective_at_most"] = upper
-        if claims["optimum_at_least"] > 0:
-            claims["ratio_at_most"] = upper / claims["optimum_at_least"] * (1 + MARGIN)
-    identity = {"n": X.shape[0], "d": X.shape[1], "fingerprint": checker.fingerprint(X, y)}
+    record = {"reluopt": reluopt.__version__, "method": bound.method, "seconds": bound.seconds, **(about or {})}
     document = {
         "format": checker.FORMAT,
         "version": checker.VERSION,
-        "loss": "squared",
-        "beta": beta,
-        "data": {**(data or {}), **identity},
-        "claims": claims,
-        "about": {"reluopt": reluopt.__version__, "method": bound.method, "seconds": bound.seconds, **(about or {})},
+        "problem": _problem_record(problem),
+        "evidence": "regions",
+        "claims": {},
+        "about": {**record, "data": data or {}},
     }
-    content = save(tensors, metadata={"certificate": json.dumps(document, allow_nan=False, ensure_ascii=False)})
+    if len(json.dumps(document)) > MAX_ABOUT:
+        document["about"] = record | {"data": "left out: too long"}
+    claims = _proved_claims(problem, tensors, document, bound)
+    write_atomically(path, _packed(document | {"claims": claims}, tensors))
+    return claims
+
+
+def loss_record(loss: Loss) -> dict[str, Any]:
+    """The loss as it stands in the file: its name and its parameter."""
+    return {"name": loss.name, **dataclasses.asdict(loss)}
+
+
+def _problem_record(problem: Problem) -> dict[str, Any]:
+    return {
+        "n": problem.n,
+        "d": problem.d,
+        "outputs": 1,
+        "fingerprint": problem.fingerprint,
+        "loss": loss_record(problem.loss),
+        "weights": problem.is_weighted,
+        "beta": problem.beta,
+    }
+
+
+def _packed(document: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False)
+    return save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata={"certificate": text})
+
+
+def _proved_claims(
+    problem: Problem, tensors: dict[str, np.ndarray], document: dict[str, Any], bound: LowerBound
+) -> dict[str, float]:
+    """The claims, from what the checker derives for claims that claim nothing."""
+    wanted = {"optimum_at_least": 0.0} | ({"objective_at_most": 1.7e308} if "U" in tensors else {})
     try:
-        checker.check(checker.parse(content), X, y)
+        provisional = checker.parse(_packed(document | {"claims": wanted}, tensors))
+        verdict = checker.check(provisional, problem.X, problem.targets)
     except checker.Refused as reason:
-        raise CertificateError(f"The checker refused the certificate: {reason}.", "Please report this.") from reason
-    path.write_bytes(content)
+        raise CertificateError(
+            f"The checker refused the certificate: {reason}.",
+            "Scale X and y to usual sizes (SPEC.md allows numbers up to 2^128); if they are, please report this.",
+        ) from reason
+    assert verdict.lower is not None
+    lower = min(bound.value, max(0.0, rounding.round_down(verdict.lower)))
+    if lower < bound.value * SHARE:
+        raise CertificateError(
+            f"The checker proves only {lower!r} of the bound {bound.value!r}.", "Please report this."
+        )
+    claims = {"optimum_at_least": lower * (1 - MARGIN)}
+    if verdict.upper is not None:
+        claims["objective_at_most"] = rounding.round_up(verdict.upper) * (1 + MARGIN)
+        if not math.isfinite(claims["objective_at_most"]):
+            raise CertificateError("The objective of this network overflows.", "Standardise X, or take smaller steps.")
+        if claims["optimum_at_least"] > 0:
+            ratio = claims["objective_at_most"] / claims["optimum_at_least"] * (1 + MARGIN)
+            claims |= {"ratio_at_most": ratio} if math.isfinite(ratio) else {}
     return claims
 
 
 def evidence_tensors(X: Float[np.ndarray, "n d"], evidence: Evidence) -> dict[str, np.ndarray]:
-    """The evidence as the tensors of SPEC.md, section 2."""
-    sides = [[r.positive for r in evidence.regions], [r.negative for r in evidence.regions]]
+    """The evidence as the tensors of SPEC.md, section 2 (all but ``t``)."""
+    sides = [
+        [_within_domain(r.positive) for r in evidence.regions],
+        [_within_domain(r.negative) for r in evidence.regions],
+    ]
     geometries = [Geometry.of(X, r.cuts, r.groups) for r in evidence.regions]
     levels = [
         [geometry.level(z, m) for geometry, m in zip(geometries, side, strict=True)]
@@ -97,3 +156,9 @@ def evidence_tensors(X: Float[np.ndarray, "n d"], evidence: Evidence) -> dict[st
         "r": np.stack([np.concatenate([*(r.ravel() for m in side for r in m.r), np.zeros(0)]) for side in sides]),
         "level": np.array(levels),
     }
+
+
+def _within_domain(m: Multipliers) -> Multipliers:
+    """ν above 0 is at least 2⁻¹²⁸ in a file; a larger ν is always allowed, and any ν proves something."""
+    tiny = (m.nu > 0) & (m.nu < 2.0**-128)
+    return dataclasses.replace(m, nu=np.where(tiny, 2.0**-128, m.nu)) if tiny.any() else m

@@ -1,18 +1,22 @@
-"""`reluopt verify`: let the independent checker read a certificate file."""
+"""`reluopt verify`: let the independent checker read a certificate, and hold a run's record against what is proved."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
+from rich.text import Text
 
 from reluopt.certificate import checker
+from reluopt.certificate.record import check_record, check_run, run_problem
 from reluopt.cli.show import console
-from reluopt.cli.train import read_run
-from reluopt.errors import CertificateError
+from reluopt.errors import CertificateError, ReluoptError
 from reluopt.runs import RunFolder
+
+#: A certificate or data file larger than this is not read, unless the user says otherwise.
+MAX_GIGABYTES = 8.0
 
 
 def verify(
@@ -20,10 +24,14 @@ def verify(
     data: Annotated[
         Path | None, typer.Option(help="An .npz file with X and y (see 'reluopt data --save'); a run knows its own.")
     ] = None,
+    max_gigabytes: Annotated[float, typer.Option(min=0, help="Larger files are not read.")] = MAX_GIGABYTES,
 ) -> None:
     """Check a certificate: every claim is derived again from the data and the evidence, with rounding accounted for.
 
-    The checker is one file that needs none of the rest: 'python -m reluopt.certificate.checker' runs it alone.
+    For a run folder also: the certificate is about the run's own data, loss, β and weights, and certificate.json (its
+    lower bounds, objective and verdict) says no more than what is proved. Nothing is written.
+
+    The checker needs none of the rest: 'python -m reluopt.certificate.checker' runs it alone.
     Exit code 0: every claim is proved; 1: refused, with the reason; 2: the check could not be made.
 
     [bold]Examples[/]
@@ -32,27 +40,51 @@ def verify(
 
       reluopt data breast_cancer --save data.npz && reluopt verify certificate.safetensors --data data.npz
     """
-    path = certificate
-    if certificate.is_dir():
-        folder = RunFolder.open(certificate)
-        path = folder.proof_file
-    if not path.is_file():
-        raise CertificateError(f"There is no certificate '{path}'.", f"Make one: reluopt certify {certificate}")
-    if data is None and not certificate.is_dir():
-        raise CertificateError("A certificate file needs its data.", "Give --data data.npz, or name the run folder.")
     try:
-        X, y = checker.read_data(data) if data is not None else _data_of(certificate)
-    except checker.CannotCheck as error:
-        raise CertificateError(f"{error}.", "Make the file with: reluopt data DATASET --save data.npz") from error
-    try:
-        verdict = checker.check(checker.read_certificate(path), X, y)
+        lines = _checked(certificate, data, int(max_gigabytes * 2**30))
     except checker.Refused as reason:
-        console.print(f"[bold red]refused:[/] {reason}", highlight=False, soft_wrap=True)
+        _say("bold red", "refused:", str(reason))
         raise typer.Exit(1) from reason
-    for name, value in verdict.claims.items():
-        console.print(f"[bold green]proved:[/] {checker.WORDS[name]} {value!r}", highlight=False, soft_wrap=True)
+    except checker.CannotCheck as reason:
+        raise CertificateError(
+            f"{reason}.", "Make the data file with: reluopt data DATASET --save data.npz"
+        ) from reason
+    except (ReluoptError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # exit code 1 means refused, so nothing else may end with it
+        what = f"The check could not be made ({type(error).__name__}: {checker.shown(str(error))})."
+        raise CertificateError(what, "Check that the files are those that reluopt wrote.") from error
+    for word, text in lines:
+        _say("bold green", word, text)
 
 
-def _data_of(run: Path) -> tuple[np.ndarray, np.ndarray]:
-    dataset, *_ = read_run(RunFolder.open(run))
-    return dataset.X, dataset.y
+def _checked(certificate: Path, data: Path | None, max_bytes: int) -> list[tuple[str, str]]:
+    """What is proved, line by line; Refused or an error otherwise."""
+    in_run = certificate.is_dir()
+    path = RunFolder(certificate).proof_file if in_run else certificate
+    if not path.exists():
+        raise CertificateError(f"There is no certificate {checker.shown(str(path))}.", "Make one: reluopt certify RUN")
+    if data is None and not in_run:
+        raise CertificateError("A certificate file needs its data.", "Give --data data.npz, or name the run folder.")
+    run = RunFolder(certificate) if in_run else None
+    problem = run_problem(run) if run is not None else None
+    if data is not None:
+        X, y, weights = checker.read_data(data, max_bytes)
+    else:
+        assert problem is not None
+        X, y, weights = problem.X, problem.targets, problem.weights
+    content = checker.read_certificate(path, max_bytes)
+    if run is not None and problem is not None:
+        check_run(content, run, problem)
+    verdict = checker.check(content, X, y, weights)
+    lines = [("about:", verdict.subject()), *(("proved:", sentence) for sentence in verdict.sentences())]
+    if run is not None and problem is not None:
+        lines.append(("record:", check_record(run, problem, verdict)))
+    return lines
+
+
+def _say(style: str, word: str, text: str) -> None:
+    """One line; text of a file is never markup, and letters that the terminal lacks are written as escapes."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    plain = text.encode(encoding, "backslashreplace").decode(encoding)
+    console.print(Text.assemble((word, style), " ", plain), soft_wrap=True)

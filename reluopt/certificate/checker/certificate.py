@@ -1,0 +1,242 @@
+"""Section 2 of SPEC.md: the file, read and type-checked; sizes are checked before anything of that size is made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import stat
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .losses import PARAMETERS, Loss
+from .numbers import LARGEST, Array, within_domain
+from .refusal import CannotCheck, Refused, require, shown
+
+FORMAT, VERSION = "reluopt-certificate", 3
+MAX_BYTES = 2**33  # of a file, unless the caller says otherwise
+MAX_HEADER = 2**22
+CLAIMS = ("objective_at_most", "optimum_at_least", "ratio_at_most")
+NETWORK = ("U", "alpha")
+EVIDENCE = ("z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level")
+WHOLE = ("tree", "groups", "paired")
+_TYPES = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+_KEYS = {"format", "version", "problem", "evidence", "claims", "about"}
+_PROBLEM_KEYS = {"n", "d", "outputs", "fingerprint", "loss", "weights", "beta"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the claims are about: the data by size and fingerprint, the loss, β, and whether samples have weights."""
+
+    n: int
+    d: int
+    fingerprint: str
+    loss: Loss
+    weights: bool
+    beta: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate as read: problem, claims and tensors, none of them believed yet."""
+
+    problem: Problem
+    claims: dict[str, float]
+    tensors: Mapping[str, Array]
+
+    def tensor(self, name: str, *shape: int | None) -> Array:
+        """A tensor of exactly this shape (None: any length), its numbers within the domain."""
+        require(name in self.tensors, f"the tensor '{name}' is missing")
+        value = self.tensors[name]
+        kind = np.dtype(np.int64 if name in WHOLE else np.float64)
+        require(value.dtype == kind, f"the tensor '{name}' has type {value.dtype}, not {kind}")
+        fits = len(shape) == value.ndim and all(
+            want in (None, have) for want, have in zip(shape, value.shape, strict=True)
+        )
+        require(fits, f"the tensor '{name}' has shape {shown(value.shape)}, not {shape} (None: any)")
+        return value if name in WHOLE else within_domain(value, f"the tensor '{name}'")
+
+    @property
+    def with_network(self) -> bool:
+        """Whether a claim is about a network."""
+        return bool({"objective_at_most", "ratio_at_most"} & set(self.claims))
+
+    @property
+    def with_evidence(self) -> bool:
+        """Whether a claim is about the optimum."""
+        return bool({"optimum_at_least", "ratio_at_most"} & set(self.claims))
+
+
+def read_certificate(path: Path, max_bytes: int = MAX_BYTES) -> Certificate:
+    """Read a certificate file. Its header is checked before the rest is read."""
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise CannotCheck(f"{shown(str(path))} is not a file")
+        if about.st_size > max_bytes:
+            raise CannotCheck(f"{shown(str(path))} has {about.st_size} bytes, and {max_bytes} are allowed")
+        with path.open("rb") as file:
+            head = file.read(8)
+            head += file.read(_header_size(head))
+            outline(head, about.st_size)
+            return parse(head + file.read(about.st_size))
+    except OSError as error:
+        raise CannotCheck(f"{shown(str(path))} cannot be read ({type(error).__name__})") from error
+
+
+def parse(raw: bytes) -> Certificate:
+    """The certificate in the bytes of a file; everything malformed is refused."""
+    document, table, start = outline(raw, len(raw))
+    tensors = {
+        name: np.frombuffer(raw, kind, math.prod(shape), start + at).reshape(shape)
+        for name, (kind, shape, at) in table.items()
+    }
+    return _typed(document, tensors)
+
+
+def outline(raw: bytes, size: int) -> tuple[Any, dict[str, tuple[np.dtype, tuple[int, ...], int]], int]:
+    """(document, tensors by name as (type, shape, offset), where the tensors start) of a file of ``size`` bytes."""
+    start = 8 + _header_size(raw[:8])
+    require(start <= min(size, len(raw)), "the header is cut off")
+    header = _json(raw[8:start])
+    metadata = header.pop("__metadata__", None) if isinstance(header, dict) else None
+    text = metadata.get("certificate") if isinstance(metadata, dict) and len(metadata) == 1 else None
+    if not isinstance(text, str):
+        raise Refused("the metadata must have the one key 'certificate', a text")
+    known = {*NETWORK, *EVIDENCE, "weights"}
+    require(set(header) <= known, f"an unknown tensor {shown(next(iter(set(header) - known), ''))}")
+    table, end = {}, 0
+    for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
+        first, last = _offsets(entry)
+        kind, shape = _kind(entry), _shape(entry)
+        require(first == end and last - first == 8 * math.prod(shape), f"the bytes of the tensor '{name}' do not fit")
+        table[name], end = (kind, shape, first), last
+    require(start + end == size, "the file is longer or shorter than its tensors")
+    return _json(text), table, start
+
+
+def _header_size(raw: bytes) -> int:
+    require(len(raw) == 8, "the file is shorter than its header")
+    size = int(struct.unpack("<Q", raw)[0])
+    require(size <= MAX_HEADER, f"the header is larger than {MAX_HEADER} bytes")
+    return size
+
+
+def _offsets(entry: Any) -> tuple[int, int]:
+    ends = entry.get("data_offsets") if isinstance(entry, dict) else None
+    if not (isinstance(ends, list) and len(ends) == 2 and all(type(end) is int and end >= 0 for end in ends)):
+        raise Refused("a tensor has no offsets")
+    return ends[0], ends[1]
+
+
+def _kind(entry: Any) -> np.dtype:
+    kind = entry.get("dtype")
+    require(isinstance(kind, str) and kind in _TYPES, f"a tensor has the type {shown(kind)}, not F64 or I64")
+    return _TYPES[kind]
+
+
+def _shape(entry: Any) -> tuple[int, ...]:
+    shape = entry.get("shape")
+    sizes = isinstance(shape, list) and len(shape) <= 3 and all(type(k) is int and 0 <= k < 2**40 for k in shape)
+    require(sizes, f"a tensor has the shape {shown(shape)}")
+    return tuple(shape)
+
+
+def _json(text: bytes | str) -> Any:
+    """JSON in which no key occurs twice and every number has a finite nearest binary64."""
+    try:
+        return json.loads(
+            text, parse_constant=_number, parse_float=_number, parse_int=_integer, object_pairs_hook=_no_duplicates
+        )
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"the metadata are not JSON ({type(error).__name__})") from error
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    require(math.isfinite(value), f"the metadata have the number {shown(text)}")
+    return value
+
+
+def _integer(text: str) -> int:
+    require(len(text) <= 308, "the metadata have a number that overflows")
+    return int(text)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    require(len(pairs) == len(dict(pairs)), "the metadata give a key twice")
+    return dict(pairs)
+
+
+def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
+    require(isinstance(document, dict), "the certificate is not an object")
+    require(document.get("format") == FORMAT, f"the format is not '{FORMAT}'")
+    version = document.get("version")
+    require(
+        type(version) is int and version == VERSION,
+        f"the version is {shown(version)}, not {VERSION}; 'reluopt certify RUN' writes a new certificate",
+    )
+    require(set(document) == _KEYS, f"the certificate must have exactly the keys {sorted(_KEYS)}")
+    claims = document["claims"]
+    require(isinstance(claims, dict) and len(claims) > 0, "there is no claim")
+    require(set(claims) <= set(CLAIMS), f"an unknown claim; the known ones are {', '.join(CLAIMS)}")
+    certificate = Certificate(
+        _problem(document["problem"]), {name: _float(claims[name], name) for name in claims}, tensors
+    )
+    require(all(value >= 0 for value in certificate.claims.values()), "a claim is negative")
+    evidence = "regions" if certificate.with_evidence else None
+    require(document["evidence"] == evidence, f"the evidence is not {evidence!r}, which the claims need")
+    wanted = {*(NETWORK if certificate.with_network else ()), *(EVIDENCE if certificate.with_evidence else ())}
+    wanted |= {"weights"} if certificate.problem.weights else set()
+    require(set(tensors) == wanted, f"the claims need exactly the tensors {sorted(wanted)}, not {sorted(tensors)}")
+    return certificate
+
+
+def _problem(content: Any) -> Problem:
+    require(isinstance(content, dict) and set(content) == _PROBLEM_KEYS, f"'problem' needs the keys {_PROBLEM_KEYS}")
+    for key in ("n", "d"):
+        require(
+            type(content[key]) is int and 1 <= content[key] < 2**40, f"'{key}' is not a whole number from 1 to 2^40"
+        )
+    require(type(content["outputs"]) is int and content["outputs"] == 1, "'outputs' is not 1")
+    digits = isinstance(content["fingerprint"], str) and re.fullmatch("[0-9a-f]{64}", content["fingerprint"])
+    require(digits, "the fingerprint is not 64 hexadecimal digits")
+    require(type(content["weights"]) is bool, "'weights' is not true or false")
+    beta = _float(content["beta"], "beta")
+    require(beta > 0, "beta is not positive")
+    loss = read_loss(content["loss"])
+    return Problem(content["n"], content["d"], content["fingerprint"], loss, content["weights"], beta)
+
+
+def read_loss(content: Any) -> Loss:
+    """The loss {"name": ..., parameter: ...}."""
+    name = content.get("name") if isinstance(content, dict) else None
+    if not (isinstance(name, str) and name in PARAMETERS):
+        raise Refused(f"the loss {shown(name)} is unknown")
+    parameter = PARAMETERS[name]
+    require(set(content) == {"name", *([parameter] if parameter else [])}, f"the loss '{name}' has other keys")
+    value = _float(content[parameter], parameter) if parameter else 0.0
+    require(parameter != "delta" or 0 < value <= LARGEST, "'delta' is not between 0 and 2^128")
+    require(parameter != "tau" or 0 < value < 1, "'tau' is not between 0 and 1")
+    return Loss(name, Fraction(value))
+
+
+def _float(value: Any, name: str) -> float:
+    require(type(value) in (int, float), f"'{name}' is not a number")
+    return float(value)
+
+
+def fingerprint(*arrays: Array) -> str:
+    """SHA-256 of the shape of the first array as little-endian 64-bit integers, then all entries as binary64."""
+    digest = hashlib.sha256(struct.pack(f"<{arrays[0].ndim}Q", *arrays[0].shape))
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, dtype="<f8").data)
+    return digest.hexdigest()

@@ -1,0 +1,140 @@
+"""Sections 1 and 7 of SPEC.md: what the evidence proves, and whether the claims follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from .certificate import Certificate, Problem, fingerprint
+from .leaf import Multipliers, leaf_upper
+from .losses import OF_CLASSES, PARAMETERS
+from .numbers import Array, binary64_below, on_grid_below, within_domain
+from .objective import objective_upper
+from .refusal import Refused, require
+from .regions import read_regions
+
+
+def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
+    """B ≥ |zᵀ(Xu)_+| for all ‖u‖ ≤ 1: the worst leaf and sign."""
+    n, d = c.problem.n, c.problem.d
+    directions, tree = c.tensor("directions", None, d), c.tensor("tree", None, 3)
+    regions = read_regions(tree, directions, c.tensor("groups", None, 2), c.tensor("paired", None), n)
+    w, low = c.tensor("w", 2, regions.forms, n), c.tensor("c", 2, regions.forms, n)
+    nu, r = c.tensor("nu", 2, len(regions), n), c.tensor("r", 2, regions.squares)
+    level, worst = c.tensor("level", 2, len(regions)), Fraction(0)
+    for leaf in regions:
+        for side, signed in enumerate((z, -z)):
+            own = [r[side, at].reshape(math.isqrt(at.stop - at.start), -1) for at in leaf.squares]
+            m = Multipliers(
+                w[side, leaf.forms], low[side, leaf.forms], nu[side, leaf.number], own, float(level[side, leaf.number])
+            )
+            try:
+                worst = max(worst, leaf_upper(X, signed, leaf, m))
+            except Refused as reason:
+                raise Refused(f"leaf {leaf.number}, sign {'+-'[side]}: {reason}") from reason
+    return worst
+
+
+def dual_value(problem: Problem, y: Array, weights: Array | None, z: Array, t: float) -> Fraction:
+    """≤ −Σ_i κ_i ℓ*(−t z_i/κ_i): p* is at least this where t·B ≤ β."""
+    total, multiple = Fraction(0), Fraction(t)
+    for i, (value, target) in enumerate(zip(z.tolist(), y.tolist(), strict=True)):
+        weight = Fraction(1) if weights is None else Fraction(float(weights[i]))
+        total += on_grid_below(problem.loss.dual(multiple * Fraction(value), Fraction(target), weight))
+    return total
+
+
+def optimum_lower(c: Certificate, X: Array, y: Array, weights: Array | None = None) -> Fraction:
+    """b' ≤ p*: the dual value of the file's multiple t of z, or of β/B where that is smaller."""
+    z, t = c.tensor("z", c.problem.n), float(c.tensor("t", 1)[0])
+    require(t >= 0, "t is negative")
+    bound = support_upper(c, X, z)
+    if bound > 0:
+        t = min(t, binary64_below(Fraction(c.problem.beta) / bound))
+    return dual_value(c.problem, y, weights, z, t)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was proved: the claims of the certificate, and the numbers derived here (None where not claimed)."""
+
+    problem: Problem
+    claims: Mapping[str, float]
+    upper: Fraction | None
+    lower: Fraction | None
+    network: str | None  # fingerprint of U, α
+    width: int
+
+    def subject(self) -> str:
+        """What the claims are about, in one line."""
+        problem, parameter = self.problem, PARAMETERS[self.problem.loss.name]
+        loss = f"{problem.loss.name} loss"
+        loss += f" ({parameter} = {float(problem.loss.parameter)!r})" if parameter else ""
+        parts = [
+            f"data n = {problem.n}, d = {problem.d}, sha256 {problem.fingerprint}",
+            loss,
+            "with sample weights" if problem.weights else "all sample weights 1",
+            f"beta = {problem.beta!r}",
+        ]
+        if self.network is not None:
+            parts.append(f"network of {self.width} neurons, sha256 {self.network}")
+        return "; ".join(parts)
+
+    def sentences(self) -> list[str]:
+        """The claims in words."""
+        return [f"{WORDS[name]} {value!r}" for name, value in self.claims.items()]
+
+
+def check(c: Certificate, X: Array, y: Array, weights: Array | None = None) -> Verdict:
+    """Derive every claimed number; Refused where one does not follow.
+
+    ``weights``, if given, must be the certificate's; without them those in the file are taken.
+    """
+    problem, upper, lower, network, width = c.problem, None, None, None, 0
+    require((problem.n, problem.d) == X.shape, f"the certificate is for {problem.n}x{problem.d} data, not {X.shape}")
+    own = sample_weights(c, weights)
+    data = (X, y) if own is None else (X, y, own)
+    require(problem.fingerprint == fingerprint(*data), "the fingerprint is that of other data")
+    within_domain(X, "X"), within_domain(y, "y")
+    if problem.loss.name in OF_CLASSES:
+        require((np.abs(y) == 1).all(), f"the {problem.loss.name} loss needs targets -1 and 1")
+    with np.errstate(all="ignore"):
+        if c.with_network:
+            U = c.tensor("U", None, problem.d)
+            alpha = c.tensor("alpha", len(U))
+            upper = objective_upper(X, y, own, problem.loss, problem.beta, U, alpha)
+            network, width = fingerprint(U, alpha), len(U)
+        if c.with_evidence:
+            lower = optimum_lower(c, X, y, own)
+    for name, value in c.claims.items():
+        require(RULES[name](Fraction(value), upper, lower), f"the claim {name} = {value!r} is not proved")
+    return Verdict(problem, c.claims, upper, lower, network, width)
+
+
+def sample_weights(c: Certificate, given: Array | None) -> Array | None:
+    """The weights κ of the file, None where all are 1; refused if they are not those ``given``."""
+    if not c.problem.weights:
+        require(given is None or (given == 1).all(), "the certificate is for sample weights 1, the data have others")
+        return None
+    weights = c.tensor("weights", c.problem.n)
+    require((weights >= 0).all(), "a sample weight is negative")
+    require(given is None or np.array_equal(given, weights), "the sample weights are not those of the data")
+    return weights
+
+
+RULES: dict[str, Callable[[Fraction, Any, Any], bool]] = {
+    "objective_at_most": lambda claim, upper, lower: upper <= claim,
+    "optimum_at_least": lambda claim, upper, lower: claim <= lower,
+    "ratio_at_most": lambda claim, upper, lower: upper <= claim * lower,
+}
+
+WORDS = {
+    "objective_at_most": "the network's objective is at most",
+    "optimum_at_least": "no network of any width has an objective below",
+    "ratio_at_most": "the network's objective divided by the global optimum is at most",
+}

@@ -1,0 +1,132 @@
+"""Section 6 of SPEC.md: the bound on one leaf, for one sign of z."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from .numbers import SMALLEST_NU, UNDERFLOW, Array, at_least_sum, finite, gamma, norm, row_norms
+from .refusal import Refused, require
+from .regions import Leaf, decided
+
+BLOCK = 4096  # samples at a time
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """w, c (1 + k, n), nu (n,), one matrix r (φ, φ) a group, and λ."""
+
+    w: Array
+    c: Array
+    nu: Array
+    r: Sequence[Array]
+    level: float
+
+
+def leaf_upper(X: Array, z: Array, leaf: Leaf, m: Multipliers) -> Fraction:
+    """≥ zᵀ(Xu)_+ for every ‖u‖ ≤ 1 on the leaf."""
+    sign = decided(X, leaf.cuts)
+    sign[leaf.paired] = 0.0  # a paired sample is a variable of its group, decided or not
+    free = sign == 0
+    free[leaf.paired] = False
+    check_signs(z, free, sign != 0, m)
+    F = np.zeros((1 + len(leaf.cuts), 1 + X.shape[1]))
+    F[0, 0], F[1:, 1:] = 1.0, leaf.cuts
+    steps = len(leaf.groups)
+    M, error = head(X, F, np.where(sign > 0, z, 0.0), m.w, m.c, np.where(free, m.nu, 0.0), steps)
+    slack = Fraction(0)
+    for number, (group, r) in enumerate(zip(leaf.groups, m.r, strict=True)):
+        try:
+            part, off, delta = eliminated(X[group], z[group], F, m.nu[group], r, steps)
+        except np.linalg.LinAlgError as problem:
+            raise Refused(f"group {number} is not definite") from problem
+        M, error, slack = finite(M + part, "the matrix M"), error + off, slack + delta
+    return max(Fraction(0), 2 * Fraction(m.level) + 2 * (error + residual(M, m.level)) + slack)
+
+
+def check_signs(z: Array, free: Array, fixed: Array, m: Multipliers) -> None:
+    """What is required of the multipliers."""
+    require(m.level >= 0, "the level is negative")
+    require((m.nu[fixed] == 0).all(), "nu must be 0 for decided samples")
+    require(
+        (m.w[:, ~free] == 0).all() and (m.c[:, ~free] == 0).all(), "w and c must be 0 for decided and paired samples"
+    )
+    signed = (m.c >= 0).all() and (m.nu[free] >= 0).all() and all((square >= 0).all() for square in m.r)
+    require(signed, "c, r or nu has a negative entry")
+    require((m.w[1:] >= m.c[1:]).all(), "w is below c")
+    require(at_least_sum(m.w[0, free], z[free], m.c[0, free]).all(), "w is below z + c")
+    require((m.w[:, free & (m.nu == 0)] == 0).all(), "nu is 0 where w is not")
+    require((m.nu[free & (m.nu != 0)] >= SMALLEST_NU).all(), "nu has an entry between 0 and 2^-128")
+
+
+def head(X: Array, F: Array, fixed: Array, w: Array, c: Array, nu: Array, steps: int) -> tuple[Array, Fraction]:
+    """(M₀, E₀): what free and decided samples add on a = (1, u), and E₀ ≥ the Frobenius norm of its rounding.
+
+    ``fixed`` is z where s_i = x_iᵀu and 0 elsewhere, ``nu`` is 0 but for free samples.
+    """
+    (n, d), f = X.shape, len(F)
+    M, sizes, width = np.zeros((1 + d, 1 + d)), [0.0], norm(F)
+    active = np.flatnonzero(nu)
+    for start in range(0, len(active), BLOCK):
+        at = active[start : start + BLOCK]
+        root, rows = np.sqrt(nu[at])[:, None], X[at]
+        scaled = 0.5 * (w[:, at].T / root)
+        half = scaled @ F
+        half[:, 1:] += 0.5 * root * rows
+        M += finite(half, "psi").T @ half
+        sizes.append(norm(row_norms(scaled) * width + 0.5 * root[:, 0] * row_norms(rows)))
+    M[1:] -= (c @ X).T @ F
+    M[0, 1:] += fixed @ X
+    total = sum(Fraction(size) ** 2 for size in sizes)
+    total += Fraction(norm(X)) * (Fraction(norm(c)) * Fraction(width) + Fraction(norm(fixed)))
+    share = Fraction(gamma(n + 2 * f + steps + 32))
+    return finite(0.5 * (M + M.T), "the matrix M"), share * total + Fraction(UNDERFLOW)
+
+
+def eliminated(X: Array, z: Array, F: Array, nu: Array, r: Array, steps: int) -> tuple[Array, Fraction, Fraction]:
+    """(H + YᵀY, E_g, δ_g) of a group with samples X (p, d): its form is at most aᵀ(H + YᵀY)a + δ_g on a = (1, u).
+
+    E_g ≥ the Frobenius norm of the rounding of H + YᵀY.
+    """
+    H, B, A = blocks(X, z, F, nu, 0.5 * (r + r.T))
+    L = finite(np.linalg.cholesky(finite(A, "A of a group")), "L of a group")
+    Y = finite(np.linalg.solve(L, finite(B, "B of a group")), "Y of a group")
+    share, eta = Fraction(gamma(2 * len(r) + steps + 32)), Fraction(UNDERFLOW)
+    width, reach, on_r, on_L, on_Y = (Fraction(norm(part)) for part in (F, X, r, L, Y))
+    on_z, on_nu = Fraction(norm(z)), Fraction(norm(nu))
+    of_H = share * ((width + reach) ** 2 * on_r + on_Y**2) + eta
+    of_B = share * (2 * on_r * (width + reach) + on_z + on_nu * reach + on_L * on_Y) + eta
+    of_A = share * (on_nu + 2 * on_r + on_L**2) + eta
+    missing_B = Fraction(norm(finite(B - L @ Y, "B - LY of a group")))
+    missing_A = Fraction(norm(finite(A - L @ L.T, "A - LL' of a group")))
+    delta = 3 * reach * (missing_B + of_B) + reach**2 * (missing_A + of_A)
+    return finite(H + Y.T @ Y, "the matrix of a group"), of_H, delta
+
+
+def blocks(X: Array, z: Array, F: Array, nu: Array, r: Array) -> tuple[Array, Array, Array]:
+    """H, B, A of a group, r symmetric with blocks at the forms F (h), s (s) and s − Xu (p)."""
+    h, s, p = slice(0, len(F)), slice(len(F), len(F) + len(X)), slice(len(F) + len(X), None)
+    rows = np.hstack([np.zeros((len(X), 1)), X])  # x_jᵀu as forms of a = (1, u)
+    image = r[p, p] @ rows
+    cross = F.T @ (r[h, p] @ rows)
+    H = F.T @ (r[h, h] @ F) - (cross + cross.T) + rows.T @ image
+    B = (r[s, h] + r[p, h]) @ F - (r[s, p] @ rows + image) + 0.5 * nu[:, None] * rows
+    B[:, 0] += 0.5 * z
+    return H, B, np.diag(nu) - (r[s, s] + r[s, p] + r[p, s] + r[p, p])
+
+
+def residual(M: Array, level: float) -> Fraction:
+    """≥ ‖E‖_F where λ(1 + ‖u‖²) − aᵀMa = ‖Ra‖² + aᵀEa, with R from an eigendecomposition; M taken as exact."""
+    gap = -M
+    gap[np.diag_indices(len(M))] += level
+    try:
+        values, vectors = np.linalg.eigh(finite(gap, "level - M"))
+    except np.linalg.LinAlgError as problem:
+        raise Refused("the matrix level - M has no computable eigenvalues") from problem
+    values = finite(values, "an eigenvalue")
+    R = finite(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T, "R")
+    missing = Fraction(norm(finite(gap - R.T @ R, "level - M - R'R")))
+    return missing + Fraction(gamma(len(M) + 8)) * (Fraction(norm(R)) ** 2 + Fraction(norm(gap))) + Fraction(UNDERFLOW)

@@ -1,0 +1,133 @@
+"""Hold a run folder against its certificate: config.toml, checkpoint, certificate.json and its verdict."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from reluopt.certificate import checker
+from reluopt.certificate.checker import Refused
+from reluopt.certificate.ladder import Certificate, Kind
+from reluopt.certificate.verdict import verdict as in_words
+from reluopt.data import DataConfig, load_dataset
+from reluopt.errors import CertificateError, CheckpointError
+from reluopt.problem import Problem
+from reluopt.runs import RunFolder
+from reluopt.training.checkpoint import load_weights
+
+#: The record was rounded by the package, the proof by the checker: they may differ by this much, relatively.
+TOLERANCE = Fraction(1, 10**9)
+#: Bytes of a record that is read.
+MAX_RECORD = 2**28
+
+
+def run_problem(run: RunFolder) -> Problem:
+    """The training problem of a run, from its config.toml; nothing is written.
+
+    Raises
+    ------
+    CheckpointError : a folder that is not a run, or data that changed since. ConfigError, DataError : see Problem.
+    """
+    if not run.config_file.is_file():
+        raise CheckpointError(
+            f"The folder {checker.shown(str(run.path))} is not a run: it has no config.toml.",
+            "Give the folder that training wrote (the one with config.toml and checkpoints).",
+        )
+    tables = run.config()
+    facts, train = tables.get("run", {}), tables.get("train", {})
+    if not isinstance(facts, dict) or not {"beta", "fingerprint"} <= facts.keys() or not isinstance(train, dict):
+        raise CheckpointError(f"'{run.config_file}' lacks its record.", "Give a folder that 'reluopt train' wrote.")
+    data = load_dataset(DataConfig.from_mapping(tables.get("data", {}), f"[data] of {run.config_file}"))
+    problem = Problem(data.X, data.y, train.get("loss", "squared"), facts["beta"])
+    if data.fingerprint != facts["fingerprint"]:
+        raise CheckpointError(
+            f"The data of '{run.path}' are not those it was trained on (another sha256 of X and y).",
+            "Put the original file back, or train a new run.",
+        )
+    return problem
+
+
+def check_run(content: checker.Certificate, run: RunFolder, problem: Problem) -> None:
+    """Refuse a certificate of another problem than the run's, or of another network than that of its checkpoint."""
+    own = content.problem
+    _same("data", problem.fingerprint, own.fingerprint)
+    _same("beta", problem.beta, own.beta)
+    _same("loss", *(f"{name} {float(p)!r}" for name, p in (_loss(problem), (own.loss.name, own.loss.parameter))))
+    if not content.with_network:
+        raise Refused("the certificate is about no network, and a run has one")
+    U, alpha = load_weights(run)
+    if not (np.array_equal(U, content.tensors["U"]) and np.array_equal(alpha, content.tensors["alpha"])):
+        raise Refused("the certificate is about another network than the run's last checkpoint; certify the run again")
+
+
+def _loss(problem: Problem) -> tuple[str, float]:
+    """The loss by its name and its parameter, 0 where it has none."""
+    parameter = checker.PARAMETERS[problem.loss.name]
+    return problem.loss.name, getattr(problem.loss, parameter) if parameter else 0.0
+
+
+def _same(what: str, run: object, certificate: object) -> None:
+    if run != certificate:
+        raise Refused(
+            f"the certificate is for another {what} ({checker.shown(certificate)}) than the run ({checker.shown(run)})"
+        )
+
+
+def check_record(run: RunFolder, problem: Problem, proved: checker.Verdict) -> str:
+    """Hold certificate.json against the proof; returns what was compared.
+
+    Every rung that is called proved and bounds the optimum from below, the objective, β, the data, and the words of
+    the verdict. Rungs over the network's own patterns have no evidence in the file and are not compared.
+
+    Raises
+    ------
+    Refused : a number or words beyond what is proved.
+    CertificateError : no record, or one that cannot be read.
+    """
+    record = read_record(run.certificate_file)
+    try:
+        _same("data", problem.fingerprint, record.data.get("fingerprint", problem.fingerprint))
+        _same("beta", problem.beta, record.settings["beta"])
+        bounds = [rung for rung in record.rungs if rung.side == "below" and rung.kind is Kind.PROVED]
+        for rung in bounds:
+            if not (math.isfinite(rung.value) and _at_most(Fraction(rung.value), proved.lower)):
+                raise Refused(
+                    f"certificate.json says {rung.value!r} for {checker.shown(rung.key)}, more than is proved"
+                )
+        objective = record["objective"].value
+        if not (math.isfinite(objective) and proved.upper is not None and _near(Fraction(objective), proved.upper)):
+            raise Refused(f"certificate.json gives the objective {objective!r}, which is not the network's")
+        words = in_words(record.rungs, record.facts)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise Refused(f"certificate.json is not a record of certify ({type(error).__name__})") from error
+    if words != record.verdict:
+        raise Refused("the verdict in certificate.json is not what its numbers say")
+    return f"certificate.json agrees: {len(bounds)} lower bounds, the objective, the verdict"
+
+
+def read_record(path: Path) -> Certificate:
+    """certificate.json of a run.
+
+    Raises
+    ------
+    CertificateError : it is missing, too large, or not such a record.
+    """
+    if not path.is_file():
+        raise CertificateError(f"There is no record {checker.shown(str(path))}.", "Make one: reluopt certify RUN")
+    if path.stat().st_size > MAX_RECORD:
+        raise CertificateError(f"{checker.shown(str(path))} is too large for a record.", "Certify the run again.")
+    try:
+        return Certificate.from_json(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise CertificateError(f"{checker.shown(str(path))} is not a record.", "Certify the run again.") from error
+
+
+def _at_most(value: Fraction, proved: Fraction | None) -> bool:
+    return proved is not None and value <= proved + TOLERANCE * abs(value)
+
+
+def _near(value: Fraction, other: Fraction) -> bool:
+    return abs(value - other) <= 2 * TOLERANCE * abs(other)
