@@ -99,11 +99,12 @@ def norm_upper(v: Float[np.ndarray, "... k"], error: Float[np.ndarray, "... k"] 
     size = np.abs(v) + error
     top = np.max(size, axis=-1, keepdims=True, initial=0.0)
     # a power of two: dividing by it is exact, and the squares neither overflow nor vanish
-    scale = np.ldexp(1.0, np.maximum(np.frexp(np.where(np.isfinite(top), top, 1.0))[1], -1000))
+    scale = np.ldexp(1.0, np.clip(np.frexp(np.where(np.isfinite(top), top, 1.0))[1], -1000, 1000))
     k = v.shape[-1]
     total = ((size / scale) ** 2).sum(axis=-1) + k * TINY
-    bound = np.sqrt(total) * scale[..., 0] * (1 + gamma(k + 8))
-    return np.where(np.isfinite(bound), bound, np.inf)
+    # scaled back last, and raised by one number: among subnormal numbers that is the only factor that counts
+    bound = np.sqrt(total) * (1 + gamma(k + 8)) * scale[..., 0]
+    return np.where(np.isfinite(bound), np.nextafter(bound, np.inf), np.inf)
 
 
 def frobenius_upper(part: np.ndarray) -> float:
@@ -136,28 +137,50 @@ def lambda_max_upper(C: Float[np.ndarray, "k k"], error: Float[np.ndarray, "k k"
 
 
 @np.errstate(over="ignore", invalid="ignore")
+def fit_interval(
+    X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]
+) -> tuple[Vector, Vector]:
+    """(low, high) around f = (XUᵀ)_+ α of KP eq. (1), weights taken as exact float64; infinite where f overflows.
+
+    Every product is looked at before (·)_+ clips it: an overflow to −inf is an overflow, not a 0.
+    """
+    (m, d), size = U.shape, np.abs(alpha)
+    low, high = np.empty(len(X)), np.empty(len(X))
+    # Σ_j |α_j| |fl(x_iᵀu_j) − x_iᵀu_j| ≤ γ_d |x_i|ᵀ (Σ_j |α_j||u_j|): one product of matrix and vector
+    reach = (size @ np.abs(U)) * (1 + gamma(m)) + TINY * m
+    underflow = TINY * (d + 1) * (m + float(size.sum()))
+    for start in range(0, len(X), BLOCK):
+        rows, at = X[start : start + BLOCK], slice(start, start + BLOCK)
+        h = rows @ U.T
+        s = np.maximum(h, 0.0)
+        error = gamma(d) * (np.abs(rows) @ reach) * (1 + gamma(d)) + gamma(m + 1) * (s @ size) * (1 + gamma(m))
+        error, f = error + underflow, s @ alpha
+        known = np.isfinite(h).all(axis=1) & np.isfinite(f) & np.isfinite(error)
+        off = error * (1 + gamma(3)) + UNIT * np.abs(f)  # the sums below are rounded too
+        low[at], high[at] = np.where(known, f - off, -np.inf), np.where(known, f + off, np.inf)
+    return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+
+
+def decay_upper(U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], beta: float) -> Fraction:
+    """(β/2)(‖U‖² + ‖α‖²), exactly: in float64 half of the smallest β would be 0."""
+    return Fraction(beta) / 2 * (exact_dot(U.ravel(), U.ravel()) + exact_dot(alpha, alpha))
+
+
 def objective_upper(
     X: Float[np.ndarray, "n d"], y: Vector, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], beta: float
 ) -> float:
-    """≥ L(U, α) of KP eq. (1), for weights taken as exact float64; ``inf`` where it is not finite."""
-    (m, d), size = U.shape, np.abs(alpha)
-    # Σ_j |α_j| |fl(x_iᵀu_j) − x_iᵀu_j| ≤ γ_d |x_i|ᵀ (Σ_j |α_j||u_j|): one product of matrix and vector
-    reach = (size @ np.abs(U)) * (1 + gamma(m)) + TINY * m
-    squares: list[float] = []
-    for start in range(0, len(X), BLOCK):
-        rows = X[start : start + BLOCK]
-        s = np.maximum(rows @ U.T, 0.0)
-        residual = s @ alpha - y[start : start + BLOCK]
-        rounding = gamma(d) * (np.abs(rows) @ reach) * (1 + gamma(d)) + gamma(m + 1) * (s @ size) * (1 + gamma(m))
-        underflow = TINY * (d + 1) * (m + float(size.sum()))
-        r = (np.abs(residual) * (1 + gamma(1)) + rounding + underflow) * (1 + gamma(3))
-        squares += (r * r * (1 + gamma(1)) + TINY).tolist()
-    weights = ((U * U).sum(axis=1) + alpha * alpha) * (1 + gamma(d + 1)) + TINY * (d + 1)
-    try:
-        total = 0.5 * math.fsum(squares) + 0.5 * beta * math.fsum(weights.tolist())
-    except (OverflowError, ValueError):
+    """≥ L(U, α) of KP eq. (1) for the squared loss; ``inf`` where it overflows or anything is not finite."""
+    if not (all(np.isfinite(part).all() for part in (U, alpha, y)) and math.isfinite(beta)):
         return math.inf
-    return _above(total * (1 + gamma(6)) + TINY)
+    low, high = fit_interval(X, U, alpha)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        return math.inf
+    # the larger end, exactly: |f − y| is rounded up to a float64, its square is not rounded
+    with np.errstate(over="ignore"):
+        residual = np.maximum(np.nextafter(np.abs(low - y), np.inf), np.nextafter(np.abs(high - y), np.inf))
+    if not np.isfinite(residual).all():
+        return math.inf
+    return round_up(exact_dot(residual, residual) / 2 + decay_upper(U, alpha, beta))
 
 
 def correlation_norm_upper(

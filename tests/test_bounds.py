@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -104,8 +105,9 @@ def test_no_direction_exceeds_what_random_groups_of_pairs_prove():
             assert (-reached[inside] <= geometry.support_upper(-evidence.z, region.negative)).all()
         if math.isfinite(bound := evidence_upper(X, evidence)):
             proved += 1
-            c = checker.Certificate(1.0, *X.shape, "", {}, evidence_tensors(X, evidence))
-            assert checker.support_upper(c, X, evidence.z) == pytest.approx(bound, rel=1e-12)
+            problem = checker.Problem(*X.shape, "", checker.Loss("squared", Fraction(0)), False, 1.0)
+            c = checker.Certificate(problem, {}, evidence_tensors(X, evidence))
+            assert float(checker.support_upper(c, X, evidence.z)) == pytest.approx(bound, rel=1e-9)
     assert proved > 80
 
 

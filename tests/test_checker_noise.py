@@ -11,6 +11,8 @@ import pytest
 import test_checker as made
 
 from reluopt.certificate import checker
+from reluopt.certificate.checker import leaf as leaf_room
+from reluopt.certificate.checker import numbers, objective
 
 
 class Noisy(np.ndarray):
@@ -37,7 +39,7 @@ class Noisy(np.ndarray):
 
     @classmethod
     def moved(cls, result, k, size):
-        return result + cls.shift(np.shape(result)) * k * checker.UNIT * size
+        return result + cls.shift(np.shape(result)) * k * numbers.UNIT * size
 
 
 RANDOM = np.random.default_rng(0)
@@ -134,8 +136,7 @@ def leaf_bounds(seed, kind):
     X, y, beta = made.problem(rng, n=6, d=2)
     X = X * 10.0 ** rng.integers(-8, 9, 2) if seed % 2 else X
     _, tensors = made.certificate(X, y, beta, seed=seed, network=False, **kind)
-    c = checker.Certificate(beta, *X.shape, "", {}, tensors)
-    for number, leaf in enumerate(checker.leaves(c)):
+    for number, leaf in enumerate(made.all_regions(tensors, len(X))):
         for side, z in enumerate((tensors["z"], -tensors["z"])):
             parts = [tensors["w"][side, leaf.forms], tensors["c"][side, leaf.forms], tensors["nu"][side, number]]
             level = float(tensors["level"][side, number]) * (1 - float(rng.choice([0.0, 1e-15, 1e-9, 1e-3])))
@@ -143,9 +144,11 @@ def leaf_bounds(seed, kind):
                 tensors["r"][side, at].reshape(1 + len(leaf.cuts) + 2 * len(group), -1)
                 for group, at in zip(leaf.groups, leaf.squares, strict=True)
             ]
-            noisy = (*(part.view(Noisy) for part in parts), [square.view(Noisy) for square in r])
-            bound = checker.leaf_upper(X.view(Noisy), z.view(Noisy), leaf, *noisy, level)
-            yield float(bound), X, leaf, exact_matrix(X, z, leaf, *parts, r)
+            noisy = leaf_room.Multipliers(
+                *(part.view(Noisy) for part in parts), [square.view(Noisy) for square in r], level
+            )
+            bound = leaf_room.leaf_upper(X.view(Noisy), z.view(Noisy), leaf, noisy)
+            yield bound, X, leaf, exact_matrix(X, z, leaf, *parts, r)
 
 
 SHAPES = [
@@ -189,7 +192,8 @@ def test_nothing_is_assumed_of_the_eigenvectors(monkeypatch):
 @pytest.mark.parametrize("shape", [0, 2, 4])
 def test_the_margins_for_rounding_are_what_makes_them_hold(shape, monkeypatch):
     """Without them the same noise proves too much: the test above can fail."""
-    monkeypatch.setattr(checker, "gamma", lambda k: 0.0)
+    for room in (numbers, leaf_room, objective):
+        monkeypatch.setattr(room, "gamma", lambda k: 0.0)
     monkeypatch.setattr(Noisy, "shift", staticmethod(NOISE["down"]))
     assert not all(follows(*case) for seed in range(6) for case in leaf_bounds(seed, SHAPES[shape]))
 
@@ -201,16 +205,18 @@ def noisy_check(document, tensors, X, y):
     """The checker with every tensor and the data noisy; shapes, claims and fingerprint as ever."""
     c = checker.parse(made.packed(document, tensors))
     floats = {name: v.view(Noisy) if v.dtype == np.float64 else v for name, v in c.tensors.items()}
-    return checker.check(checker.Certificate(c.beta, c.n, c.d, c.fingerprint, c.claims, floats), X.view(Noisy), y)
+    return checker.check(checker.Certificate(c.problem, c.claims, floats), X.view(Noisy), y)
 
 
 @pytest.mark.parametrize("kind", range(len(made.KINDS)))
 def test_valid_certificates_are_accepted_under_noise_and_what_they_claim_is_true(kind, noise):
-    X, y, beta = made.problem(np.random.default_rng(kind))
+    loss = made.KINDS[kind].get("loss", made.SQUARED)
+    X, y, beta = made.problem_for(np.random.default_rng(kind), loss)
     document, tensors = made.certificate(X, y, beta, seed=kind, **made.KINDS[kind])
     verdict = noisy_check(document, tensors, X, y)
     if "U" in tensors:
-        assert made.exact_objective(X, y, tensors["U"], tensors["alpha"], beta) <= Fraction(float(verdict.upper))
+        network, kappa = (tensors["U"], tensors["alpha"]), tensors.get("weights")
+        assert made.exact_objective(X, y, *network, beta, loss, kappa) <= verdict.upper
     made.assert_not_false(made.packed(document, tensors), X, y)
 
 
@@ -223,7 +229,7 @@ def test_all_sums_in_reversed_order():
         if "U" in tensors:
             flipped |= {"U": np.ascontiguousarray(tensors["U"][::-1, ::-1]), "alpha": tensors["alpha"][::-1].copy()}
         X, y = np.ascontiguousarray(X[::-1, ::-1]), y[::-1].copy()
-        document["data"]["fingerprint"] = checker.fingerprint(X, y)
+        document["problem"]["fingerprint"] = checker.fingerprint(X, y)
         content = made.packed(document, tensors | flipped)
         assert made.verdict(content, X, y).claims == document["claims"]
 
@@ -244,6 +250,7 @@ def planted_optimum(rng):
     one_form = np.stack([y, 0 * y])[:, None]
     tensors = {
         "z": y.copy(),
+        "t": np.ones(1),
         "directions": np.zeros((0, d)),
         "tree": np.array([[-1, 0, -1]]),
         "groups": np.zeros((0, 2), dtype=np.int64),
@@ -285,8 +292,9 @@ def test_nothing_above_a_planted_optimum_is_derived(check, monkeypatch):
         X, y, beta, tensors, network = planted_optimum(rng)
         top = made.exact_objective(X, y, *network, beta)
         document, _ = made.certificate(*made.problem(rng), network=False)
-        document |= {"beta": beta, "claims": {"optimum_at_least": 0.0}}
-        document["data"] = {"n": len(X), "d": X.shape[1], "fingerprint": checker.fingerprint(X, y)}
+        document |= {"claims": {"optimum_at_least": 0.0}}
+        shape = {"n": len(X), "d": X.shape[1], "fingerprint": checker.fingerprint(X, y)}
+        document["problem"] = document["problem"] | shape | {"beta": beta}
         assert check(document, tensors, X, y).lower >= top * Fraction(1 - 1e-9)
         for changed in damaged_evidence(tensors, rng):
             try:

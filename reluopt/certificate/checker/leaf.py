@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -65,25 +66,25 @@ def check_signs(z: Array, free: Array, fixed: Array, m: Multipliers) -> None:
 def head(X: Array, F: Array, fixed: Array, w: Array, c: Array, nu: Array, steps: int) -> tuple[Array, Fraction]:
     """(M₀, E₀): what free and decided samples add on a = (1, u), and E₀ ≥ the Frobenius norm of its rounding.
 
-    ``fixed`` is z where s_i = x_iᵀu and 0 elsewhere, ``nu`` is 0 but for free samples.
+    ``fixed`` is z where s_i = x_iᵀu and 0 elsewhere, ``nu`` is 0 but for free samples, ``steps`` matrices follow.
     """
-    (n, d), f = X.shape, len(F)
-    M, sizes, width = np.zeros((1 + d, 1 + d)), [0.0], norm(F)
-    active = np.flatnonzero(nu)
-    for start in range(0, len(active), BLOCK):
-        at = active[start : start + BLOCK]
-        root, rows = np.sqrt(nu[at])[:, None], X[at]
-        scaled = 0.5 * (w[:, at].T / root)
+    (n, d), width = X.shape, row_norms(F)
+    M, low, size = np.zeros((1 + d, 1 + d)), np.zeros((len(F), d)), Fraction(0)
+    for start in range(0, n, BLOCK):
+        rows, at = X[start : start + BLOCK], slice(start, start + BLOCK)
+        reach, on = row_norms(rows), nu[at] > 0
+        root = np.sqrt(nu[at][on])[:, None]
+        scaled = 0.5 * (w[:, at][:, on].T / root)
         half = scaled @ F
-        half[:, 1:] += 0.5 * root * rows
-        M += finite(half, "psi").T @ half
-        sizes.append(norm(row_norms(scaled) * width + 0.5 * root[:, 0] * row_norms(rows)))
-    M[1:] -= (c @ X).T @ F
-    M[0, 1:] += fixed @ X
-    total = sum(Fraction(size) ** 2 for size in sizes)
-    total += Fraction(norm(X)) * (Fraction(norm(c)) * Fraction(width) + Fraction(norm(fixed)))
-    share = Fraction(gamma(n + 2 * f + steps + 32))
-    return finite(0.5 * (M + M.T), "the matrix M"), share * total + Fraction(UNDERFLOW)
+        half[:, 1:] += 0.5 * root * rows[on]
+        M += finite(half, "half").T @ half
+        low += c[:, at] @ rows
+        M[0, 1:] += fixed[at] @ rows
+        size += Fraction(norm(scaled @ width + 0.5 * root[:, 0] * reach[on])) ** 2
+        size += exactly((c[:, at] @ reach) @ width) + exactly(np.abs(fixed[at]) @ reach)
+    M[1:] -= low.T @ F
+    share = Fraction(gamma(n + 2 * len(F) + steps + 32))
+    return finite(0.5 * (M + M.T), "the matrix M"), share * size + Fraction(UNDERFLOW)
 
 
 def eliminated(X: Array, z: Array, F: Array, nu: Array, r: Array, steps: int) -> tuple[Array, Fraction, Fraction]:
@@ -91,31 +92,49 @@ def eliminated(X: Array, z: Array, F: Array, nu: Array, r: Array, steps: int) ->
 
     E_g ≥ the Frobenius norm of the rounding of H + YᵀY.
     """
-    H, B, A = blocks(X, z, F, nu, 0.5 * (r + r.T))
+    r = 0.5 * (r + r.T)
+    H, B, A = blocks(X, z, F, nu, r)
     L = finite(np.linalg.cholesky(finite(A, "A of a group")), "L of a group")
     Y = finite(np.linalg.solve(L, finite(B, "B of a group")), "Y of a group")
     share, eta = Fraction(gamma(2 * len(r) + steps + 32)), Fraction(UNDERFLOW)
-    width, reach, on_r, on_L, on_Y = (Fraction(norm(part)) for part in (F, X, r, L, Y))
-    on_z, on_nu = Fraction(norm(z)), Fraction(norm(nu))
-    of_H = share * ((width + reach) ** 2 * on_r + on_Y**2) + eta
-    of_B = share * (2 * on_r * (width + reach) + on_z + on_nu * reach + on_L * on_Y) + eta
-    of_A = share * (on_nu + 2 * on_r + on_L**2) + eta
-    missing_B = Fraction(norm(finite(B - L @ Y, "B - LY of a group")))
-    missing_A = Fraction(norm(finite(A - L @ L.T, "A - LL' of a group")))
-    delta = 3 * reach * (missing_B + of_B) + reach**2 * (missing_A + of_A)
-    return finite(H + Y.T @ Y, "the matrix of a group"), of_H, delta
+    size_H, size_B, size_A = sizes(X, z, F, nu, r)
+    reach, on_L, on_Y = (Fraction(norm(part)) for part in (X, L, Y))
+    off_B = Fraction(norm(finite(B - L @ Y, "B - LY of a group"))) + share * (size_B + on_L * on_Y) + eta
+    off_A = Fraction(norm(finite(A - L @ L.T, "A - LL' of a group"))) + share * (size_A + on_L**2) + eta
+    delta = 3 * reach * off_B + reach**2 * off_A
+    return finite(H + Y.T @ Y, "the matrix of a group"), share * (size_H + on_Y**2) + eta, delta
 
 
 def blocks(X: Array, z: Array, F: Array, nu: Array, r: Array) -> tuple[Array, Array, Array]:
-    """H, B, A of a group, r symmetric with blocks at the forms F (h), s (s) and s − Xu (p)."""
-    h, s, p = slice(0, len(F)), slice(len(F), len(F) + len(X)), slice(len(F) + len(X), None)
+    """H = QᵀrQ, B = SᵀrQ + ½(z, diag(ν)X), A = diag(ν) − SᵀrS: the forms of the group are Qa + Ss, r symmetric."""
     rows = np.hstack([np.zeros((len(X), 1)), X])  # x_jᵀu as forms of a = (1, u)
-    image = r[p, p] @ rows
-    cross = F.T @ (r[h, p] @ rows)
-    H = F.T @ (r[h, h] @ F) - (cross + cross.T) + rows.T @ image
-    B = (r[s, h] + r[p, h]) @ F - (r[s, p] @ rows + image) + 0.5 * nu[:, None] * rows
+    Q = np.vstack([F, 0.0 * rows, -rows])
+    rQ = r @ Q
+    B = on_samples(rQ, len(X)) + 0.5 * nu[:, None] * rows
     B[:, 0] += 0.5 * z
-    return H, B, np.diag(nu) - (r[s, s] + r[s, p] + r[p, s] + r[p, p])
+    return Q.T @ rQ, B, np.diag(nu) - on_samples(on_samples(r, len(X)).T, len(X))
+
+
+def sizes(X: Array, z: Array, F: Array, nu: Array, r: Array) -> tuple[Fraction, Fraction, Fraction]:
+    """≥ the Frobenius norms of all that is added up in H, B and A, in absolute values; q are the norms of Q's rows."""
+    reach, p = row_norms(X), len(X)
+    q = np.concatenate([row_norms(F), 0.0 * reach, reach])
+    rq = r @ q
+    of_B = on_samples(rq, p) + 0.5 * (np.abs(z) + np.abs(nu) * reach)
+    of_A = on_samples(on_samples(r, p).T, p) + np.diag(np.abs(nu))
+    return exactly(q @ rq), Fraction(norm(of_B)), Fraction(norm(of_A))
+
+
+def exactly(value: Any) -> Fraction:
+    """One computed number as a fraction."""
+    require(np.isfinite(value), "overflow: a size is not finite")
+    return Fraction(float(value))
+
+
+def on_samples(rows: Array, p: int) -> Array:
+    """Sᵀ times an array with a row for each form: the row of s_j plus that of s_j − x_jᵀu."""
+    k = len(rows) - 2 * p
+    return rows[k : k + p] + rows[k + p :]
 
 
 def residual(M: Array, level: float) -> Fraction:
