@@ -1,0 +1,207 @@
+"""`reluopt verify RUN` holds a run's config, checkpoint and record against its proof, and changes nothing."""
+
+import json
+import shutil
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import typer
+
+from reluopt.bounds import moment
+from reluopt.certificate.config import CertifyConfig
+from reluopt.certificate.file import write_certificate
+from reluopt.certificate.record import run_problem
+from reluopt.cli.certify import certify_run
+from reluopt.cli.verify import verify
+from reluopt.data import DataConfig, load_dataset
+from reluopt.errors import ReluoptError
+from reluopt.network import from_weights
+from reluopt.runs import RunFolder
+from reluopt.training import TrainConfig, Trainer
+from reluopt.training.checkpoint import load_weights, save_weights
+
+
+@dataclass
+class Answer:
+    exit_code: int
+    output: str
+
+
+@pytest.fixture
+def verified(capsys):
+    """What `reluopt verify RUN` answers; a ReluoptError is exit code 2, as the command line makes it."""
+
+    def ask(run):
+        capsys.readouterr()
+        try:
+            verify(run, None, 1.0)
+            code = 0
+        except typer.Exit as end:
+            code = end.exit_code
+        except ReluoptError:
+            code = 2
+        return Answer(code, capsys.readouterr().out)
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory):
+    data_config, config = DataConfig(dataset="planted", n=30, d=3), TrainConfig(epochs=60, width=6, beta=0.5)
+    data = load_dataset(data_config)
+    tables = {
+        "data": data_config.to_mapping(),
+        "train": config.to_mapping(),
+        "run": {"beta": 0.5, "beta_max_estimate": 5.0, "fingerprint": data.fingerprint},
+    }
+    run = RunFolder.create(tmp_path_factory.mktemp("runs") / "run", tables)
+    Trainer(config.make_network(data.d), data.X, data.y, 0.5, config, run=run, progress=False).fit()
+    certify_run(run, CertifyConfig(time_budget=0.0, gaussian_patterns=0, effort="fast"))
+    return run.path
+
+
+@pytest.fixture
+def run(certified, tmp_path):
+    return shutil.copytree(certified, tmp_path / "run")
+
+
+def test_an_untouched_run_is_verified_and_left_as_it_is(run, verified):
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in run.rglob("*")}
+    done = verified(run)
+    assert done.exit_code == 0, done.output
+    for word in (
+        "about: data n = 30",
+        "squared loss",
+        "beta = ",
+        "network of 6 neurons",
+        "record: certificate.json agrees",
+    ):
+        assert word in done.output
+    assert done.output.count("proved: ") == 3
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in run.rglob("*")} == before
+
+
+def edited(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def record(run, change):
+    path = run / "certificate.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def rung(content, key):
+    return next(r for r in content["rungs"] if r["key"] == key)
+
+
+RECORDS = {
+    "the verdict": lambda c: c.update(verdict=c["verdict"] + " It is optimal."),
+    "markup in the verdict": lambda c: c.update(verdict="[bold]Proved[/]\x1b[2J: everything."),
+    "a lower bound": lambda c: rung(c, "moment").update(value=rung(c, "moment")["value"] * 1.01),
+    "a lower bound that is said to be proved": lambda c: c["rungs"].append(
+        {"key": "x", "label": "x", "value": 1e9, "kind": "proved", "side": "below", "meaning": ""}
+    ),
+    "a bound that is not finite": lambda c: rung(c, "moment").update(value=None),
+    "the objective": lambda c: rung(c, "objective").update(value=rung(c, "objective")["value"] * 0.99),
+    "the objective, raised": lambda c: rung(c, "objective").update(value=rung(c, "objective")["value"] * 1.01),
+    "β": lambda c: c["settings"].update(beta=1.0),
+    "the data": lambda c: c["data"].update(fingerprint="0" * 64),
+    "a fact that the verdict names": lambda c: c["facts"]["pricing"].update(largest_price_over_beta=7.0),
+}
+
+
+@pytest.mark.parametrize("what", RECORDS)
+def test_an_edited_record_is_refused(run, what, verified):
+    record(run, RECORDS[what])
+    done = verified(run)
+    assert done.exit_code == 1, done.output
+    assert done.output.startswith("refused: ")
+    assert done.output.count("\n") == 1
+    assert "\x1b" not in done.output
+
+
+MALFORMED = {
+    "types": lambda c: rung(c, "objective").update(value="7"),
+    "settings": lambda c: c.update(settings=[]),
+    "no rungs": lambda c: c.pop("rungs"),
+    "a format of tomorrow": lambda c: c.update(format=99),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_a_malformed_record_is_never_accepted(run, what, verified):
+    record(run, MALFORMED[what])
+    assert verified(run).exit_code in (1, 2)
+
+
+def test_a_weaker_record_is_accepted_where_its_words_say_the_same(run, verified):
+    """Only what goes beyond the proof is refused: a lower bound that is not the best may be lowered."""
+    record(run, lambda c: rung(c, "closed_form").update(value=0.0))
+    assert verified(run).exit_code == 0
+
+
+def other_proof(run, beta=1.0, network=None):
+    folder = RunFolder(run)
+    problem = run_problem(folder)
+    beta = problem.beta * beta
+    bound = moment(problem.X, problem.targets, beta)
+    write_certificate(
+        folder.proof_file, problem.X, problem.targets, beta, bound, network=network or load_weights(folder)
+    )
+
+
+PROOFS = {
+    "another β": lambda run: other_proof(run, beta=1.1),
+    "other weights": lambda run: other_proof(run, network=(np.ones((6, 3)), np.ones(6))),
+    "the zero network": lambda run: other_proof(run, network=(np.zeros((1, 3)), np.zeros(1))),
+    "config with another β": lambda run: edited(run / "config.toml", "[run]\nbeta = ", "[run]\nbeta = 1"),
+    "another loss": lambda run: edited(run / "config.toml", "[train]\n", '[train]\nloss = "absolute"\n'),
+}
+
+
+@pytest.mark.parametrize("what", PROOFS)
+def test_a_proof_of_something_else_is_refused(run, what, verified):
+    PROOFS[what](run)
+    done = verified(run)
+    assert done.exit_code == 1, done.output
+    assert "refused: the certificate is " in done.output
+
+
+def test_a_checkpoint_that_went_on_is_refused(run, verified):
+    folder = RunFolder(run)
+    U, alpha = load_weights(folder)
+    save_weights(folder, "latest", from_weights(U * (1 + 1e-15), alpha), 1.0, "a test")
+    done = verified(run)
+    assert done.exit_code == 1
+    assert "another network" in done.output
+
+
+BROKEN = {
+    "no record": lambda run: (run / "certificate.json").unlink(),
+    "a record that is no JSON": lambda run: (run / "certificate.json").write_text("[" * 10_000),
+    "a record in another encoding": lambda run: (run / "certificate.json").write_bytes(b"\xff\xfe"),
+    "a folder as proof": lambda run: (
+        (run / "certificate.safetensors").unlink(),
+        (run / "certificate.safetensors").mkdir(),
+    ),
+    "no proof": lambda run: (run / "certificate.safetensors").unlink(),
+    "no config": lambda run: (run / "config.toml").unlink(),
+    "no checkpoint": lambda run: shutil.rmtree(run / "checkpoints"),
+    "a data table that is a number": lambda run: edited(run / "config.toml", "[data]", "[other]"),
+    "β as text": lambda run: edited(run / "config.toml", "[run]\nbeta = ", '[run]\nbeta = "1"\nold = '),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_cannot_be_checked_is_not_refused(run, what, verified):
+    BROKEN[what](run)
+    names = {path.name for path in run.iterdir()}
+    done = verified(run)
+    assert done.exit_code == 2, done.output
+    assert not done.output
+    assert {path.name for path in run.iterdir()} == names
