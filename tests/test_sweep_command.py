@@ -91,7 +91,7 @@ def test_the_command_writes_rows_and_one_tensorboard_session_a_row(place):
         places = {(settings["train.beta_fraction"], settings["train.seed"]) for settings, _ in shown}
         assert len(shown) == 4
         assert places == {(row["train.beta_fraction"], row["train.seed"]) for row in rows}
-        assert sorted(metrics["objective"] for _, metrics in shown) == pytest.approx(
+        assert sorted(metrics["train/objective"] for _, metrics in shown) == pytest.approx(
             sorted(row["objective"] for row in rows), rel=1e-6
         )
         sweep()

@@ -1,6 +1,8 @@
 """TensorBoard entries read back with its own reader: the tags, one run only, no point twice."""
 
 import json
+import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from reluopt.runs import RunFolder
-from reluopt.tracking.tensorboard import TensorBoard, flip_picture, log_certificate
+from reluopt.sweep.hparams import log_row
+from reluopt.sweep.run import RESULTS
+from reluopt.tracking.tensorboard import TensorBoard, drawn, flip_figure, flip_picture, log_certificate
 from reluopt.training import Callback, TrainConfig, Trainer
 
 TAGS = {
@@ -23,11 +27,24 @@ TAGS = {
     "patterns/distinct",
     "patterns/active_neurons",
 }
+CERTIFICATE = [
+    "certificate/lower_bound", "certificate/proved_within_percent", "certificate/own_patterns_within_percent",
+]  # fmt: skip
 CONFIG = TrainConfig(width=6, epochs=20, record_every=3, checkpoint_every=5)
 RUNGS = [
-    {"key": "objective", "label": "L(θ)", "value": 3.5, "kind": "measured", "meaning": "the network's objective"},
-    {"key": "missing", "label": "p̃", "value": float("nan"), "kind": "measured", "meaning": "no time left"},
+    {
+        "key": "moment",
+        "label": "lower |bound|",
+        "value": 98.41995793,
+        "kind": "proved",
+        "side": "below",
+        "meaning": "m",
+    },
+    {"key": "own_dual", "label": "p̃", "value": 100.1, "kind": "proved", "side": "above", "meaning": "m"},
+    {"key": "objective", "label": "L(θ)", "value": 103.2, "kind": "proved", "side": "above", "meaning": "‖u‖ = |α|"},
+    {"key": "missing", "label": "p̃", "value": float("nan"), "kind": "measured", "side": "above", "meaning": "no time"},
 ]
+FACTS = [("L(θ) − d_S(z)", "0.1, 0.02 of L", "proved", "left"), ("largest |price|", "1 β", "measured", "above β")]
 
 
 class CrashAt(Callback):
@@ -42,7 +59,7 @@ class CrashAt(Callback):
 def fit(run, *further, resume=False):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((17, 3)), rng.standard_normal(17)
-    callbacks = [TensorBoard(run, hparams={"dataset": "noise"}), *further]
+    callbacks = [TensorBoard(run, hparams={"data.dataset": "noise"}), *further]
     Trainer(CONFIG.make_network(3), X, y, 0.3, CONFIG, run=run, callbacks=callbacks, progress=False).fit(resume)
 
 
@@ -79,9 +96,9 @@ def test_the_settings_are_in_the_same_run(tmp_path):
     fit(run)
     content = read(run).summary_metadata["_hparams_/session_start_info"].plugin_data.content
     shown = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
-    assert shown["dataset"].string_value == "noise"
+    assert shown["data.dataset"].string_value == "noise"
     assert shown["beta"].number_value == 0.3
-    assert shown["width"].number_value == 6
+    assert shown["train.width"].number_value == 6
 
 
 @pytest.mark.parametrize("epoch", [0, 12, 20])
@@ -100,15 +117,22 @@ def test_a_certificate_is_in_the_same_run_and_replaces_the_one_before(tmp_path):
     run = RunFolder.create(tmp_path / "run")
     fit(run)
     Figure().savefig(run.ladder_file)
-    log_certificate(run, "First verdict.", RUNGS, {"stationarity": {"residual": 0.25, "note": "text"}}, step=20)
-    log_certificate(run, "Second verdict.", RUNGS, {"stationarity": {"residual": 0.5, "kinks": 3}}, step=20)
+    log_certificate(run, "First verdict.", [{**rung, "value": 1.0} for rung in RUNGS], FACTS, step=20)
+    log_certificate(run, "Second verdict.", RUNGS, FACTS, step=20)
     reader = read(run)
-    assert [e.value for e in reader.Scalars("certificate/objective")] == [3.5]
-    assert [e.value for e in reader.Scalars("certificate/stationarity/residual")] == [0.5]
-    assert [e.value for e in reader.Scalars("certificate/stationarity/kinks")] == [3]
-    assert "certificate/missing" not in reader.Tags()["scalars"]
+    shown = {tag: reader.Scalars(tag) for tag in reader.Tags()["scalars"] if tag.startswith("certificate/")}
+    assert {tag: len(events) for tag, events in shown.items()} == dict.fromkeys(CERTIFICATE, 1)
+    values = {tag: Fraction(events[0].value) for tag, events in shown.items()}
+    bound, objective, own = Fraction(98.41995793), Fraction(103.2), Fraction(100.1)
+    # rounded to the proved side, also in the float32 that TensorBoard keeps
+    assert bound * (1 - Fraction(1, 10**6)) < values["certificate/lower_bound"] <= bound
+    for tag, exact in ((CERTIFICATE[1], objective / bound - 1), (CERTIFICATE[2], 1 - own / objective)):
+        assert 100 * exact <= values[tag] < 100 * exact * (1 + Fraction(1, 10**6))
     (text,) = reader.Tensors("certificate/verdict/text_summary")
     assert "Second verdict." in text.tensor_proto.string_val[0].decode()
+    rows = [line for line in text.tensor_proto.string_val[0].decode().splitlines() if line.startswith("|")]
+    assert len(rows) == len(RUNGS) + len(FACTS) + 2 * 2
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}, "a bar within a cell ends it"
     assert len(reader.Images("certificate/ladder")) == 1
     assert_same_as_metrics(run, reader)  # the training's points stay
 
@@ -124,6 +148,48 @@ def test_the_picture_has_the_most_flipped_first_and_keeps_the_mean():
     whole = flip_picture(flipped[:40, :30], side=50)
     assert whole.shape == (40, 30)
     assert whole.sum() == flipped[:40, :30].sum()
+
+
+def test_the_picture_of_flips_says_what_its_colours_are():
+    figure = flip_figure(np.eye(5, 7, dtype=bool), 3)
+    picture, bar = figure.axes
+    assert "neurons" in picture.get_xlabel() and "samples" in picture.get_ylabel()
+    assert "flipped" in bar.get_ylabel()
+    assert "epoch 3: 14.3%" in picture.get_title(loc="left")
+    assert drawn(figure).shape[2] == 3
+
+
+def described(place):
+    """The names of the settings and outcomes in the order in which TensorBoard shows them, and the session's values."""
+    tensors = EventAccumulator(str(place)).Reload().summary_metadata
+    read_as = plugin_data_pb2.HParamsPluginData.FromString
+    experiment = read_as(tensors["_hparams_/experiment"].plugin_data.content).experiment
+    session = read_as(tensors["_hparams_/session_start_info"].plugin_data.content).session_start_info
+    infos = sorted(experiment.hparam_infos, key=lambda info: (not info.differs, info.name))
+    return [info.name for info in infos], [m.name.tag for m in experiment.metric_infos], set(session.hparams)
+
+
+def test_runs_and_rows_of_a_sweep_have_one_vocabulary(tmp_path):
+    """TensorBoard takes the columns from either: no column of the other may be missing there."""
+    run = RunFolder.create(tmp_path / "run")
+    fit(run)
+    settings = {**{f"train.{k}": v for k, v in CONFIG.to_mapping().items()}, "data.dataset": "noise"}
+    results = dict.fromkeys(RESULTS) | {
+        "n": 17, "d": 3, "beta": 0.3, "objective": 5.0, "stationarity_residual": 0.1, "preserved": 1.0, "patterns": 4,
+        "lower_bound": 4.0, "own_below": 4.9,
+    }  # fmt: skip
+    row = {**settings, **results, "seconds": 1.0, "error": None}
+    place = log_row(tmp_path / "sweep", row, ["train.width"], list(settings))
+    names, metrics, values = described(run.path)
+    row_names, row_metrics, row_values = described(place)
+    assert set(names) == set(row_names) and metrics == row_metrics
+    assert values == row_values
+    assert metrics[:3] == ["train/objective", *CERTIFICATE[:2]]
+    assert row_names[0] == "train.width"
+    assert set(names[:5]) == {"beta", "data.dataset", "train.epochs", "train.seed", "train.width"}
+    scalars = set(EventAccumulator(str(place)).Reload().Tags()["scalars"])
+    assert scalars == set(metrics)
+    assert scalars <= set(read(run).Tags()["scalars"]) | set(CERTIFICATE)
 
 
 def test_metrics_hold_plain_numbers(tmp_path):

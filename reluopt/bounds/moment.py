@@ -1,4 +1,6 @@
-r"""The moment bound: Theorem B solved over low-rank factors, Theorem A as its proof (section 7 of the design).
+r"""The moment bound: Theorem B solved over low-rank factors, Theorem A as its proof.
+
+Theorem A is the bound of section 6 of ``certificate/SPEC.md`` without cuts and groups; Theorem B, its Lagrange dual,
 
 .. math:: \min_{Y^± ⪰ 0} ½ Σ_i dist(y_i, [lo⁺_i − hi⁻_i, hi⁺_i − lo⁻_i])² + (β/2)(tr Y⁺ + tr Y⁻)
 

@@ -7,8 +7,8 @@ With F = (1, cuts), s_g the activations of a group g of paired samples, and F_g 
     [aᵀHa + 2 sᵀBa − sᵀAs]_g = Σ_{j ∈ g} [z_j s_j − ν_j (s_j² − s_j x_jᵀu)] + F_gᵀ r_g F_g,   ψ_i = w_i·F + ν_i x_iᵀu.
 
 A group's variables are eliminated by A ≈ LLᵀ, B ≈ LY: its form is at most aᵀ(H + YᵀY)a, and what is missing to the
-equalities counts in δ. λmax(M) ≤ λ gives zᵀ(Xu)_+ ≤ 2λ + δ on ‖u‖ ≤ 1. The derivation is in ``certificate/SPEC.md``;
-without cuts and groups it is Theorem A of the design's section 7.
+equalities counts in δ. λmax(M) ≤ λ gives zᵀ(Xu)_+ ≤ 2λ + δ on ‖u‖ ≤ 1. The derivation is in ``certificate/SPEC.md``,
+section 6; Theorem A is the case without cuts and groups.
 """
 
 from __future__ import annotations

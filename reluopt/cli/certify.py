@@ -14,7 +14,7 @@ from reluopt.certificate.file import write_certificate
 from reluopt.certificate.ladder import Certificate
 from reluopt.certificate.verdict import best_lower_bound
 from reluopt.cli.options import read_toml, settle, with_settings
-from reluopt.cli.show import console, show_certificate
+from reluopt.cli.show import console, fact_lines, show_certificate
 from reluopt.cli.train import TABLES as TRAIN_TABLES
 from reluopt.cli.train import read_run
 from reluopt.network import from_weights
@@ -83,6 +83,7 @@ def certify_run(folder: RunFolder, settings: CertifyConfig) -> Certificate:
     write_certificate(folder.proof_file, data.X, data.y, beta, certificate.bound, network=network.weights(), data=about)
     rungs = [asdict(rung) for rung in certificate.rungs]
     save_ladder(folder.ladder_file, rungs, f"{data.name}: n = {data.n}, d = {data.d}, β = {beta / beta_max:.3g} β_max")
+    lines = [tuple(map(str, line)) for line in fact_lines(certificate.facts)]
     epoch = int(records[-1]["epoch"]) if records else 0
-    log_certificate(folder, certificate.verdict, rungs, certificate.facts, step=epoch)
+    log_certificate(folder, certificate.verdict, rungs, lines, step=epoch)
     return certificate

@@ -118,11 +118,11 @@ def _gap(gap: float, relative: float) -> str:
 def _context_lines(facts: Mapping[str, Any]) -> list[tuple[str, str, Kind, str]]:
     theory, pricing = facts["theory"], facts["pricing"]
     price = f"{printing.nearest(pricing['largest_price_over_beta'], 7)} β"
-    fraction = printing.above(pricing["beta_over_beta_max_estimate"], 4)  # β_max is at least its estimate
+    fraction = printing.nearest(pricing["beta_over_beta_max_estimate"], 4)
     factor = printing.nearest(theory["instance_factor"], 4)
     return [
         ("largest price found", price, Kind.MEASURED, "above β, adding that neuron lowers L"),
-        ("β / β_max", fraction, Kind.MEASURED, "at most: β_max by local search, a lower estimate"),
+        ("β / β_max", fraction, Kind.MEASURED, "β_max by local search, a lower estimate"),
         ("√log(2n)", f"{theory['sqrt_log_2n']:.3f}", Kind.THEORY, "growth of the factor in KP Thm 2.1 and 2.5"),
         ("2√2·√κ", factor, Kind.THEORY, "KP Thm 3.8's worst-case factor for this X"),
     ]

@@ -123,7 +123,7 @@ def _fit(
         highlight=False,
     )
     network = config.make_network(data.d)
-    callbacks = [TensorBoard(run, hparams={"dataset": data.name})]
+    callbacks = [TensorBoard(run, hparams={"data.dataset": data.name})]
     trainer = Trainer(network, data.X, data.y, beta, config, callbacks=callbacks, run=run, progress=not quiet)
     try:
         result = trainer.fit(resume=resume)

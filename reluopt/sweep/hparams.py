@@ -13,24 +13,19 @@ from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
-from torch.utils.tensorboard.summary import hparams as hparams_summaries
 from torch.utils.tensorboard.summary import scalar
 
 from reluopt.runs import write_atomically
 from reluopt.sweep.table import identity
+from reluopt.tracking.hparams import METRICS, certificate_scalars, summaries
 
-#: Results that TensorBoard shows beside the settings.
-METRICS = (
-    "objective",
-    "stationarity_residual",
-    "preserved",
-    "patterns",
-    "own_above",
-    "lower_bound",
-    "proved_ratio",
-    "gaussian",
-    "seconds",
-)
+#: A row's results by the tags of a run's scalars.
+TAGS = {
+    "train/objective": "objective",
+    "train/stationarity_residual": "stationarity_residual",
+    "patterns/preserved_from_init": "preserved",
+    "patterns/distinct": "patterns",
+}
 
 #: A row's file of events: always the same name, so that a row cannot show twice.
 FILE = "events.out.tfevents.0.sweep"
@@ -42,7 +37,7 @@ def log_row(folder: Path, row: Mapping[str, Any], keys: Sequence[str], settings:
     Parameters
     ----------
     row : settings and results.
-    keys : the settings to show, those of the grid.
+    keys : the settings that stand first, those of the grid.
     settings : all settings, by which rows differ.
 
     Returns
@@ -55,7 +50,7 @@ def log_row(folder: Path, row: Mapping[str, Any], keys: Sequence[str], settings:
     place = folder / _name(shown, {key: row[key] for key in settings})
     if not (place / FILE).exists():
         place.mkdir(parents=True, exist_ok=True)
-        write_atomically(place / FILE, _events(shown, {name: row[name] for name in METRICS}))
+        write_atomically(place / FILE, _events(row, keys, settings))
     return place
 
 
@@ -72,16 +67,21 @@ def log_rows(folder: Path, rows: Sequence[Mapping[str, Any]], keys: Sequence[str
 def _name(shown: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """A folder's name: readable, and unique to these settings and to what is shown of them."""
     readable = " ".join(f"{key.partition('.')[2]}={value}" for key, value in shown.items())
-    digest = hashlib.sha256((identity(settings) + identity(shown)).encode()).hexdigest()
+    told = identity(settings) + identity(shown) + " ".join(METRICS)  # rows of other outcomes are written anew
+    digest = hashlib.sha256(told.encode()).hexdigest()
     return re.sub(r"[^\w=. +-]", "_", readable)[:100] + f" {digest[:8]}"
 
 
-def _events(shown: Mapping[str, Any], outcome: Mapping[str, Any]) -> bytes:
-    """The file: the settings, and each metric that is a finite number as one scalar."""
-    metrics = {name: float(v) for name, v in outcome.items() if v is not None and math.isfinite(v)}
-    summaries = [*hparams_summaries(dict(shown), metrics), *(scalar(name, v) for name, v in metrics.items())]
+def _events(row: Mapping[str, Any], keys: Sequence[str], settings: Sequence[str]) -> bytes:
+    """The file: the settings, and each outcome that is a finite number as one scalar, under the tags of a run."""
+    shown = {name: row[name] for name in (*settings, "n", "d", "beta") if name != "fingerprint"}
+    outcome = {tag: row[name] for tag, name in TAGS.items()}
+    metrics = {tag: float(value) for tag, value in outcome.items() if value is not None and math.isfinite(value)}
+    if row["own_below"] is not None:
+        metrics |= certificate_scalars(row["objective"], row["lower_bound"], row["own_below"])
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
-    for event in [Event(file_version="brain.Event:2"), *(Event(summary=summary) for summary in summaries)]:
+    content = [*summaries(shown, keys), *(scalar(tag, value) for tag, value in metrics.items())]
+    for event in [Event(file_version="brain.Event:2"), *(Event(summary=summary) for summary in content)]:
         writer.write(event.SerializeToString())
     return buffer.getvalue()

@@ -2,7 +2,7 @@ r"""The matrix M = E_g[D_g X Xᵀ D_g] of Gaussian gates, its condition number �
 
 .. math:: M_{ij} = x_iᵀx_j (π − θ_{ij}) / (2π),  θ_{ij} the angle between x_i and x_j;  M_{ii} = ‖x_i‖²/2.
 
-Source: KP section 3 (Prop. 3.2, Thm 3.8), section 5 of the design.
+Source: KP section 3 (Prop. 3.2, Thm 3.8).
 """
 
 from __future__ import annotations

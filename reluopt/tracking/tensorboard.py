@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
 from reluopt import printing
 from reluopt.patterns.drift import DriftRecorder
 from reluopt.runs import RunFolder
+from reluopt.tracking import hparams as vocabulary
+from reluopt.tracking import style
 from reluopt.training.callbacks import Callback, Record, RecordDrift
 from reluopt.training.state import TrainState
 
 #: Pictures of the flipped entries a run makes, beside the one at its end; their largest side in pixels.
 PICTURES, SIDE = 5, 256
-
-#: The scalars that TensorBoard's table of settings shows beside each run.
-OUTCOMES = ("train/objective", "train/stationarity_residual", "patterns/preserved_from_init")
 
 #: How the names of event files begin, and how those of a certificate's end.
 EVENTS, CERTIFICATE = "events.out.tfevents.", ".certificate"
@@ -37,7 +37,8 @@ class TensorBoard(Callback):
     Parameters
     ----------
     run : the folder; ``tensorboard --logdir`` it, or a folder of runs.
-    hparams : further settings to show, beside those of the training (such as the name of the data set).
+    hparams : further settings to show beside those of the training, by the names of a sweep's grid:
+        ``{"data.dataset": "diabetes"}``.
     """
 
     def __init__(self, run: RunFolder, hparams: Mapping[str, Any] | None = None) -> None:
@@ -48,9 +49,9 @@ class TensorBoard(Callback):
         """Open the writer and write the settings."""
         self._writer = writer = open_writer(self.run, state.epoch)
         n, d = state.X.shape
-        settings = {**state.config.to_mapping(), "beta": state.beta, "n": n, "d": d, **self.hparams}
+        settings = {f"train.{name}": value for name, value in state.config.to_mapping().items()}
         # add_hparams would open a subfolder, which TensorBoard shows as a second run
-        for summary in hparams_summaries(settings, dict.fromkeys(OUTCOMES, 0.0)):
+        for summary in vocabulary.summaries({**settings, "beta": state.beta, "n": n, "d": d, **self.hparams}):
             writer.file_writer.add_summary(summary)
 
     def on_epoch(self, state: TrainState) -> None:
@@ -64,8 +65,8 @@ class TensorBoard(Callback):
         for tag, value in record.scalars.items():
             self._writer.add_scalar(tag, value, record.epoch)
         if _picture_due(state):
-            picture = flip_picture(_recorder(state).flipped())
-            self._writer.add_image("patterns/flipped", picture, record.epoch, dataformats="HW")
+            picture = drawn(flip_figure(_recorder(state).flipped(), record.epoch))
+            self._writer.add_image("patterns/flipped", picture, record.epoch, dataformats="HWC")
 
     def on_end(self, state: TrainState) -> None:
         """Close the writer."""
@@ -89,31 +90,69 @@ def flip_picture(flipped: Bool[np.ndarray, "n m"], side: int = SIDE) -> Float[np
     return picture
 
 
+def flip_figure(flipped: Bool[np.ndarray, "n m"], epoch: int) -> Figure:
+    """:func:`flip_picture` with axes, and a scale that says what its colours are."""
+    n, m = flipped.shape
+    figure, axes = style.figure(6.4, 4.8)
+    axes.grid(False)
+    image = axes.imshow(
+        flip_picture(flipped), cmap=style.COLOUR_MAP, vmin=0, vmax=1, aspect="auto", extent=(0, m, n, 0),
+        interpolation="nearest",
+    )  # fmt: skip
+    axes.set(xlabel=f"the {m} neurons, most flipped first", ylabel=f"the {n} samples, most flipped first")
+    style.title(
+        axes, f"epoch {epoch}: {flipped.mean():.1%} of all (sample, neuron) activations are not as at the start"
+    )
+    bar = figure.colorbar(image, ax=axes, ticks=[0, 0.5, 1], label="share of a pixel's activations that flipped")
+    bar.ax.set_yticklabels(["0: as at the start", "half", "1: flipped"])
+    return figure
+
+
+def drawn(figure: Figure) -> UInt8[np.ndarray, "height width 3"]:
+    """A figure as an image."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+
+
 def log_certificate(
-    run: RunFolder, verdict: str, rungs: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], *, step: int
+    run: RunFolder,
+    verdict: str,
+    rungs: Sequence[Mapping[str, Any]],
+    facts: Sequence[Sequence[str]] = (),
+    *,
+    step: int,
 ) -> None:
-    """Write a certificate into the run's TensorBoard entries: ``certificate/*`` scalars, text, the ladder's picture.
+    """Write a certificate into the run's TensorBoard entries: three scalars, its text, the ladder's picture.
 
     The entries stand one step after the network's epoch ``step``, in a file of their own, so that certifying again
     withdraws the earlier certificate and nothing else.
 
     Parameters
     ----------
-    rungs : records with keys key, label, value, kind and meaning; one scalar each, where the value is finite.
-    facts : numbers beside the ladder, nested as they come; one scalar each.
+    rungs : records with keys key, label, value, kind, side and meaning, in the order in which they are listed.
+    facts : what stands beside the ladder: lines of (what, value, kind, meaning).
     """
     step += 1
     writer = open_writer(run, step, CERTIFICATE)
-    values = {str(rung["key"]): rung["value"] for rung in rungs} | dict(_numbers(facts))
-    for name, value in values.items():
-        if math.isfinite(value):
-            writer.add_scalar(f"certificate/{name}", value, step)
-    cells = [(rung["label"], printing.rung(rung), rung["kind"], rung["meaning"]) for rung in rungs]
-    table = _markdown(("rung", "value", "known as", "meaning"), cells)
-    writer.add_text("certificate/verdict", f"{verdict}\n\n{table}", step)
+    for tag, value in _scalars(rungs).items():
+        writer.add_scalar(tag, value, step)
+    cells = [(rung["label"], printing.rung(rung, 6), rung["kind"], rung["meaning"]) for rung in rungs]
+    parts = [verdict, _markdown(("rung", "value", "known as", "meaning"), cells)]
+    if facts:
+        parts.append(_markdown(("beside the ladder", "value", "known as", "meaning"), facts))
+    writer.add_text("certificate/verdict", "\n\n".join(parts), step)
     if run.ladder_file.is_file():
         writer.add_image("certificate/ladder", imread(run.ladder_file), step, dataformats="HWC")
     writer.close()
+
+
+def _scalars(rungs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    values = {rung["key"]: rung["value"] for rung in rungs}
+    lower = [rung["value"] for rung in rungs if rung["side"] == "below" and rung["kind"] == "proved"]
+    bound = max((value for value in lower if math.isfinite(value)), default=None)
+    unknown = math.nan
+    return vocabulary.certificate_scalars(values.get("objective", unknown), bound, values.get("own_dual", unknown))
 
 
 def open_writer(run: RunFolder, step: int, suffix: str = "") -> SummaryWriter:
@@ -147,12 +186,3 @@ def _picture_due(state: TrainState) -> bool:
 
 def _recorder(state: TrainState) -> DriftRecorder:
     return next(callback.recorder for callback in state.callbacks if isinstance(callback, RecordDrift))
-
-
-def _numbers(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers of a nested mapping, under names joined with a slash."""
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            yield from _numbers(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{prefix}{name}", float(value)
