@@ -36,6 +36,7 @@ from .search.pricing import price as price
 from .solvers import CvxpySolver as CvxpySolver
 from .solvers import NativeSolver as NativeSolver
 from .solvers import solve as solve
+from .theory.report import THEOREMS as THEOREMS
 from .tracking.tensorboard import TensorBoard as TensorBoard
 from .training import Callback as Callback
 from .training import TrainConfig as TrainConfig

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from reluopt.errors import ConfigError, DataError
-from reluopt.patterns.arrangement import all_patterns, cover_bound, cover_count, expected_count, iterate_patterns
+from reluopt.patterns.arrangement import all_patterns, cover_count, expected_count, iterate_patterns
 from reluopt.patterns.exact_rows import determinant_sign, directions, integer_rows, rank
 from reluopt.patterns.pattern_set import PatternSet, activation_patterns
 from reluopt.patterns.sampling import discover_patterns, sample_patterns
@@ -47,7 +47,7 @@ def test_covers_count_in_general_position(n: int, r: int) -> None:
     assert len(patterns) == len(set(patterns)) == cover_count(n, min(n, r)) == expected_count(X)
     check_gates(X, patterns)
     if n - 1 >= r:
-        assert len(patterns) <= cover_bound(n, r)
+        assert len(patterns) <= 2 * r * (math.e * (n - 1) / r) ** r  # Pilanci & Ergen 2020
 
 
 def test_more_dimensions_than_rank_is_exact() -> None:

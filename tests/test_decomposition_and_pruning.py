@@ -25,7 +25,7 @@ from reluopt.programs.decomposition import (
 )
 from reluopt.programs.exact import ExactProgram
 from reluopt.programs.mapping import network_from_blocks
-from reluopt.programs.pruning import caratheodory, essential_width
+from reluopt.programs.pruning import caratheodory
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers import CvxpySolver, solve
 from reluopt.solvers.sharpness import minimum_norm_decomposition, sharpness
@@ -60,11 +60,11 @@ def test_pruning_networks_with_nothing_to_keep() -> None:
     assert caratheodory(positive, nowhere).width == 1
 
 
-def test_measured_width_of_an_exact_optimum() -> None:
+def test_an_exact_optimum_needs_no_more_neurons_than_samples() -> None:
     X, y = planted(4, 12, 3)
     solution = solve(ExactProgram.of(X, y, 0.5), SOLVER)
-    width = essential_width(X, network_from_blocks(solution.blocks), tolerance=1e-3)
-    assert 1 <= width <= 12
+    network = network_from_blocks(solution.blocks).prune(1e-3)
+    assert 1 <= caratheodory(X, network).width <= 12
 
 
 def in_cone(X: np.ndarray, pattern: np.ndarray, u: np.ndarray, size: float) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import reluopt
 from reluopt.errors import ConfigError
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
@@ -239,6 +240,12 @@ def test_thm_2_5_and_lemma_2_4_count_what_was_kept() -> None:
     after[2, 0] = 1.0
     assert ladders.thm_2_5(X, before, after, 1.0, 0.9, 1.2).hypothesis is Hypothesis.FAILS
     assert ladders.lemma_2_4(X, before, after).value == 0.5  # the second sample lost two of four
+
+
+def test_a_theorem_is_found_by_its_number():
+    X = np.random.default_rng(3).standard_normal((20, 3))
+    assert reluopt.THEOREMS["3.8"](X).theorem == "KP Thm 3.8"
+    assert reluopt.THEOREMS is THEOREMS
 
 
 def test_report_has_every_theorem_of_the_data_once() -> None:

@@ -47,11 +47,6 @@ def cover_count(n: int, r: int) -> int:
     return 1 if r == 0 or n == 0 else 2 * sum(math.comb(n - 1, k) for k in range(r))
 
 
-def cover_bound(n: int, r: int) -> float:
-    """2r(e(n−1)/r)^r, the closed form above Cover's count for n − 1 ≥ r (as in Pilanci & Ergen 2020)."""
-    return 2 * r * (math.e * (n - 1) / r) ** r
-
-
 def expected_count(X: Float[np.ndarray, "n d"]) -> int:
     """Cover's count for the distinct directions and the exact rank of X: reached in general position, else a bound."""
     rows = integer_rows(X)

@@ -44,14 +44,6 @@ def caratheodory(X: Float[np.ndarray, "n d"], network: TwoLayerReLU) -> TwoLayer
     return from_weights(directions[kept] * root[:, None], signs[kept] * root)
 
 
-def essential_width(X: Float[np.ndarray, "n d"], network: TwoLayerReLU, *, tolerance: float = 1e-6) -> int:
-    """m* as measured: how many neurons are left after pruning, those below ``tolerance`` of the largest not counted.
-
-    For an optimal solution of the exact program it bounds the m* from which p* no longer depends on the width.
-    """
-    return int(caratheodory(X, network.prune(tolerance)).active(tolerance).sum())
-
-
 def _independent_part(
     columns: Float[np.ndarray, "n m"], sizes: Float[np.ndarray, " m"]
 ) -> tuple[np.ndarray, Float[np.ndarray, " k"]]:

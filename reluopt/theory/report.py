@@ -23,7 +23,7 @@ from reluopt.theory.statement import Statement
 #: samples for which the n × n matrices of the theory are made
 LIMIT = 10_000
 
-#: the theorems by number; the first argument of each is X
+#: The theorems by their numbers in the paper; the first argument of each is X, its docstring says what else.
 THEOREMS: dict[str, Callable[..., Statement | tuple]] = {
     "2.1": ladders.thm_2_1,
     "2.3": ladders.thm_2_3,
