@@ -188,7 +188,7 @@ def test_the_ladders_of_the_command_and_of_tensorboard(tmp_path):
     cells = list(table.columns[1].cells)
     assert_outward([cell for cell in cells if re.fullmatch(PATTERN, cell)])
     run = RunFolder.create(tmp_path / "run")
-    log_certificate(run, "verdict", ladder, {}, step=1)
+    log_certificate(run, "verdict", ladder, step=1)
     reader = EventAccumulator(str(run.path), size_guidance={"tensors": 0}).Reload()
     (text,) = reader.Tensors("certificate/verdict/text_summary")
     lines = [line.split(" | ") for line in text.tensor_proto.string_val[0].decode().splitlines() if "how" in line]
