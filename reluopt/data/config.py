@@ -14,7 +14,7 @@ from reluopt.data import builtin
 from reluopt.data.columnar import read_columnar_table
 from reluopt.data.csv_file import read_text_table
 from reluopt.data.dataset import Dataset
-from reluopt.data.encode import encode
+from reluopt.data.encode import encode, encode_like
 from reluopt.data.idx import SPLITS, read_idx_folder
 from reluopt.data.labels import ask_about_few_values
 from reluopt.data.npz import read_npz
@@ -33,6 +33,7 @@ class DataConfig(Preprocessing, TableSettings):
         "A built-in data set (breast_cancer, diabetes, digits, gaussian, planted), or the path of a table (.csv, "
         ".tsv, .txt, .data, each also as .gz; .parquet, .feather), of an .npz file, or of a folder of IDX files.",
     )
+    test_file: str | None = setting(None, "A file of the same kind with samples to test on; they are not trained on.")
     split: str | None = setting(None, "IDX folder: which files; unset: train if it is there.", choices=SPLITS)
     n: int | None = setting(None, "gaussian, planted: number of samples (100 if unset).", minimum=2)
     d: int | None = setting(None, "gaussian, planted: number of features (10 if unset).", minimum=1)
@@ -111,7 +112,25 @@ def load_dataset(config: DataConfig) -> Dataset:
     if source is NPZ and config.task is None and config.positive is None:
         ask_about_few_values(samples)
     name = config.dataset if config.dataset in BUILT_IN else _name(samples.origin.name)
-    return Dataset.from_samples(samples, name, config.filled(source.usual))
+    test = None if config.test_file is None else _test_samples(config, source, given, samples)
+    return Dataset.from_samples(samples, name, config.filled(source.usual), test)
+
+
+def _test_samples(config: DataConfig, source: Source, given: dict[str, Any], samples: Samples) -> Samples:
+    """The samples of ``test_file``, read by the rules that the samples to train on gave."""
+    assert config.test_file is not None
+    if config.test_fraction is not None:
+        raise ConfigError("Both 'test_file' and 'test_fraction' are given.", "Give one of the two.")
+    other, arguments = _source(config.test_file)
+    if other is not source or not arguments:
+        raise ConfigError(
+            f"'{config.test_file}' is not of the kind of '{config.dataset}'.", "Give two files of one kind."
+        )
+    if samples.reading is None:
+        return source.read(*arguments, **given)
+    chosen = TableSettings(**given)
+    read = read_text_table if source is TEXT else read_columnar_table
+    return encode_like(read(arguments[0], chosen), samples.reading.encoding, chosen)
 
 
 def _name(file: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +16,7 @@ from reluopt.data.origin import Origin
 from reluopt.data.preparation import Preparation
 from reluopt.data.preprocess import AS_GIVEN, Preprocessing, preprocess
 from reluopt.data.samples import Samples
+from reluopt.problem import data_fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +31,7 @@ class Dataset:
     feature_names : d names.
     preprocessing : what was done to the raw samples, as plain values that JSON can hold.
     origin : where the samples came from; it names rows in messages.
+    test_X, test_y : (k, d), (k,) samples that are held out, prepared by the same rules; None without any.
     preparation : the rules by which further samples become rows of X; None for arrays that were prepared elsewhere.
 
     Raises
@@ -46,6 +46,8 @@ class Dataset:
     preprocessing: dict[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin, repr=False)
     preparation: Preparation | None = field(default=None, repr=False)
+    test_X: Float[np.ndarray, "k d"] | None = field(default=None, repr=False)
+    test_y: Float[np.ndarray, " k"] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "X", np.ascontiguousarray(self.X, dtype=np.float64))
@@ -53,10 +55,14 @@ class Dataset:
         check_data(self.X, self.y, self.feature_names, self.origin)
 
     @classmethod
-    def from_samples(cls, samples: Samples, name: str, options: Preprocessing) -> Dataset:
-        """Preprocess raw samples with options as the data set fills them in (:meth:`Preprocessing.filled`)."""
-        done = preprocess(samples, options)
-        return cls(done.X, done.y, name, done.feature_names, done.record, done.origin, done.preparation)
+    def from_samples(cls, samples: Samples, name: str, options: Preprocessing, test: Samples | None = None) -> Dataset:
+        """Preprocess raw samples with options as the data set fills them in (:meth:`Preprocessing.filled`).
+
+        ``test`` : samples to test on, beside those that ``options`` may hold out.
+        """
+        done = preprocess(samples, options, test)
+        held_out = done.test or (None, None)
+        return cls(done.X, done.y, name, done.feature_names, done.record, done.origin, done.preparation, *held_out)
 
     @classmethod
     def from_arrays(
@@ -114,7 +120,4 @@ class Dataset:
         The same in three lines: ``h = hashlib.sha256(struct.pack("<QQ", n, d))``,
         ``h.update(X.astype("<f8").tobytes(order="C"))``, ``h.update(y.astype("<f8").tobytes())``.
         """
-        digest = hashlib.sha256(struct.pack("<QQ", self.n, self.d))
-        digest.update(np.ascontiguousarray(self.X, dtype="<f8").data)
-        digest.update(np.ascontiguousarray(self.y, dtype="<f8").data)
-        return digest.hexdigest()
+        return data_fingerprint(self.X, self.y)

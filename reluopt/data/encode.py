@@ -52,6 +52,26 @@ def encode(table: Table, settings: TableSettings) -> Samples:
     return Samples(X, y, encoding.feature_names, origin, reading=reading)
 
 
+def encode_like(table: Table, encoding: Encoding, settings: TableSettings) -> Samples:
+    """The samples of a table by the rules of another one: the same features, missing cells filled as there.
+
+    Raises
+    ------
+    DataError : a column that is not there, an unknown category, a missing cell where none was filled, no target.
+    """
+    target = next(rule.name for rule in encoding.columns if rule.fate is Fate.TARGET)
+    y, missing_y = _target(table, table.find(target, "target"), encoding)
+    X = encoding.filled(encoding.features(table))
+    keep = ~missing_y & ~np.isnan(X).any(axis=1)
+    if not keep.all() and settings.missing == "refuse":
+        raise DataError(
+            f"{table.origin.name}, {table.origin.row(int(np.flatnonzero(~keep)[0]))}: a cell is missing.",
+            "Say --missing drop-rows or --missing mean, or fill the cell in.",
+        )
+    origin = table.origin if keep.all() else table.origin.select(np.flatnonzero(keep), len(y))
+    return Samples(X[keep], y[keep], encoding.feature_names, origin)
+
+
 @np.errstate(invalid="ignore", over="ignore")  # a check names infinite and huge values later
 def _means(X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
     """The mean of what is there in each column, 0 where nothing is."""

@@ -53,6 +53,38 @@ def map_labels(
     )
 
 
+def labels_like(known: Samples, samples: Samples, task: str, positive: str | None = None) -> Float[np.ndarray, " n"]:
+    """The target of further samples, mapped as :func:`map_labels` maps that of the known ones.
+
+    Raises
+    ------
+    DataError : a label that the known samples do not have, text where numbers are needed.
+    """
+    if samples.y.dtype.kind != known.y.dtype.kind:
+        raise (
+            _not_a_number(samples)
+            if samples.y.dtype.kind == "U"
+            else DataError(
+                f"{samples.origin.name}: the targets are numbers, and those to train on are text.", "Give both alike."
+            )
+        )
+    if positive is not None:
+        return np.where(_equals(samples.y, positive), 1.0, -1.0)
+    if known.digit_labels and task != "regression":
+        return _digit_halves(samples)[0]
+    values = np.unique(known.y)
+    if task == "regression" or len(values) != 2:
+        return samples.y.astype(np.float64)
+    new = np.flatnonzero((samples.y != values[0]) & (samples.y != values[1]))
+    if len(new):
+        raise DataError(
+            f"{samples.origin.name}, {samples.origin.row(int(new[0]))}: the label {_word(samples.y[new[0]])!r} is not "
+            f"among those to train on ({_shown(values)}).",
+            "Correct the label, or leave the sample out.",
+        )
+    return np.where(samples.y == values[0], -1.0, 1.0)
+
+
 def ask_about_few_values(samples: Samples) -> None:
     """Refuse to guess whether whole numbers with a few different values are classes or numbers.
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from reluopt.config import Config, setting
 from reluopt.data.checks import SMALLEST_SPREAD, check_target, check_target_values, check_values
-from reluopt.data.labels import map_labels
+from reluopt.data.labels import labels_like, map_labels
 from reluopt.data.origin import Origin
 from reluopt.data.preparation import FeatureRule, Preparation, TargetRule, unit_rows
 from reluopt.data.samples import Samples
@@ -53,6 +53,13 @@ class Preprocessing(Config):
     )
     subset: int | None = setting(None, "Keep this many samples, drawn at random before any scaling.", minimum=2)
     subset_seed: int = setting(0, "Seed of the random subset.", minimum=0)
+    test_fraction: float | None = setting(
+        None,
+        "Hold this share of the samples out, drawn at random: not trained on, for test metrics.",
+        above=0.0,
+        maximum=0.9,
+    )
+    test_seed: int = setting(0, "Seed of the samples that are held out.", minimum=0)
 
     def filled(self, usual: Preprocessing) -> Preprocessing:
         """These choices, with the unset ones taken from ``usual``."""
@@ -72,7 +79,10 @@ STANDARDISED = Preprocessing(scaling="standardise", bias=True, task="auto")
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """The outcome of :func:`preprocess`: a new ``X`` (n, d), ``y`` (n,) and the record of what was done."""
+    """The outcome of :func:`preprocess`: a new ``X`` (n, d), ``y`` (n,) and the record of what was done.
+
+    ``test`` : X and y of the samples that are held out, None without any.
+    """
 
     X: Float[np.ndarray, "n d"]
     y: Float[np.ndarray, " n"]
@@ -80,10 +90,13 @@ class Prepared:
     record: dict[str, Any]
     origin: Origin
     preparation: Preparation
+    test: tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]] | None = None
 
 
-def preprocess(samples: Samples, options: Preprocessing) -> Prepared:
-    """Apply options as filled in by the data set. Means and deviations are those of the samples that are kept.
+def preprocess(samples: Samples, options: Preprocessing, test: Samples | None = None) -> Prepared:
+    """Apply options as filled in by the data set. Means and deviations are those of the samples that are trained on.
+
+    Samples to test on come from ``test``, or are drawn from ``samples`` (``test_fraction``).
 
     A constant feature is dropped under ``standardise`` and ``centre``, which would make it zero, and under
     ``none`` with a bias column, which it would repeat. The record names what was dropped.
@@ -100,6 +113,9 @@ def preprocess(samples: Samples, options: Preprocessing) -> Prepared:
     record |= {"subset": options.subset, "subset_seed": None if options.subset is None else options.subset_seed}
     if options.subset is not None:
         samples = _subset(samples, options.subset, options.subset_seed)
+    if options.test_fraction is not None:
+        samples, test = _held_out(samples, options.test_fraction, options.test_seed)
+        record |= {"test_fraction": options.test_fraction, "test_seed": options.test_seed}
     if samples.reading is not None:
         record |= {"rows_in_file": samples.reading.rows}
     y, target = _prepared_target(samples, options)
@@ -109,7 +125,36 @@ def preprocess(samples: Samples, options: Preprocessing) -> Prepared:
     dropped = {"dropped_constant_features": list(preparation.constant)}
     about = {"scaling": options.scaling, "bias": options.bias, "divisor": samples.divisor}
     record |= target.to_mapping() | about | dropped
-    return Prepared(X, y, preparation.feature_names, record, samples.origin, preparation)
+    held_out = None if test is None else _prepared_test(samples, test, options, preparation)
+    return Prepared(X, y, preparation.feature_names, record, samples.origin, preparation, held_out)
+
+
+def _held_out(samples: Samples, share: float, seed: int) -> tuple[Samples, Samples]:
+    """(samples to train on, samples to test on), both in the order of the file."""
+    n = len(samples.X)
+    count = max(2, round(share * n))  # samples are two at least
+    if n - count < 2:
+        raise DataError(
+            f"{samples.origin.name} has {n} samples; with {count} held out too few are left to train on.",
+            "Hold a smaller share out.",
+        )
+    order = np.random.default_rng(seed).permutation(n)
+    return samples.select(np.sort(order[count:])), samples.select(np.sort(order[:count]))
+
+
+def _prepared_test(
+    samples: Samples, test: Samples, options: Preprocessing, preparation: Preparation
+) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
+    """X and y of the samples to test on, by the rules that those to train on gave."""
+    if test.feature_names != samples.feature_names:
+        raise DataError(
+            f"{test.origin.name} has other columns than {samples.origin.name}.", "Give both files the same columns."
+        )
+    check_values(test.X, test.feature_names, test.origin)
+    y, rule = labels_like(samples, test, str(options.task), options.positive), preparation.target
+    if rule.standardise_target and rule.target_mean is not None and rule.target_std is not None:
+        y = (y - rule.target_mean) / rule.target_std
+    return preparation.features.apply(test.X, test.origin), y
 
 
 def _subset(samples: Samples, size: int, seed: int) -> Samples:
