@@ -177,6 +177,11 @@ def packed(document, tensors):
     return save(tensors, metadata={"certificate": json.dumps(document)})
 
 
+def unpacked(content):
+    size = struct.unpack("<Q", content[:8])[0]
+    return json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["certificate"]), load(content)
+
+
 def verdict(content, X, y):
     return checker.check(checker.parse(content), X, y)
 
@@ -635,8 +640,7 @@ def exact_loss(f, y, loss):
 
 def assert_not_false(content, X, y):
     """The content was accepted: what it claims must follow from what it holds."""
-    size = struct.unpack("<Q", content[:8])[0]
-    document, tensors = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["certificate"]), load(content)
+    document, tensors = unpacked(content)
     claims, beta, loss = document["claims"], document["problem"]["beta"], document["problem"]["loss"]
     lower = plain_lower(X, y, beta, tensors, loss) if "z" in tensors else None
     network = (tensors["U"], tensors["alpha"]) if "U" in tensors else None
@@ -662,6 +666,37 @@ def mutated(content, rng):
         else:
             damaged[at] ^= 1 << int(rng.integers(8))
     return bytes(damaged)
+
+
+def tampered(document, tensors, rng):
+    """One change of meaning: a claim, β, or a tensor."""
+    names = sorted(tensors)
+    name = names[rng.integers(len(names))]
+    value = tensors[name].copy()
+    kind = rng.integers(10)
+    if kind == 0:
+        claims = document["claims"]
+        which = sorted(claims)[rng.integers(len(claims))]
+        claims[which] *= float(np.exp(rng.standard_normal() * 10.0 ** rng.integers(-10, 1)))
+    elif kind == 1:
+        document["problem"]["beta"] *= float(np.exp(rng.standard_normal() * 10.0 ** rng.integers(-10, 1)))
+    elif kind == 2:
+        del tensors[name]
+    elif kind == 3:
+        tensors[name] = value.ravel() if value.ndim > 1 else value[None]
+    elif kind == 4:
+        tensors[name] = value.astype(np.float32 if value.dtype == np.float64 else np.int32)
+    elif kind == 5:
+        tensors[name + "2"] = value
+    elif kind == 9:
+        document["problem"]["loss"] = LOSSES[rng.integers(len(LOSSES))]
+    elif value.size and np.issubdtype(value.dtype, np.number):
+        where = tuple(rng.integers(size) for size in value.shape)
+        whole = np.issubdtype(value.dtype, np.integer)
+        special = [0, -1, 1, 10**6] if whole else [0.0, -0.0, np.nan, np.inf, 1e300, -1e-300, 5e-324]
+        factor = 1.0 + rng.standard_normal() * 10.0 ** rng.integers(-12, 1)
+        value[where] = special[rng.integers(len(special))] if kind < 8 or whole else value[where] * factor
+        tensors[name] = value
 
 
 def test_no_mutation_makes_a_false_claim_pass(valid):

@@ -1,0 +1,413 @@
+"""A second checker, written from SPEC.md alone: rational numbers, no rounding, no numpy, no line of the first one.
+
+Slow, and it knows no rounding: it says what a certificate proves in exact arithmetic. Eigenvalues and logarithms come
+from mpmath with 50 digits. So it accepts a little more than a checker may that counts rounding against the claim:
+the two must agree wherever a claim is not within about 1e-9 of what is proved.
+"""
+
+import hashlib
+import json
+import struct
+from fractions import Fraction
+from itertools import pairwise
+from math import isfinite
+
+import mpmath
+
+EVIDENCE = {"z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level"}
+LARGEST = 2**128
+PARAMETER = {"huber": "delta", "quantile": "tau"}
+NAMES = ("squared", "huber", "absolute", "quantile", "hinge", "squared_hinge", "logistic")
+
+
+class No(Exception):
+    """Why a certificate is refused."""
+
+
+def must(condition, reason):
+    if not condition:
+        raise No(reason)
+
+
+def reason_to_refuse(raw, X, y):
+    """None if every claim of the bytes follows for X (lists of rows), y (list); else the first reason found."""
+    try:
+        File(raw).check(X, y)
+    except No as reason:
+        return str(reason)
+    return None
+
+
+# -- section 2 ---------------------------------------------------------------------------------------------------------
+
+
+def objects(pairs):
+    must(len({key for key, _ in pairs}) == len(pairs), "a key twice")
+    return dict(pairs)
+
+
+def number(text):
+    value = float(text)
+    must(isfinite(value), "a number overflows")
+    return value
+
+
+def whole(text):
+    number(text)
+    return int(text)
+
+
+def read_json(text):
+    try:
+        return json.loads(text, object_pairs_hook=objects, parse_float=number, parse_int=whole, parse_constant=number)
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise No("no JSON") from error
+
+
+def is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_whole(value, low, high):
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value < high
+
+
+class File:
+    def __init__(self, raw):
+        must(len(raw) >= 8, "short")
+        (size,) = struct.unpack("<Q", raw[:8])
+        must(size <= 2**22 and 8 + size <= len(raw), "header size")
+        header = read_json(raw[8 : 8 + size])
+        must(isinstance(header, dict), "header")
+        meta = header.pop("__metadata__", None)
+        must(isinstance(meta, dict) and set(meta) == {"certificate"}, "metadata")
+        must(isinstance(meta["certificate"], str), "metadata text")
+        self.tensors = {}
+        self.payload = raw[8 + size :]
+        covered = []
+        for name, entry in header.items():
+            self.read_tensor(name, entry, covered)
+        end = 0
+        for first, last in sorted(covered):
+            must(first == end, "a gap or an overlap")
+            end = last
+        must(end == len(self.payload), "bytes after the tensors")
+        self.document(read_json(meta["certificate"]))
+
+    def read_tensor(self, name, entry, covered):
+        must(name in EVIDENCE | {"U", "alpha", "weights"}, "unknown tensor")
+        must(isinstance(entry, dict), "entry")
+        kind, shape, ends = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+        must(kind == ("I64" if name in ("tree", "groups", "paired") else "F64"), "type")
+        must(isinstance(shape, list) and len(shape) <= 3 and all(is_whole(k, 0, 2**40) for k in shape), "shape")
+        must(isinstance(ends, list) and len(ends) == 2 and all(is_whole(k, 0, 2**60) for k in ends), "offsets")
+        count = 1
+        for k in shape:
+            count *= k
+        must(ends[1] - ends[0] == 8 * count and ends[1] <= len(self.payload), "length")
+        covered.append(tuple(ends))
+        flat = struct.unpack(f"<{count}{'q' if kind == 'I64' else 'd'}", self.payload[ends[0] : ends[1]])
+        if kind == "F64":
+            must(all(isfinite(v) and abs(v) <= LARGEST for v in flat), "domain")
+            flat = [Fraction(v) for v in flat]
+        self.tensors[name] = (tuple(shape), list(flat))
+
+    def document(self, content):
+        must(isinstance(content, dict), "certificate")
+        keys = {"format", "version", "problem", "evidence", "claims", "about"}
+        must(set(content) == keys, "keys")
+        must(content["format"] == "reluopt-certificate", "format")
+        must(is_whole(content["version"], 3, 4), "version")
+        self.problem(content["problem"])
+        claims = content["claims"]
+        must(isinstance(claims, dict) and claims, "claims")
+        must(set(claims) <= {"objective_at_most", "optimum_at_least", "ratio_at_most"}, "claims")
+        must(all(is_number(v) and v >= 0 for v in claims.values()), "claims")
+        self.claims = {name: Fraction(float(v)) for name, v in claims.items()}
+        lower = "optimum_at_least" in claims or "ratio_at_most" in claims
+        upper = "objective_at_most" in claims or "ratio_at_most" in claims
+        must(content["evidence"] == ("regions" if lower else None), "evidence")
+        wanted = (EVIDENCE if lower else set()) | ({"U", "alpha"} if upper else set())
+        wanted |= {"weights"} if self.weighted else set()
+        must(set(self.tensors) == wanted, "tensors")
+
+    def problem(self, p):
+        must(isinstance(p, dict), "problem")
+        must(set(p) == {"n", "d", "outputs", "fingerprint", "loss", "weights", "beta"}, "problem")
+        must(is_whole(p["n"], 1, 2**40) and is_whole(p["d"], 1, 2**40) and is_whole(p["outputs"], 1, 2), "sizes")
+        digits = p["fingerprint"]
+        must(isinstance(digits, str) and len(digits) == 64 and set(digits) <= set("0123456789abcdef"), "fingerprint")
+        must(isinstance(p["weights"], bool), "weights")
+        must(is_number(p["beta"]) and p["beta"] > 0, "beta")
+        loss = p["loss"]
+        must(isinstance(loss, dict) and loss.get("name") in NAMES, "loss")
+        self.loss, extra = loss["name"], PARAMETER.get(loss["name"])
+        must(set(loss) == ({"name", extra} if extra else {"name"}), "loss")
+        self.parameter = None
+        if extra:
+            must(is_number(loss[extra]), "parameter")
+            self.parameter = Fraction(float(loss[extra]))
+            must(
+                self.parameter > 0 and (self.parameter < 1 if extra == "tau" else self.parameter <= LARGEST),
+                "parameter",
+            )
+        self.n, self.d, self.digits, self.weighted = p["n"], p["d"], digits, p["weights"]
+        self.beta = Fraction(float(p["beta"]))
+
+    def shaped(self, name, *shape):
+        have, flat = self.tensors[name]
+        must(have == shape, f"shape of {name}")
+        return flat
+
+    def rows(self, name, width):
+        have, flat = self.tensors[name]
+        must(len(have) == 2 and have[1] == width, f"shape of {name}")
+        return [flat[k * width : (k + 1) * width] for k in range(have[0])]
+
+    # -- sections 1, 4, 7 ----------------------------------------------------------------------------------------------
+
+    def check(self, X, y):
+        must(len(X) == self.n and len(X[0]) == self.d, "other data")
+        kappa = self.shaped("weights", self.n) if self.weighted else [Fraction(1)] * self.n
+        must(all(k >= 0 for k in kappa), "negative weight")
+        hashed = struct.pack("<QQ", self.n, self.d)
+        for row in [*X, y, *([[float(k) for k in kappa]] if self.weighted else [])]:
+            hashed += struct.pack(f"<{len(row)}d", *row)
+        must(hashlib.sha256(hashed).hexdigest() == self.digits, "other data")
+        must(all(abs(v) <= LARGEST for row in [*X, y] for v in row), "domain of the data")
+        if self.loss in ("hinge", "squared_hinge", "logistic"):
+            must(all(v in (-1.0, 1.0) for v in y), "targets")
+        self.X, self.y, self.kappa = [[Fraction(v) for v in row] for row in X], [Fraction(v) for v in y], kappa
+        upper = self.objective() if "U" in self.tensors else None
+        lower = self.lower() if "z" in self.tensors else None
+        claims = self.claims
+        must("objective_at_most" not in claims or upper <= claims["objective_at_most"], "objective_at_most")
+        must("optimum_at_least" not in claims or claims["optimum_at_least"] <= lower, "optimum_at_least")
+        must("ratio_at_most" not in claims or upper <= claims["ratio_at_most"] * lower, "ratio_at_most")
+
+    def objective(self):
+        U = self.rows("U", self.d)
+        alpha = self.shaped("alpha", len(U))
+        total = self.beta / 2 * (sum(v * v for u in U for v in u) + sum(v * v for v in alpha))
+        for row, target, k in zip(self.X, self.y, self.kappa, strict=True):
+            f = sum((max(dot(row, u), Fraction(0)) * a for u, a in zip(U, alpha, strict=True)), Fraction(0))
+            total += k * self.value(f, target)
+        return total
+
+    def value(self, f, y):
+        r, margin = abs(f - y), 1 - y * f
+        match self.loss:
+            case "squared":
+                return r * r / 2
+            case "huber":
+                return r * r / 2 if r <= self.parameter else self.parameter * r - self.parameter**2 / 2
+            case "absolute":
+                return r
+            case "quantile":
+                return max(self.parameter * (y - f), (1 - self.parameter) * (f - y))
+            case "hinge":
+                return max(margin, Fraction(0))
+            case "squared_hinge":
+                return max(margin, Fraction(0)) ** 2 / 2
+        with mpmath.workdps(50):
+            return rational(mpmath.log1p(mpmath.exp(real(-y * f))))
+
+    def dual(self, v, y, k):
+        if k == 0:
+            must(v == 0, "z of a sample of weight 0")
+            return Fraction(0)
+        p = y * v
+        match self.loss:
+            case "squared":
+                return p - v * v / (2 * k)
+            case "huber":
+                must(abs(v) <= self.parameter * k, "domain of the dual")
+                return p - v * v / (2 * k)
+            case "absolute":
+                must(abs(v) <= k, "domain of the dual")
+                return p
+            case "quantile":
+                must((self.parameter - 1) * k <= v <= self.parameter * k, "domain of the dual")
+                return p
+            case "hinge":
+                must(0 <= p <= k, "domain of the dual")
+                return p
+            case "squared_hinge":
+                must(p >= 0, "domain of the dual")
+                return p - v * v / (2 * k)
+        must(0 <= p <= k, "domain of the dual")
+        with mpmath.workdps(50):
+            return rational(sum((-real(q) * mpmath.log(real(q / k)) for q in (p, k - p) if q > 0), mpmath.mpf(0)))
+
+    def lower(self):
+        z = self.shaped("z", self.n)
+        (t,) = self.shaped("t", 1)
+        must(t >= 0, "t")
+        bound = self.support(z)
+        if bound > 0:
+            t = min(t, self.beta / bound)
+        return sum((self.dual(t * v, y, k) for v, y, k in zip(z, self.y, self.kappa, strict=True)), Fraction(0))
+
+    # -- section 5 -----------------------------------------------------------------------------------------------------
+
+    def paths(self, K):
+        tree = self.rows("tree", 3)
+        must(len(tree) % 2 == 1, "tree")
+        paths, seen = {}, set()
+
+        def visit(row, path):
+            must(0 <= row < len(tree) and row not in seen, "tree")
+            seen.add(row)
+            k, i, j = tree[row]
+            if k == -1:
+                must(j == -1 and i >= 0 and i not in paths, "leaf")
+                paths[i] = path
+                return
+            must(0 <= k < K and i > row and j > row, "node")
+            must(k not in [cut for cut, _ in path], "a direction twice")
+            visit(i, [*path, (k, 1)])
+            visit(j, [*path, (k, -1)])
+
+        visit(0, [])
+        must(len(seen) == len(tree) and sorted(paths) == list(range(len(paths))), "tree")
+        return [paths[leaf] for leaf in range(len(paths))]
+
+    def groups(self, leaves):
+        table, (have, members) = self.rows("groups", 2), self.tensors["paired"]
+        must(len(have) == 1 and all(0 <= s < self.n for s in members), "paired")
+        must(all(0 <= leaf < leaves and 0 <= p <= self.n for leaf, p in table), "groups")
+        must([leaf for leaf, _ in table] == sorted(leaf for leaf, _ in table), "order of groups")
+        must(sum(p for _, p in table) == len(members), "paired")
+        result, at = [[] for _ in range(leaves)], 0
+        for leaf, p in table:
+            group = members[at : at + p]
+            must(all(a < b for a, b in pairwise(group)), "order in a group")
+            result[leaf].append(group)
+            at += p
+        for own in result:
+            together = [s for group in own for s in group]
+            must(len(set(together)) == len(together), "a sample twice")
+        return result
+
+    # -- section 6 -----------------------------------------------------------------------------------------------------
+
+    def support(self, z):
+        directions = self.rows("directions", self.d)
+        paths = self.paths(len(directions))
+        groups, L = self.groups(len(paths)), len(paths)
+        widths = [1 + len(path) for path in paths]
+        squares = [[(w + 2 * len(group)) ** 2 for group in own] for w, own in zip(widths, groups, strict=True)]
+        forms, area = sum(widths), sum(map(sum, squares))
+        w, c = (self.shaped(name, 2, forms, self.n) for name in ("w", "c"))
+        nu, r, level = self.shaped("nu", 2, L, self.n), self.shaped("r", 2, area), self.shaped("level", 2, L)
+        worst, n = Fraction(0), self.n
+        for side, sign in enumerate((1, -1)):
+            first = corner = 0
+            for leaf, path in enumerate(paths):
+                cuts = [[s * v for v in directions[k]] for k, s in path]
+                own_w, own_c = (
+                    [part[((side * forms) + first + f) * n :][:n] for f in range(widths[leaf])] for part in (w, c)
+                )
+                own_r = []
+                for group, size in zip(groups[leaf], squares[leaf], strict=True):
+                    width = widths[leaf] + 2 * len(group)
+                    flat = r[side * area + corner :][:size]
+                    own_r.append([flat[a * width : (a + 1) * width] for a in range(width)])
+                    corner += size
+                own_nu = nu[(side * L + leaf) * n :][:n]
+                signed = [sign * v for v in z]
+                bound = self.leaf(signed, cuts, groups[leaf], own_w, own_c, own_nu, own_r, level[side * L + leaf])
+                worst, first = max(worst, bound), first + widths[leaf]
+        return worst
+
+    def leaf(self, z, cuts, groups, w, c, nu, r, level):
+        paired = {s for group in groups for s in group}
+        F = [[Fraction(1)] + [Fraction(0)] * self.d] + [[Fraction(0), *g] for g in cuts]
+        e0, size = F[0], 1 + self.d
+        M = [[Fraction(0)] * size for _ in range(size)]
+        must(level >= 0 and all(v >= 0 for rows in r for row in rows for v in row), "signs")
+        for i, x in enumerate(self.X):
+            mine_w, mine_c, row = [form[i] for form in w], [form[i] for form in c], [Fraction(0), *x]
+            must(all(v >= 0 for v in mine_c), "c")
+            plus, minus = any(g == x for g in cuts), any([-v for v in g] == x for g in cuts)
+            if i in paired or plus or minus:
+                must(not any(mine_w) and not any(mine_c), "w and c")
+                must(i in paired or nu[i] == 0, "nu")
+                if i not in paired and plus:
+                    add(M, z[i], e0, row)
+                continue
+            must(nu[i] == 0 or nu[i] >= Fraction(1, LARGEST), "nu")
+            must(all(a >= b for a, b in zip(mine_w[1:], mine_c[1:], strict=True)), "w below c")
+            must(mine_w[0] >= z[i] + mine_c[0], "w below z + c")
+            add(M, Fraction(-1), row, mix(mine_c, F))
+            if nu[i] == 0:
+                must(not any(mine_w), "nu is 0")
+            else:
+                psi = [a + nu[i] * b for a, b in zip(mix(mine_w, F), row, strict=True)]
+                add(M, 1 / (4 * nu[i]), psi, psi)
+        for group, square in zip(groups, r, strict=True):
+            self.eliminate(M, z, F, [[Fraction(0), *self.X[s]] for s in group], [nu[s] for s in group], group, square)
+        return bound_of(M, level)
+
+    def eliminate(self, M, z, F, rows, nu, group, square):
+        """Add aᵀ(H + BᵀA⁻¹B)a: the maximum over s of the group's form."""
+        p, e = len(group), len(F[0])
+        zero = [Fraction(0)] * e
+        on_a = [*F, *[zero] * p, *[[-v for v in row] for row in rows]]
+        on_s = [[Fraction(0)] * p for _ in F] + 2 * [[Fraction(int(a == b)) for b in range(p)] for a in range(p)]
+        whole = [[*a, *s] for a, s in zip(on_a, on_s, strict=True)]
+        C = [[Fraction(0)] * (e + p) for _ in range(e + p)]
+        for a, row in enumerate(square):
+            for b, factor in enumerate(row):
+                if factor:
+                    add(C, factor, whole[a], whole[b])
+        for j, s in enumerate(group):
+            unit = [Fraction(0)] * (e + p)
+            unit[e + j] = Fraction(1)
+            add(C, z[s], [Fraction(1)] + [Fraction(0)] * (e + p - 1), unit)
+            slope = [a - b for a, b in zip(unit, [*rows[j], *[Fraction(0)] * p], strict=True)]
+            add(C, -nu[j], unit, slope)
+        for k in range(e + p - 1, e - 1, -1):  # one variable s after another: −C_kk s² + 2 s (…) is at most (…)²/−C_kk
+            must(C[k][k] < 0, "a group is not definite")
+            for a in range(k):
+                for b in range(k):
+                    C[a][b] -= C[a][k] * C[k][b] / C[k][k]
+        for a in range(e):
+            for b in range(e):
+                M[a][b] += C[a][b]
+
+
+def dot(a, b):
+    return sum((p * q for p, q in zip(a, b, strict=True)), Fraction(0))
+
+
+def mix(weights, rows):
+    return [sum((v * row[k] for v, row in zip(weights, rows, strict=True)), Fraction(0)) for k in range(len(rows[0]))]
+
+
+def add(C, factor, a, b):
+    """Add factor·(a·v)(b·v) to the quadratic form vᵀCv, C symmetric."""
+    for i, p in enumerate(a):
+        for j, q in enumerate(b):
+            C[i][j] += factor * (p * q + a[j] * b[i]) / 2
+
+
+def bound_of(M, level):
+    """max(0, 2λ + 2‖E‖_F), E the negative part of λI − M."""
+    size = len(M)
+    with mpmath.workdps(50):
+        gap = mpmath.matrix(size, size)
+        for a in range(size):
+            for b in range(size):
+                gap[a, b] = real((level if a == b else Fraction(0)) - M[a][b])
+        values = mpmath.eigsy(gap, eigvals_only=True)
+        missing = mpmath.sqrt(sum(min(v, 0) ** 2 for v in values))
+        return max(Fraction(0), 2 * level + 2 * rational(missing))
+
+
+def real(value):
+    return mpmath.mpf(value.numerator) / value.denominator
+
+
+def rational(value):
+    return Fraction(int(mpmath.floor(value * mpmath.mpf(2) ** 140)), 2**140)
