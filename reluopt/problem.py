@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -182,6 +182,15 @@ class Problem:
         value = exact.dual_value_lower(self.loss, z, self.targets, self.weights, scale)
         return (value, scale) if value >= nothing else (nothing, 0.0)
 
+    def estimated_value(self, z: Float[np.ndarray, " n"], bound: float) -> float:
+        """The value of :meth:`proved_value` in float64, which proves nothing; −inf where it is not finite."""
+        if not (math.isfinite(bound) and bound >= 0 and np.isfinite(z).all()):
+            return -math.inf
+        if not z.any():
+            return self.dual_value(z)
+        most = exact.largest_multiple(self.loss, z, self.targets, self.weights, bound, self.beta)
+        return self.dual_value(self.best_multiple(z, most) * z)
+
     def best_multiple(self, z: Float[np.ndarray, " n"], most: float) -> float:
         """argmax over 0 ≤ t ≤ most of the concave Σ κ D(tz/κ), by its derivative Σ z D'(tz/κ)."""
         on = self.weights > 0
@@ -203,11 +212,22 @@ class Problem:
 
     # -- units -------------------------------------------------------------------------------------------------------
 
-    def scaled(self) -> tuple[Problem, Units]:
-        """The problem in units where ‖X‖₂ = √n and real targets have mean square one, with the units.
+    def scaled(self, norm: float | None = None) -> tuple[Problem, Units]:
+        """The problem in units where ‖X‖₂ = ``norm`` (√n), and real targets' mean square and the mean of κ are one.
 
-        Every search works in these units; :class:`Units` maps what it finds back.
+        Every search works in these units; the second result, :class:`Units`, maps what it finds back.
         """
+        problem, units = self._scaled
+        if norm is None:
+            return problem, units
+        factor = math.sqrt(self.n) / norm
+        smaller = self._trusted(
+            problem.X / factor, problem.targets, problem.loss, problem.beta / factor, problem.weights
+        )
+        return smaller, replace(units, x=units.x * factor)
+
+    @cached_property
+    def _scaled(self) -> tuple[Problem, Units]:
         size = float(np.abs(self.X).max()) or 1.0
         small = self.X / size
         gram = small.T @ small if self.d <= self.n else small @ small.T
@@ -217,9 +237,11 @@ class Problem:
             unit_f = float(np.linalg.norm(self.targets / (np.abs(self.targets).max() or 1.0))) / math.sqrt(self.n)
             unit_f = unit_f * float(np.abs(self.targets).max()) or 1.0
         loss, value = self.loss.rescaled(unit_f)
-        units = Units(unit_x, unit_f, value)
+        usual = float(self.weights.mean())
+        units = Units(unit_x, unit_f, value * usual)
         beta = self.beta * units.f / (units.x * units.value)
-        return self._trusted(self.X / unit_x, self.targets / unit_f, loss, beta, self.weights), units
+        weights = self.weights / usual
+        return self._trusted(self.X / unit_x, self.targets / unit_f, loss, beta, weights), units
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ from reluopt import objective
 from reluopt.bounds import beta_max_upper, closed_form, moment
 from reluopt.bounds.cells import Cell, lowest_level
 from reluopt.bounds.evidence import Evidence, Multipliers, Region, theorem_a
-from reluopt.bounds.moment import MomentSearch
+from reluopt.bounds.moment_search import MomentSearch
+from reluopt.bounds.region_forms import Geometry, evidence_upper
 from reluopt.bounds.support import SupportSearch, tighten
-from reluopt.bounds.theorem_a import Geometry, evidence_upper
 from reluopt.certificate import checker
 from reluopt.certificate.file import evidence_tensors
 from reluopt.errors import ConfigError, DataError
+from reluopt.problem import Problem
 
 
 def complete_tree(depth):
@@ -210,8 +211,8 @@ def test_gradients_are_those_of_the_objectives():
     rng = np.random.default_rng(0)
     R = rng.standard_normal((2, 8, 3))
     for f in (
-        lambda R: MomentSearch(X, y, beta).objective(R, 0.1),
-        lambda R: SupportSearch(X, y).objective(R, 0.1),
+        lambda R: MomentSearch(Problem(X, y, beta=beta)).objective(R, 0.1),
+        lambda R: SupportSearch(Problem(X, y), y).objective(R, 0.1),
     ):
         assert f(R)[1] == pytest.approx(finite_differences(f, R), abs=1e-6)
 
@@ -219,7 +220,7 @@ def test_gradients_are_those_of_the_objectives():
 def test_stationary_factors_that_are_no_optimum_are_left():
     """A start whose second sign has one row only cannot reach an optimum of rank two without a new direction."""
     X, y, beta = planted(5, n=40, d=5)
-    search = MomentSearch(X, y, beta)
+    search = MomentSearch(Problem(X, y, beta=beta))
     search.R[:, 1:] = 0.0  # an invariant set of the descent: rows that are zero stay zero
     search.descend(1e-3, 500, math.inf)
     stuck = search.objective(search.R, 1e-3)[0]
@@ -232,9 +233,9 @@ def test_any_start_gives_the_same_bound():
     X, y, beta = planted(12)
     value, rng = moment(X, y, beta).value, np.random.default_rng(0)
     U, alpha = rng.standard_normal((40, 4)), rng.standard_normal(40)
-    search = MomentSearch(X, y, beta)
+    search = MomentSearch(Problem(X, y, beta=beta))
     search.start_from(0.3 * U, 0.3 * alpha)
-    assert (search.R != MomentSearch(X, y, beta).R).all()  # that start is better than a random one
+    assert (search.R != MomentSearch(Problem(X, y, beta=beta)).R).all()  # that start is better than a random one
     for network in (
         (0.3 * U, 0.3 * alpha),
         (U[:1], alpha[:1]),
@@ -256,7 +257,7 @@ def test_a_network_that_is_not_finite_cannot_start_the_bound():
 
 def test_tighten_at_a_fixed_point_is_below_the_closed_form():
     X, y, _ = planted(4)
-    bound, evidence = tighten(X, y)
+    bound, evidence = tighten(Problem(X, y), y)
     rng = np.random.default_rng(0)
     assert np.abs(y @ np.maximum(X @ unit_vectors(rng, 4, 5000), 0)).max() <= bound
     assert bound < np.linalg.norm(X, 2) * max(np.linalg.norm(np.maximum(s * y, 0)) for s in (1, -1))
@@ -328,7 +329,7 @@ def test_the_time_limit_still_gives_a_proof():
 
 def test_bad_input_is_refused():
     X, y, beta = planted(11)
-    with pytest.raises(DataError, match="NaN or infinite"):
+    with pytest.raises(DataError, match="missing"):
         moment(np.where(X > 1, np.nan, X), y, beta)
     with pytest.raises(ConfigError, match="β is 0"):
         moment(X, y, 0.0)

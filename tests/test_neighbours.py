@@ -8,13 +8,14 @@ import torch
 
 from reluopt import objective
 from reluopt.bounds import moment, neighbours
-from reluopt.bounds.elimination import Elimination
-from reluopt.bounds.groups import nested_order
+from reluopt.bounds.clique_order import nested_order
+from reluopt.bounds.clique_search import CliqueSearch, CliqueSettings
 from reluopt.bounds.lower_bound import prove
-from reluopt.bounds.moment import moment_with_factors
-from reluopt.bounds.neighbours import NeighbourSearch
+from reluopt.bounds.schur import Elimination
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
+from reluopt.clock import Clock
+from reluopt.problem import Problem
 from reluopt.search.pricing import price
 
 
@@ -26,8 +27,8 @@ def planted(seed, n, d):
 
 
 def search_of(X, y, beta):
-    first, factors = moment_with_factors(X, y, beta)
-    return NeighbourSearch(X, y, beta, factors, first.evidence)
+    problem = Problem(X, y, beta=beta)
+    return CliqueSearch(problem, moment(problem))
 
 
 # -- groups ----------------------------------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ def test_the_smoothed_level_has_an_exact_gradient_and_is_lowered():
     up, down = (block.smoothed(point + sign * step, 0.2)[0] for sign in (1, -1))
     assert float(block.smoothed(point, 0.2)[1] @ step) == pytest.approx(0.5 * (up - down), rel=1e-4)
     before = block.level
-    block.run(0.0, math.inf)
+    block.run(0.0, Clock())
     assert block.level < 0.9 * before
     assert (block.best[: block.entries] >= 0).all()
     assert block.top(block.best) == pytest.approx(block.level)
@@ -142,8 +143,8 @@ def test_the_level_is_what_is_proved():
     search = search_of(X, y, beta)
     for _ in range(3):
         search.core.update(80.0, 40, math.inf, curved=True)
-    sides = search.polished(0.0)
-    bound = prove(X, y, beta, search.evidence(sides), method="neighbours", started=0.0)
+    *_, sides = search.polished(Clock(0.0))
+    bound = prove(search.problem, search.evidence(sides), method="cliques", started=0.0)
     assert bound.scale == pytest.approx(0.5 * search.core.beta / max(side.level for side in sides), rel=1e-6)
 
 
@@ -177,11 +178,13 @@ def trained(X, y, beta, width=40, steps=3000):
 
 
 @pytest.mark.parametrize("limit", [0.0, 1e-3, 0.05, 0.5])
-def test_short_limits_are_kept_and_never_below_the_moment_bound(limit):
+def test_short_limits_are_kept_and_never_below_the_moment_bound(limit, ticking):
     X, y, beta = planted(6, n=90, d=3)
+    ticking(0.001)
     bound = neighbours(X, y, beta, time_limit=limit)
-    # what the moment search has after its first smoothing, which it always ends
-    assert bound.value >= moment(X, y, beta, time_limit=0.0).value * (1 - 1e-9) > 0
+    # what the moment search has in its share of the time
+    share = CliqueSettings().first
+    assert bound.value >= moment(X, y, beta, time_limit=share * limit).value * (1 - 1e-9) > 0
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.3, 3.0])

@@ -10,11 +10,12 @@ import pytest
 from reluopt import objective
 from reluopt.bounds import exact, moment, neighbours, pairwise, splitting, tightened
 from reluopt.bounds.cells import Cell, lowest_level, positive_part
+from reluopt.bounds.dnn import DnnSearch
 from reluopt.bounds.lower_bound import prove
-from reluopt.bounds.pairwise import PairwiseSearch
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
 from reluopt.errors import CertificateError, ConfigError
+from reluopt.problem import Problem
 
 
 def planted(seed, n=12, d=3):
@@ -103,13 +104,14 @@ def doubly_nonnegative_sdp(X, y, beta):
 def test_pairwise_is_the_doubly_nonnegative_relaxation():
     X, y, beta = planted(3, n=5, d=2)
     reference = doubly_nonnegative_sdp(X, y, beta)
-    search = PairwiseSearch(X, y, beta)
+    problem = Problem(X, y, beta=beta)
+    search = DnnSearch(problem)
     for k in range(1500):
         factor = search.sweep()
         if k < 800 and k % 40 == 39 and not 0.8 < factor < 1.3:
             search.rebalance(factor)
     value, evidence = search.evidence()
-    bound = prove(X, y, beta, evidence, method="pairwise", started=0.0)
+    bound = prove(problem, evidence, method="pairwise", started=0.0)
     assert bound.value == pytest.approx(value, rel=1e-9)
     assert bound.value == pytest.approx(reference, rel=1e-3)
     assert bound.value <= reference * (1 + 1e-6)
@@ -119,12 +121,13 @@ def test_pairwise_is_the_doubly_nonnegative_relaxation():
 def test_every_iterate_and_every_split_is_a_bound(seed):
     X, y, beta = planted(seed)
     upper = descended(X, y, beta, seed)
-    search = PairwiseSearch(X, y, beta)
+    problem = Problem(X, y, beta=beta)
+    search = DnnSearch(problem)
     for _ in range(6):
         for _ in range(30):
             search.sweep()
         value, evidence = search.evidence()
-        bound = prove(X, y, beta, evidence, method="splitting", started=0.0)
+        bound = prove(problem, evidence, method="splitting", started=0.0)
         assert bound.value == pytest.approx(max(value, 0), rel=1e-6, abs=1e-9)
         assert bound.value <= upper
         search.split()
@@ -149,7 +152,7 @@ def test_splitting_improves_the_hardest_reference_instance(shared):
     assert goal <= bound.value <= values["best_known"]
 
 
-@pytest.mark.parametrize(("n", "d", "method"), [(8, 2, "exact"), (40, 8, "splitting"), (151, 8, "neighbours")])
+@pytest.mark.parametrize(("n", "d", "method"), [(8, 2, "exact"), (40, 8, "branch and bound"), (151, 8, "cliques")])
 def test_tightened_takes_what_fits(n, d, method, ticking):
     X, y, beta = planted(20, n=n, d=d)
     ticking(0.005)

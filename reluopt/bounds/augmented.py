@@ -2,7 +2,7 @@ r"""The augmented Lagrangian of the moment problem with products of groups of sa
 
 For each sign M = VᵀV, V = (α, u, s) with few rows: ``head`` = (α, u), ``S`` = s of every sample. Over V,
 
-.. math:: ½‖z‖² + (β/2)‖head‖² + (‖Λ'‖² − ‖Λ‖²)/4ρ,\quad z = y − (S^+ − S^-)α,\quad Λ' = (Λ − ρFFᵀ)_+
+.. math:: Σ κℓ(f, y) + (β/2)‖head‖² + (‖Λ'‖² − ‖Λ‖²)/4ρ,\quad f = (S^+ − S^-)α,\quad Λ' = (Λ − ρFFᵀ)_+
 
 is minimised, with F = (α, s_g, p_g), p = s − Xu, of every group g, where Λ' is not cut off at zero for the products
 s_i p_i, which must vanish. Then Λ' takes the place of Λ: the method of multipliers.
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reluopt.bounds.factors import minimised
+from reluopt.losses import Loss
 
 #: Rows of the factors of one sign: these or d / FEATURES to begin with, and more where the smallest singular value is
 #: not SMALL.
@@ -36,7 +37,8 @@ class AugmentedLagrangian:
 
     Parameters
     ----------
-    norms : (slots,) what the rows were divided by. ``head`` (2, k, 1 + d) and ``S`` (2, slots, k) : the start, to which
+    norms : (slots,) what the rows were divided by. ``y``, ``kappa`` : targets and weights, 0 in empty slots.
+    loss : ℓ, smooth. ``head`` (2, k, 1 + d) and ``S`` (2, slots, k) : the start, to which
         noise and rows of noise are added.
     """
 
@@ -45,12 +47,15 @@ class AugmentedLagrangian:
         X: Float[Tensor, "N d"],
         norms: Float[Tensor, " N"],
         y: Float[Tensor, " N"],
+        kappa: Float[Tensor, " N"],
+        loss: Loss,
         beta: float,
         head: Float[Tensor, "2 k e"],
         S: Float[Tensor, "2 N k"],
         multipliers: Float[Tensor, "2 G f f"],
     ) -> None:
-        self.X, self.norms, self.y, self.beta, self.device = X, norms, y, beta, X.device
+        self.X, self.norms, self.beta, self.device = X, norms, beta, X.device
+        self.y, self.kappa, self.loss = y, kappa, loss
         self.multipliers, self.size = multipliers, multipliers.shape[2] // 2
         self.penalty = 1.0
         more = max(0, min(MOST_ROWS, max(ROWS, X.shape[1] // FEATURES)) - head.shape[1])
@@ -66,8 +71,8 @@ class AugmentedLagrangian:
 
     @property
     def z(self) -> Float[Tensor, " N"]:
-        """y − (S⁺ − S⁻)α of the factors."""
-        return self._miss(self._forms(self.head, self.S))
+        """−κℓ'(f) of the factors."""
+        return self._dual_point(self._fit(self._forms(self.head, self.S)))
 
     @property
     def nu(self) -> Float[Tensor, "2 N"]:
@@ -123,7 +128,7 @@ class AugmentedLagrangian:
         self.head = head @ basis
         F = self._forms(self.head, self.S)
         self.multipliers = self._moved(F)
-        return float(0.5 * self._miss(F).square().sum() + 0.5 * self.beta * self.head.square().sum())
+        return float(self._losses(self._fit(F)) + 0.5 * self.beta * self.head.square().sum())
 
     def _basis(self, curved: bool) -> tuple[Float[Tensor, "2 e e"], Float[Tensor, "2 e e"]]:
         """A basis of (α, u) in which, if ``curved``, the Lagrangian is about as curved as in S; and its inverse.
@@ -167,10 +172,16 @@ class AugmentedLagrangian:
         M[..., s, p] = M[..., p, s] = equal
         return M
 
-    def _miss(self, F: Float[Tensor, "2 G f k"]) -> Float[Tensor, " N"]:
-        """z = y − (S⁺ − S⁻) of the forms' moments."""
+    def _fit(self, F: Float[Tensor, "2 G f k"]) -> Float[Tensor, " N"]:
+        """f = S⁺ − S⁻ of the forms' moments."""
         heights = (F[:, :, 1 : 1 + self.size] @ F[:, :, 0, :, None])[..., 0].reshape(2, -1)
-        return self.y - self.norms * (heights[0] - heights[1])
+        return self.norms * (heights[0] - heights[1])
+
+    def _losses(self, f: Float[Tensor, " N"]) -> float:
+        return float(self.kappa @ self.loss.value(f, self.y))
+
+    def _dual_point(self, f: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+        return -self.kappa * self.loss.gradient(f, self.y)
 
     def lagrangian(
         self, head: Float[Tensor, "2 k e"], S: Float[Tensor, "2 N k"], constant: float
@@ -178,8 +189,8 @@ class AugmentedLagrangian:
         """The augmented Lagrangian and its gradients; ``constant`` is the square of the multipliers' norm."""
         g = self.size
         F = self._forms(head, S)
-        M, z = self._moved(F), self._miss(F)
-        value = 0.5 * float(z.square().sum()) + 0.5 * self.beta * float(head.square().sum())
+        M, f = self._moved(F), self._fit(F)
+        value, z = self._losses(f) + 0.5 * self.beta * float(head.square().sum()), self._dual_point(f)
         value += (float(M.square().sum()) - constant) / (4 * self.penalty)
         pull = (self.norms * z).view(1, -1, g) * z.new_tensor([1.0, -1.0])[:, None, None]
         M[:, :, 0, 1 : 1 + g] += pull

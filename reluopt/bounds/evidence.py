@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from reluopt.problem import Units
+
 
 @dataclass(frozen=True, eq=False)
 class Multipliers:
@@ -77,3 +79,22 @@ def theorem_a(z: Float[np.ndarray, " n"], q: Float[np.ndarray, " n"], nu: Float[
     total = z + q
     w = np.where(total > 0, np.nextafter(total, np.inf), 0.0)
     return Multipliers(w[None], q[None], np.where(w > 0, nu, 0.0), ())
+
+
+def restored(m: Multipliers, z: Float[np.ndarray, " n"], units: Units) -> Multipliers:
+    """Multipliers found in scaled units as those of z (n,) in the data's units.
+
+    The forms linear in u are in units of X, so that w, c of s_i F_f, ν of s_i², r of F_a F_b follow; w[0] ≥ z + c[0] is
+    made to hold exactly again.
+    """
+    forms = np.full(len(m.w), 1.0 / units.x)
+    forms[0] = 1.0
+    w, c = (units.z * forms[:, None] * part for part in (m.w, m.c))
+    free = w[0] > 0
+    w[0, free] = np.maximum(w[0, free], np.nextafter((z + c[0])[free], np.inf))
+    r = []
+    for part in m.r:
+        scale = np.full(len(part), 1.0 / units.x)
+        scale[0] = 1.0
+        r.append(units.z * units.x * scale[:, None] * part * scale)
+    return Multipliers(w, c, units.nu * m.nu, tuple(r))

@@ -1,7 +1,7 @@
 r"""Moments of neurons as low-rank factors: Y^± = RᵀR with R (k, d + 1) for each sign, in torch float64.
 
 With R = [r_0 | R_u], G = X R_uᵀ: a = G r_0, B_i = ‖G_i‖², T = ‖r_0‖², and a sample's preactivations allow
-E[α(xᵀu)_+] between lo = (a)_+ and hi = ½(a + √(T B)) (Theorem B, see :mod:`reluopt.bounds.moment`). lo is smoothed as
+E[α(xᵀu)_+] between lo = (a)_+ and hi = ½(a + √(T B)) (Theorem B, see :mod:`reluopt.bounds.moment_search`). lo is smoothed as
 ½(a + √(a² + ε²)), which settles its kink by itself.
 """
 
@@ -65,25 +65,8 @@ def moments(X: Float[Tensor, "n d"], R: Float[Tensor, "2 k e"], epsilon: float) 
     return Moments(G, r0, B, T, reach, 0.5 + 0.5 * (a / root), 0.5 * (a + root), 0.5 * (a + reach))
 
 
-@dataclass(frozen=True)
-class ScaledData:
-    """X divided by ``unit``, so that ‖X‖ = √n, on a device."""
-
-    X: Float[Tensor, "n d"]
-    unit: float
-
-    @classmethod
-    def of(cls, X: Float[np.ndarray, "n d"], device: str | torch.device) -> ScaledData:
-        """Scale X (n, d) by its spectral norm."""
-        size = float(np.abs(X).max()) or 1.0
-        small = X / size
-        gram = small.T @ small if X.shape[1] <= X.shape[0] else small @ small.T
-        unit = size * math.sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), FLOOR) / len(X))
-        return cls(torch.as_tensor(X / unit, dtype=torch.float64, device=device), unit)
-
-
 def multipliers(m: Moments, z: Float[np.ndarray, " n"], unit: float) -> tuple[Multipliers, Multipliers]:
-    """Theorem A's multipliers of z and of −z, read off the moments.
+    """Theorem A's multipliers of z and of −z, read off the moments; ``unit`` is what X was divided by for them.
 
     w_i = z_i and ν_i = z_i √(T/B_i) where z_i > 0; q_i = |z_i| θ_i with θ the slope of lo where z_i < 0.
     """

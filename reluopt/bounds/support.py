@@ -1,43 +1,43 @@
 r"""The support function at a fixed z: the smallest B that Theorem A proves for |zᵀ(Xu)_+| ≤ B on ‖u‖ ≤ 1.
 
 By homogeneity B = 2 max_Y H_z(Y)/tr Y with H_z = Σ z_+ hi − z_− lo, concave in Y; over factors Y = RᵀR it is a ratio
-that L-BFGS maximises for both signs of z at once.
+that L-BFGS maximises for both signs of z at once. The loss has no part in it.
 """
 
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from reluopt.bounds.evidence import Evidence, unsplit
-from reluopt.bounds.factors import ROWS, SMOOTHING, ScaledData, minimised, moments, multipliers, random_factors
-from reluopt.bounds.theorem_a import evidence_upper
+from reluopt.bounds.factors import ROWS, SMOOTHING, minimised, moments, multipliers, random_factors
+from reluopt.bounds.region_forms import evidence_upper
+from reluopt.clock import Clock
+from reluopt.problem import Problem
 
 
 def tighten(
-    X: Float[np.ndarray, "n d"],
+    problem: Problem,
     z: Float[np.ndarray, " n"],
     *,
     device: str | torch.device = "cpu",
-    time_limit: float | None = None,
+    clock: Clock | None = None,
     iterations: int = 300,
     seed: int = 0,
 ) -> tuple[float, Evidence]:
-    """(B, evidence): the best proved B ≥ |zᵀ(Xu)_+| for all ‖u‖ ≤ 1 that was found for this z."""
-    end = math.inf if time_limit is None else time.perf_counter() + time_limit
-    search = SupportSearch(X, z, device=device, seed=seed)
+    """(B, evidence): the best proved B ≥ |zᵀ(Xu)_+| for all ‖u‖ ≤ 1 that was found for this z, on X of the problem."""
+    clock = clock or Clock()
+    search = SupportSearch(problem, z, device=device, seed=seed)
     best: tuple[float, Evidence] | None = None
     for epsilon in SMOOTHING:
-        left = end - time.perf_counter()
-        if best is not None and left <= 0:
+        if best is not None and clock.over:
             break
-        search.ascend(epsilon, iterations, left)
+        search.ascend(epsilon, iterations, clock.left)
         evidence = search.evidence(epsilon)
-        bound = evidence_upper(X, evidence)
+        bound = evidence_upper(problem.X, evidence)
         if best is None or bound <= best[0]:
             best = bound, evidence
     assert best is not None
@@ -45,28 +45,24 @@ def tighten(
 
 
 class SupportSearch:
-    """Σ over both signs of H_z(R)/‖R‖² to be maximised, in units where ‖X‖ = √n and z has mean square one."""
+    """Σ over both signs of H_z(R)/‖R‖² to be maximised, in scaled units and with z of mean square one."""
 
     def __init__(
-        self,
-        X: Float[np.ndarray, "n d"],
-        z: Float[np.ndarray, " n"],
-        *,
-        device: str | torch.device = "cpu",
-        seed: int = 0,
+        self, problem: Problem, z: Float[np.ndarray, " n"], *, device: str | torch.device = "cpu", seed: int = 0
     ) -> None:
-        self.z, self.data = z, ScaledData.of(X, device)
+        scaled, self.units = problem.scaled()
+        self.z, self.X = z, torch.as_tensor(scaled.X, device=device)
         unit = float(np.linalg.norm(z)) / math.sqrt(len(z)) or 1.0
         signed = torch.as_tensor(np.stack([z, -z]) / unit, dtype=torch.float64, device=device)
         self.up, self.down = signed.clamp(min=0), signed.clamp(max=0)
-        self.R = random_factors(ROWS, X.shape[1], seed)
+        self.R = random_factors(ROWS, problem.d, seed)
 
     def objective(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> tuple[float, Float[np.ndarray, "2 k e"]]:
         """Minus the sum of the two ratios, and its gradient; both have degree 0 in R but for the smoothing."""
-        m = moments(self.data.X, torch.as_tensor(R, device=self.data.X.device), epsilon)
+        m = moments(self.X, torch.as_tensor(R, device=self.X.device), epsilon)
         heights = (self.up * m.hi + self.down * m.lo).sum(1).cpu().numpy()[:, None, None]
         norms = (R * R).sum(axis=(1, 2), keepdims=True)
-        by_R = m.pull_back(self.data.X, self.up, self.down).cpu().numpy()
+        by_R = m.pull_back(self.X, self.up, self.down).cpu().numpy()
         n = len(self.z)
         return -float((heights / norms).sum()) / n, -(by_R - 2 * heights / norms * R) / (norms * n)
 
@@ -77,5 +73,5 @@ class SupportSearch:
 
     def evidence(self, epsilon: float) -> Evidence:
         """Theorem A's multipliers at z, in the data's own units."""
-        m = moments(self.data.X, torch.as_tensor(self.R, device=self.data.X.device), epsilon)
-        return unsplit(self.z, self.data.X.shape[1], *multipliers(m, self.z, self.data.unit))
+        m = moments(self.X, torch.as_tensor(self.R, device=self.X.device), epsilon)
+        return unsplit(self.z, self.X.shape[1], *multipliers(m, self.z, self.units.x))

@@ -16,7 +16,7 @@ import reluopt
 from reluopt import rounding
 from reluopt.bounds.evidence import Evidence, Multipliers
 from reluopt.bounds.lower_bound import LowerBound
-from reluopt.bounds.theorem_a import Geometry
+from reluopt.bounds.region_forms import Geometry
 from reluopt.certificate import checker
 from reluopt.errors import CertificateError
 from reluopt.losses import Loss

@@ -1,12 +1,13 @@
-r"""The pairwise bound: products of all samples' activations, over one region or several, by operator splitting.
+r"""The doubly nonnegative (DNN) relaxation: products of all samples' activations, over one region or several, by ADMM.
 
 For every region r and sign let M = E[vvᵀ] be the second moments of v = (α, u, s), s = (Xu)_+, summed over its neurons:
 
-.. math:: \min ½‖y − Σ_r (S_r^+ − S_r^-)‖² + (β/2) Σ_{r,±} tr_{(α,u)} M_r^±   s.t.  M ⪰ 0,  L M Lᵀ ≥ 0,  E[s_i p_i] = 0,
+.. math:: \min Σ_i κ_i ℓ(f_i, y_i) + (β/2) Σ_{r,±} tr_{(α,u)} M_r^±   s.t.  M ⪰ 0,  L M Lᵀ ≥ 0,  E[s_i p_i] = 0,
 
-with S = E[αs], p = s − Xu and L the forms of ``cells.py``: the doubly nonnegative relaxation (Prakhya, Birdal &
-Yurtsever, ICLR 2025) in a smaller form of size 1 + d + n, cut by hyperplanes. ADMM alternates between M ⪰ 0, the
-products W ≥ 0 and W = LMLᵀ; its scaled duals are the multipliers of the evidence: every iterate gives a bound.
+with f = Σ_r (S_r^+ − S_r^-), S = E[αs], p = s − Xu and L the forms of ``cells.py``: the doubly nonnegative relaxation
+(Prakhya, Birdal & Yurtsever, ICLR 2025) in a smaller form of size 1 + d + n, cut by hyperplanes. ADMM alternates
+between M ⪰ 0, the products W ≥ 0 and W = LMLᵀ; its scaled duals are the multipliers of the evidence: every iterate
+gives a bound.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt.bounds.cells import Cell, lowest_level, positive_part
-from reluopt.bounds.evidence import Evidence, Multipliers, Region
+from reluopt.bounds.evidence import Evidence, Multipliers, Region, restored
+from reluopt.problem import Problem
 
 #: ‖X‖ in the units of the search, and ADMM's over-relaxation: what converged fastest on the reference instances.
 NORM = 3.0
 RELAXATION = 1.6
+#: Where Newton's method for z ends, in units of the targets.
+EXACT = 1e-13
 #: Repairs δ that are tried, in units of β.
 SHIFTS = 10.0 ** np.arange(-6.0, 1.0, 0.5)
 
@@ -57,17 +61,16 @@ class Block:
         return Block(0.5 * self.Z[Z], 0.5 * self.W[W], self.dual_Z[Z].copy(), self.dual_W[W].copy())
 
 
-class PairwiseSearch:
-    """ADMM over the regions of a tree of cuts, in units where y has mean square one and ‖X‖ = NORM."""
+class DnnSearch:
+    """ADMM over the regions of a tree of cuts, in scaled units with ‖X‖ = NORM."""
 
-    def __init__(self, X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], beta: float) -> None:
-        self.original = X
-        self.unit_x = (float(np.linalg.norm(X, 2)) or 1.0) / NORM
-        self.unit_y = float(np.linalg.norm(y)) / math.sqrt(len(y)) or 1.0
-        self.X, self.y = X / self.unit_x, y / self.unit_y
-        self.beta = beta / (self.unit_x * self.unit_y)
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.scaled, self.units = problem.scaled(NORM)
+        self.X, self.beta = self.scaled.X, self.scaled.beta
+        self.low, self.high = self.scaled.dual_domain()
         self.penalty = 1.0
-        self.z = self.y.copy()
+        self.z = self.scaled.zero_dual_point.copy()
         self.directions: list[Float[np.ndarray, " d"]] = []
         self.tree = [[-1, 0, -1]]
         self.leaves = [0]
@@ -80,8 +83,8 @@ class PairwiseSearch:
         σ_i, which stands for s_i among the factors, is at the end of its range that the sign of z_i asks for.
         """
         (cell,), (pair,), (region,) = self.cells, self.blocks, evidence.regions
-        self.z = evidence.z / self.unit_y
-        own = factors * math.sqrt(self.unit_x / self.unit_y)
+        self.z = evidence.z / self.units.z
+        own = factors / self.units.weight
         head, every = np.arange(1 + self.X.shape[1]), np.arange(len(self.z))
         for R, block, z, m in zip(own, pair, (self.z, -self.z), (region.positive, region.negative), strict=True):
             r0, G = R[:, :1], R[:, 1:] @ self.X.T
@@ -92,9 +95,9 @@ class PairwiseSearch:
             block.W = np.maximum(cell.products(block.Z), 0.0)
             cell.set_zero_products(block.W)
             products = np.zeros((cell.forms, cell.forms))
-            products[0, cell.on_s] = 0.5 * (m.w[0] - m.c[0]) / self.unit_y
-            products[0, cell.on_p] = 0.5 * m.c[0] / self.unit_y
-            products[cell.first_s + every, cell.first_p + every] = -0.5 * m.nu * self.unit_x / self.unit_y
+            products[0, cell.on_s] = 0.5 * (m.w[0] - m.c[0]) / self.units.z
+            products[0, cell.on_p] = 0.5 * m.c[0] / self.units.z
+            products[cell.first_s + every, cell.first_p + every] = -0.5 * m.nu / self.units.nu
             block.dual_W = -products - products.T
             block.dual_Z = -cell.pulled_back(block.dual_W)
             block.dual_Z[head, head] -= 0.5 * self.beta
@@ -139,25 +142,48 @@ class PairwiseSearch:
         )
 
     def _fit(self, wanted: list[tuple[np.ndarray, np.ndarray]]) -> Float[np.ndarray, "b n"]:
-        """The S ≥ 0 that minimise ½‖y − Σ ±S‖² + ρ‖S − wanted‖², 0 where a sample cannot be active; sets z = y − Σ ±S.
+        """The S ≥ 0 that minimise Σκℓ(Σ ±S) + ρ‖S − wanted‖², 0 where a sample cannot be active; sets z = −κℓ'(Σ ±S).
 
         ``wanted`` has for each block the samples that can be active and their values.
-
-        S = (wanted ± z/2ρ)_+ and z solves one increasing piecewise linear equation a sample: Newton ends exactly.
         """
-        S, step = np.full((len(wanted), len(self.y)), -np.inf), 0.5 / self.penalty
+        S, step = np.full((len(wanted), len(self.z)), -np.inf), 0.5 / self.penalty
         for row, (active, values) in zip(S, wanted, strict=True):
             row[active] = values
         sign = np.tile([1.0, -1.0], len(self.cells))[:, None]
-        z = self.z
-        for _ in range(50):
+        self.z = self._root(S, sign, step)
+        return np.maximum(S + sign * step * self.z, 0.0)
+
+    def _root(
+        self, S: Float[np.ndarray, "b n"], sign: Float[np.ndarray, "b 1"], step: float
+    ) -> Float[np.ndarray, " n"]:
+        """The z with z = −κℓ'(f), f = Σ ±(S ± step·z)_+: one increasing equation a sample.
+
+        f is piecewise linear in z; on the line that it has at a z the root is that of a proximal map of ℓ. That is
+        Newton's method with the loss as it is, kept inside of a bracket.
+        """
+        z, low, high = np.clip(self.z, self.low, self.high), self.low.copy(), self.high.copy()
+        for _ in range(60):
             moved = S + sign * step * z
-            miss = z + (sign * np.maximum(moved, 0.0)).sum(axis=0) - self.y
-            if np.abs(miss).max() < 1e-14:
+            f, slope = (sign * np.maximum(moved, 0.0)).sum(axis=0), step * (moved > 0).sum(axis=0)
+            following = self._on_line(f - slope * z, slope)
+            if np.abs(following - z).max() < EXACT:
                 break
-            z = z - miss / (1.0 + step * (moved > 0).sum(axis=0))
-        self.z = z
-        return np.maximum(S + sign * step * z, 0.0)
+            low, high = np.where(following >= z, z, low), np.where(following <= z, z, high)
+            with np.errstate(invalid="ignore"):
+                middle = 0.5 * (low + high)
+            outside = ((following < low) | (following > high)) & np.isfinite(middle)
+            z = np.where(outside, middle, following)
+        return z
+
+    def _on_line(self, f: Float[np.ndarray, " n"], slope: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """The z with z = −κℓ'(f + slope·z)."""
+        loss, y, kappa = self.scaled.loss, self.scaled.y, self.scaled.weights
+        step = kappa * slope
+        fit = np.where(step > 0, loss.prox(f, y, np.where(step > 0, step, 1.0)), f)
+        if loss.smooth:
+            return -kappa * loss.gradient(fit, y)
+        z = np.where(step > 0, (fit - f) / np.where(step > 0, slope, 1.0), -kappa * loss.gradient(f, y))
+        return np.clip(z, self.low, self.high)
 
     def rebalance(self, factor: float) -> None:
         """Multiply the penalty; the scaled duals are divided by it."""
@@ -176,7 +202,7 @@ class PairwiseSearch:
         cell, pair, node = self.cells.pop(r), self.blocks.pop(r), self.leaves.pop(r)
         sample = int(cell.paired[position])
         self.tree[node] = [len(self.directions), len(self.tree), len(self.tree) + 1]
-        self.directions.append(self.original[sample])
+        self.directions.append(self.problem.X[sample])
         for sign in (1, -1):
             self.leaves.append(len(self.tree))
             self.tree.append([-1, -1, -1])
@@ -190,27 +216,23 @@ class PairwiseSearch:
 
     def evidence(self) -> tuple[float, Evidence]:
         """(value, evidence): what the duals of this iterate prove, not yet rounded, and their multipliers."""
-        regions, worst = [], 0.0
+        regions, worst, z, X = [], 0.0, self.units.z * self.z, self.problem.X
         for cell, pair in self._regions():
             (positive, above), (negative, below) = (
-                self._multipliers(cell, block, z) for block, z in zip(pair, (self.z, -self.z), strict=True)
+                self._multipliers(cell, block, sign * self.z) for block, sign in zip(pair, (1, -1), strict=True)
             )
-            cuts = np.array([sign * self.original[i] for i, sign in cell.decided]).reshape(-1, self.X.shape[1])
-            regions.append(Region(cuts, (cell.paired,), positive, negative))
+            cuts = np.array([sign * X[i] for i, sign in cell.decided]).reshape(-1, X.shape[1])
+            own = (restored(positive, z, self.units), restored(negative, -z, self.units))
+            regions.append(Region(cuts, (cell.paired,), *own))
             worst = max(worst, above, below)
-        z, y = self.unit_y * self.z, self.unit_y * self.y
-        t = (
-            min(self.beta * self.unit_x * self.unit_y / (2 * worst), float(y @ z / (z @ z)))
-            if z.any() and worst
-            else 0.0
-        )
         tree = np.array(self.tree)
         tree[self.leaves, 1] = np.arange(len(self.leaves))
-        directions = np.array(self.directions).reshape(-1, self.X.shape[1])
-        return t * float(y @ z) - 0.5 * t * t * float(z @ z), Evidence(z, directions, tree, tuple(regions))
+        directions = np.array(self.directions).reshape(-1, X.shape[1])
+        value = self.problem.estimated_value(z, 2 * self.units.z * self.units.x * worst)
+        return value, Evidence(z, directions, tree, tuple(regions))
 
     def _multipliers(self, cell: Cell, block: Block, z: Float[np.ndarray, " n"]) -> tuple[Multipliers, float]:
-        """The duals with their signs enforced, δ added, in the data's own units; the level λ that they reach."""
+        """The duals with their signs enforced and δ added; the level λ that they reach."""
         R = -self.penalty * block.dual_W
         every = np.arange(len(cell.paired))
         nu = -2.0 * R[cell.first_s + every, cell.first_p + every]
@@ -220,12 +242,9 @@ class PairwiseSearch:
         R = np.maximum(R, 0.0)
         C = cell.pulled_back(R) + cell.linear(z, nu)
         level, shift = lowest_level(0.5 * (C + C.T), cell.X, self.beta * SHIFTS)
-        unit, scale = self.unit_x * self.unit_y, np.full(cell.forms, 1.0 / self.unit_x)
-        scale[0] = 1.0
         empty, all_nu = np.zeros((cell.first_s, len(z))), np.zeros(len(z))
-        all_nu[cell.paired] = (nu + shift) * self.unit_y / self.unit_x
-        r = unit * scale[:, None] * R * scale
-        return Multipliers(empty, empty, all_nu, (r,)), unit * max(level, 0.0)
+        all_nu[cell.paired] = nu + shift
+        return Multipliers(empty, empty, all_nu, (R,)), max(level, 0.0)
 
 
 def _undecided(cell: Cell, block: Block) -> Float[np.ndarray, " m"]:

@@ -12,7 +12,6 @@ gradient: the value of every constraint there.
 from __future__ import annotations
 
 import math
-import time
 from functools import partial
 from typing import NamedTuple
 
@@ -21,6 +20,8 @@ import torch
 from jaxtyping import Float, Int
 from scipy.optimize import Bounds, minimize
 from torch import Tensor
+
+from reluopt.clock import Clock
 
 #: Temperatures of the smoothed λmax in units of the level, with L-BFGS iterations at each.
 SCHEDULE = ((0.03, 200), (0.01, 300), (0.003, 200), (0.003, 200), (0.001, 200), (0.001, 200), (0.0005, 300))
@@ -205,16 +206,16 @@ class Elimination:
         self._search(violated[torch.as_tensor(worst, device=W.device)].T)
         self.best = np.insert(self.best, -self.z.numel(), np.zeros(len(worst)))
 
-    def run(self, target: float, end: float) -> None:
-        """Lower the level until it is below ``target`` or the clock passes ``end``; the best point is kept."""
+    def run(self, target: float, clock: Clock) -> None:
+        """Lower the level until it is below ``target`` or the clock is over; the best point is kept."""
 
         def stop(_: object) -> None:
-            if self.level <= target or time.perf_counter() > end:
+            if self.level <= target or clock.over:
                 raise StopIteration
 
         for number, (relative, iterations) in enumerate(SCHEDULE):
             unit = self.level
-            if not math.isfinite(unit) or unit <= target or time.perf_counter() > end:
+            if not math.isfinite(unit) or unit <= target or clock.over:
                 return
             if number >= EXTEND_FROM:
                 self.extend(relative * unit)

@@ -1,7 +1,8 @@
 r"""The exact optimum at small rank, with a proof: all cells of the arrangement, each bounded on its own cone.
 
-p* = max yᵀz − ½‖z‖² over z with ‖proj_K(±XᵀDz)‖ ≤ β for every cell K and its pattern D. Cutting planes: the cells
-that are violated at z give neurons u = proj/‖proj‖ and cuts |zᵀ(Xu)_+| ≤ β; z is the point of the cuts nearest to y.
+p* = max Σ κD(z/κ) over z with ‖proj_K(±XᵀDz)‖ ≤ β for every cell K and its pattern D. Cutting planes: the cells
+that are violated at z give neurons u = proj/‖proj‖ and cuts |zᵀ(Xu)_+| ≤ β; z is the best point of the cuts, which is
+the dual point of the best network of these neurons (``master.py``).
 The evidence is a tree of the samples' hyperplanes that ends in one cell a leaf. A sample off the path has a sign
 there that the path implies, x_i = ±Σ μ_k σ_k g_k with μ ≥ 0; multiplied by a large τ this makes s_i = x_iᵀu (or 0)
 up to z_i²/4τ.
@@ -10,16 +11,25 @@ up to z_i²/4τ.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from scipy.optimize import nnls
 
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
-from reluopt.bounds.lower_bound import LowerBound, check_inputs, prove
-from reluopt.bounds.theorem_a import Geometry
+from reluopt.bounds.lower_bound import LowerBound, prove
+from reluopt.bounds.master import best_under_cuts
+from reluopt.bounds.protocol import Bound, Start
+from reluopt.bounds.region_forms import Geometry
+from reluopt.clock import Clock
 from reluopt.errors import ConfigError
+from reluopt.losses import Loss
 from reluopt.patterns.arrangement import all_patterns, expected_count
+from reluopt.problem import Problem, as_problem
 from reluopt.programs.cones import project
 
 #: τ in units of the largest |z_i|: larger loses digits, smaller leaves a gap of z²/4τ a sample.
@@ -27,59 +37,94 @@ STIFFNESS = 3e6
 
 
 def exact(
-    X: Float[np.ndarray, "n d"],
-    y: Float[np.ndarray, " n"],
-    beta: float,
+    problem: Any,
+    y: Any = None,
+    beta: Any = None,
     *,
+    loss: str | Loss = "squared",
+    weights: Any = None,
     tolerance: float = 1e-8,
     most_cells: int = 5000,
     most_rounds: int = 300,
+    time_limit: float | None = None,
 ) -> LowerBound:
     """p* itself, up to ``tolerance``, proved; for data of small rank.
 
     Parameters
     ----------
-    tolerance : relative violation B/β − 1 of the dual constraints at which to stop.
-    most_cells : refuse data with more activation patterns than this.
+    problem : a ``Problem``; or X, with y, β, and what else makes a ``Problem``.
+    tolerance, most_cells, most_rounds : see ``AllCells``.
+    time_limit : seconds after which the cells found so far must do, which may cost much of the bound.
 
     Raises
     ------
-    DataError, ConfigError : see ``check_inputs``; also ConfigError where there are too many patterns.
+    DataError, ConfigError : see ``Problem``; also ConfigError where there are too many patterns.
     """
-    started = time.perf_counter()
-    check_inputs(X, y, beta)
-    count = expected_count(X)
-    if count > most_cells:
-        raise ConfigError(
-            f"These data have up to {count} activation patterns; the limit is {most_cells}.",
-            "Use the splitting bound, or allow more cells.",
-        )
-    dense = all_patterns(X, limit=most_cells).dense
-    z = _dual_point(X, y, beta, dense, tolerance, most_rounds)
-    return prove(X, y, beta, cell_evidence(X, z, dense, beta * (1 + 10 * tolerance)), method="exact", started=started)
+    problem = as_problem(problem, y, beta, loss=loss, weights=weights)
+    bound = AllCells(tolerance=tolerance, most_cells=most_cells, most_rounds=most_rounds)
+    return bound.best(problem, clock=Clock(time_limit))
 
 
-# -- the dual point ------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class AllCells(Bound):
+    """p* by all cells of the arrangement.
 
+    Attributes
+    ----------
+    tolerance : relative violation B/β − 1 of the dual constraints at which to stop.
+    most_cells : refuse data with more activation patterns than this.
+    few_cells : it suits up to so many.
+    most_rounds : of cutting planes.
+    most_new : so many new cuts a sample in one round, those that are violated most.
+    """
 
-def _dual_point(
-    X: Float[np.ndarray, "n d"],
-    y: Float[np.ndarray, " n"],
-    beta: float,
-    dense: Bool[np.ndarray, "n P"],
-    tolerance: float,
-    most_rounds: int,
-) -> Float[np.ndarray, " n"]:
-    """Kelley's method: z = the point nearest to y that obeys the cuts aᵀz ≤ β found so far."""
-    z, cuts = y, np.zeros((0, len(y)))
-    for _ in range(most_rounds):
-        new = _violated(X, z, beta * (1 + tolerance), dense)
-        if not len(new):
-            break
-        active = cuts[cuts @ z > beta * (1 - 1e-2)] if len(cuts) > 20 * len(y) else cuts
-        cuts = np.concatenate([active, new])
-        z = _nearest(y, cuts, beta)
-    return z
+    tolerance: float = 1e-8
+    most_cells: int = 5000
+    few_cells: int = 2000
+    most_rounds: int = 300
+    most_new: int = 20
+    name: ClassVar[str] = "exact"
+    final: ClassVar[bool] = True
+
+    def suits(self, problem: Problem) -> bool:
+        """Few cells."""
+        return expected_count(problem.X) <= self.few_cells
+
+    def run(
+        self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
+    ) -> Iterator[LowerBound]:
+        """One bound, p* up to the tolerance.
+
+        Raises
+        ------
+        ConfigError : too many cells.
+        """
+        started = time.perf_counter()
+        count = expected_count(problem.X)
+        if count > self.most_cells:
+            raise ConfigError(
+                f"These data have up to {count} activation patterns; the limit is {self.most_cells}.",
+                "Use the splitting bound, or allow more cells.",
+            )
+        dense = all_patterns(problem.X, limit=self.most_cells).dense
+        z, limit = self._dual_point(problem, dense, clock), problem.beta * (1 + 10 * self.tolerance)
+        yield prove(problem, cell_evidence(problem.X, z, dense, limit), method=self.name, started=started)
+
+    def _dual_point(self, problem: Problem, dense: Bool[np.ndarray, "n P"], clock: Clock) -> Float[np.ndarray, " n"]:
+        """Kelley's method: z is the best point that obeys the cuts aᵀz ≤ β found so far."""
+        scaled, units = problem.scaled()
+        z, cuts = scaled.zero_dual_point, np.zeros((0, problem.n))
+        for _ in range(self.most_rounds):
+            new = _violated(scaled.X, z, scaled.beta * (1 + self.tolerance), dense)
+            if not len(new) or clock.over:
+                break
+            most = self.most_new * problem.n
+            if len(new) > most:
+                new = new[np.argpartition(-(new @ z), most)[:most]]
+            active = cuts[cuts @ z > scaled.beta * (1 - 1e-2)] if len(cuts) > 20 * problem.n else cuts
+            cuts = np.concatenate([active, new])
+            z = best_under_cuts(scaled, cuts)
+        return units.z * z
 
 
 def _violated(
@@ -94,18 +139,6 @@ def _violated(
             if norm > limit:
                 found.append(side * np.maximum(X @ (point / norm), 0.0))
     return np.array(found).reshape(-1, len(z))
-
-
-def _nearest(y: Float[np.ndarray, " n"], cuts: Float[np.ndarray, "c n"], beta: float) -> Float[np.ndarray, " n"]:
-    """The nearest point to y with aᵀz ≤ β for every cut: least distance programming (Lawson & Hanson, ch. 23)."""
-    size = float(np.linalg.norm(y))
-    reach = (cuts @ y - beta) / size
-    system = np.vstack([-cuts.T, reach])
-    target = np.zeros(len(y) + 1)
-    target[-1] = 1.0
-    weights, _ = nnls(system, target, maxiter=50 * len(cuts) + 1000)
-    residual = system @ weights - target
-    return y + size * (-residual[:-1] / residual[-1]) if residual[-1] != 0 else y
 
 
 # -- the proof -----------------------------------------------------------------------------------------------------
@@ -139,6 +172,9 @@ def cell_evidence(
             inside = cells[:, cells[sample] == (sign > 0)]
             if not inside.shape[1]:  # a face of the cell, where the sample is 0
                 inside = cells.copy()
+                # its duplicates are decided with it
+                inside[(X[sample] == X).all(axis=1)] = sign > 0
+                inside[(-X[sample] == X).all(axis=1)] = sign < 0
                 inside[sample] = sign > 0
             todo.append((len(tree), inside, (*path, (sample, sign))))
             tree.append([-1, -1, -1])

@@ -1,0 +1,84 @@
+r"""The clique bound: the moment bound with products of activations inside of cliques of alike samples.
+
+For each sign let M = E[vvᵀ] be the second moments of v = (α, u, s), s = (Xu)_+, summed over its neurons. Of the doubly
+nonnegative relaxation (Prakhya, Birdal & Yurtsever, ICLR 2025) the products within groups of samples are kept:
+
+.. math:: \min Σ_i κ_i ℓ(f_i, y_i) + (β/2) Σ_± tr_{(α,u)} M^±,\quad f = S^+ − S^-,\quad S = E[αs],
+
+with E[F_a F_b] ≥ 0 for the forms F = (α, s_g, p_g), p = s − Xu, of every group g, and E[s_i p_i] = 0. Few of these
+constraints hold M back at the optimum, all between samples whose rows are nearly parallel or opposite where neurons
+are: groups of alike samples lose little, and cost O(n·|g|) instead of O(n²). M = VᵀV has low rank, and an augmented
+Lagrangian over V (``augmented.py``) gives z and multipliers, which are then improved at this z (``schur.py``).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+
+from reluopt.bounds.clique_search import CliqueSearch, CliqueSettings
+from reluopt.bounds.lower_bound import LowerBound, prove
+from reluopt.bounds.protocol import Bound, Start
+from reluopt.bounds.second_moments import with_moments
+from reluopt.clock import Clock
+from reluopt.losses import Loss
+from reluopt.problem import Problem, as_problem
+
+
+def neighbours(
+    problem: Any,
+    y: Any = None,
+    beta: Any = None,
+    *,
+    loss: str | Loss = "squared",
+    weights: Any = None,
+    time_limit: float = 60.0,
+    stop_at: float = math.inf,
+    device: str | torch.device = "cpu",
+) -> LowerBound:
+    """A proved lower bound of p* from the products of alike samples' activations, never below the moment bound.
+
+    Parameters
+    ----------
+    problem : a ``Problem``; or X, with y, β, and what else makes a ``Problem``.
+    time_limit : seconds. ``stop_at`` : a value at which to stop earlier.
+    device : where everything but the proof is computed.
+
+    Raises
+    ------
+    DataError, ConfigError : see ``Problem``.
+    """
+    problem = as_problem(problem, y, beta, loss=loss, weights=weights)
+    return Cliques().best(problem, clock=Clock(time_limit), stop_at=stop_at, device=device)
+
+
+@dataclass(frozen=True)
+class Cliques(Bound):
+    """Products within cliques of alike samples, started at the moment bound."""
+
+    settings: CliqueSettings = field(default_factory=CliqueSettings)
+    name: ClassVar[str] = "cliques"
+
+    def run(
+        self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
+    ) -> Iterator[LowerBound]:
+        """The moment bound, if the start has none, then the bound with cliques after each sign's polish."""
+        started = time.perf_counter()
+        if start.moments is None:
+            start = with_moments(problem, start, clock.part(self.settings.first), device)
+            yield start.moments  # type: ignore[misc]
+        moments = start.moments
+        assert moments is not None
+        if not (problem.X.any() and moments.evidence.z.any()):
+            return
+        search = CliqueSearch(problem, moments, self.settings, device=device)
+        search.solve(clock)
+        for sides in search.polished(clock):
+            if all(math.isfinite(side.level) for side in sides):
+                method = f"{search.core.groups} cliques of {search.core.size} samples"
+                yield prove(problem, search.evidence(sides), method=method, started=started)

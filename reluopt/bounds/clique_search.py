@@ -1,0 +1,196 @@
+"""The search behind the clique bound: cliques of alike samples, an augmented Lagrangian, and what proves the bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reluopt.bounds.augmented import AugmentedLagrangian
+from reluopt.bounds.clique_order import nested_order
+from reluopt.bounds.evidence import Evidence, Multipliers, Region, restored
+from reluopt.bounds.lower_bound import LowerBound
+from reluopt.bounds.schur import Elimination
+from reluopt.clock import Clock
+from reluopt.problem import Problem
+
+
+@dataclass(frozen=True)
+class CliqueSettings:
+    """What the search for cliques goes by; the defaults were best over the instances of ``experiments/certificates``.
+
+    Attributes
+    ----------
+    smallest, largest, entries : samples of a clique at the start; cliques double up to ``largest``, or until all
+        multipliers are ``entries`` numbers.
+    penalty, iterations : in units of ‖multipliers‖/‖products‖, and of L-BFGS between two updates of the multipliers.
+    last_penalty, last_iterations : for the last update, which must be accurate, for then its multipliers are nearly
+        feasible.
+    slow : cliques double when an update changes the primal value by less than this fraction.
+    updates : and only if there is time for so many updates of the present cost before the last one.
+    first, solve, last : shares of the time for the moment bound, until the last update, until polishing.
+    enough : multipliers are good enough when the level is this close to β/2.
+    edge : how far from the edge of its range a slope of Theorem A is smoothed, in units of the moments.
+    idle : ν of a sample whose row is zero, in units of |z|: whatever it is, it costs |z|/4ν and nothing else.
+    envelopes : steps of the Moreau envelope of a loss with kinks: at first, at last; it falls by ``falls`` an update.
+    """
+
+    smallest: int = 32
+    largest: int = 256
+    entries: int = 2 * 10**7
+    penalty: float = 80.0
+    iterations: int = 60
+    last_penalty: float = 20.0
+    last_iterations: int = 300
+    slow: float = 3e-3
+    updates: int = 12
+    first: float = 0.2
+    solve: float = 0.5
+    last: float = 0.65
+    enough: float = 1.0003
+    edge: float = 0.01
+    idle: float = 1e12
+    envelopes: tuple[float, float] = (0.1, 0.003)
+    falls: float = 0.7
+
+
+class CliqueSearch:
+    """Cliques of alike samples and their augmented Lagrangian, in scaled units.
+
+    A slot is a place in a clique, of which some stay empty (x = 0). Rows of X are divided by their norms, so that all
+    products have about one size.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        moments: LowerBound,
+        settings: CliqueSettings | None = None,
+        *,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.problem, self.settings, self.device = problem, settings or CliqueSettings(), torch.device(device)
+        self.scaled, self.units = problem.scaled()
+        used = (problem.X != 0).any(axis=1)
+        samples, self.idle = np.flatnonzero(used), np.flatnonzero(~used)
+        n, smallest = len(samples), self.settings.smallest
+        assert moments.factors is not None
+        factors = moments.factors / self.units.weight
+        levels = max(0, math.ceil(math.log2(n / smallest)))
+        order = nested_order([self.scaled.X[used] @ R[:, 1:].T for R in factors], levels, -(-n // 2**levels))
+        #: The sample of every slot; −1 where there is none.
+        self.slots = np.where(order >= 0, samples[order], -1)
+        self.core = self._core(factors, moments.evidence, 2**levels)
+
+    def _spread(self, values: Float[np.ndarray, "n ..."]) -> Tensor:
+        """What belongs to samples, at their slots; 0 where a slot is empty."""
+        here = self.slots.reshape(-1, *[1] * (values.ndim - 1)) >= 0
+        return torch.as_tensor(np.where(here, values[self.slots], 0.0), dtype=torch.float64, device=self.device)
+
+    def _core(self, factors: Float[np.ndarray, "2 k e"], evidence: Evidence, groups: int) -> AugmentedLagrangian:
+        """At the moment bound's multipliers; s_i is at the end of its range that the sign of z_i asks for."""
+        scaled, units = self.scaled, self.units
+        norms = np.linalg.norm(scaled.X, axis=1)
+        rows = self._spread(scaled.X / np.where(norms > 0, norms, 1.0)[:, None])
+        head, g = torch.as_tensor(factors, device=self.device), len(self.slots) // groups
+        multipliers = torch.zeros(2, groups, 1 + 2 * g, 1 + 2 * g, dtype=torch.float64, device=self.device)
+        s, p, every = slice(1, 1 + g), slice(1 + g, None), torch.arange(g)
+        S, region = [], evidence.regions[0]
+        for L, R, sign, m in zip(multipliers, head, (1, -1), (region.positive, region.negative), strict=True):
+            z = self._spread(sign * evidence.z / units.z)
+            c, w = (self._spread(part[0] * norms / units.z) for part in (m.c, m.w))
+            nu = self._spread(m.nu * norms**2 / units.nu)
+            L[:, 0, s] = L[:, s, 0] = (w - z * self._spread(norms) - c).clamp(min=0).view(-1, g)
+            L[:, 0, p] = L[:, p, 0] = c.view(-1, g)
+            L[:, 1 + every, 1 + g + every] = L[:, 1 + g + every, 1 + every] = -nu.view(-1, g)
+            r0, G = R[:, 0], rows @ R[:, 1:].T
+            a, length = G @ r0, G.norm(dim=1)
+            upper = 0.5 * (G + length[:, None] * (r0 / r0.norm().clamp(min=1e-300)))
+            S.append(torch.where((z > 0)[:, None], upper, torch.where((a > 0)[:, None], G, 0.0 * G)))
+        y, kappa, norm = (self._spread(part) for part in (scaled.y, scaled.weights, norms))
+        loss = scaled.loss.smoothed(self.settings.envelopes[0])
+        return AugmentedLagrangian(rows, norm, y, kappa, loss, scaled.beta, head, torch.stack(S), multipliers)
+
+    # -- the search --------------------------------------------------------------------------------------------------
+
+    def solve(self, clock: Clock) -> None:
+        """Update the multipliers again and again; cliques grow where that is slow."""
+        core, settings, before, curved = self.core, self.settings, math.inf, False
+        whole, (step, least) = clock.spent + clock.left, settings.envelopes
+        end = settings.solve * whole
+        while (now := clock.spent) < end:
+            value = core.update(settings.penalty, settings.iterations, end - now, curved=curved)
+            slow, before, took = abs(value - before) < settings.slow * value, value, clock.spent - now
+            growing = self._may_grow() and now + settings.updates * took < end
+            if core.is_full():
+                core.widen()
+            if slow and growing:
+                core.grow()
+            curved = not (growing or curved)
+            step = max(least, settings.falls * step)
+            core.loss = self.scaled.loss.smoothed(step)
+        core.loss = self.scaled.loss.smoothed(least)
+        seconds = settings.last * whole - clock.spent
+        core.update(settings.last_penalty, settings.last_iterations, seconds, curved=True)
+
+    def _may_grow(self) -> bool:
+        groups, size, settings = self.core.groups, self.core.size, self.settings
+        return groups % 2 == 0 and 2 * size <= settings.largest and 16 * groups * size**2 <= settings.entries
+
+    # -- the proof ---------------------------------------------------------------------------------------------------
+
+    def polished(self, clock: Clock) -> Iterator[tuple[Elimination, Elimination]]:
+        """The multipliers of both signs, improved at this z until the clock is over, the worse one first."""
+        core, sides = self.core, []
+        s, p = 1 + torch.arange(core.size), 1 + core.size + torch.arange(core.size)
+        for sign, head, nu, M in zip((1, -1), core.head, core.nu, core.multipliers, strict=True):
+            z, products = sign * core.z * core.norms, M.clone()
+            products[:, s, p] = products[:, p, s] = 0.0
+            sides.append(Elimination(core.X, z, nu, products, self._moment_multipliers(z, head)))
+        for number, side in enumerate(sorted(sides, key=lambda side: -side.level)):
+            side.run(0.5 * core.beta * self.settings.enough, clock.part(1 / (2 - number)))
+            yield sides[0], sides[1]
+
+    def _moment_multipliers(self, z: Float[Tensor, " N"], head: Float[Tensor, "k e"]) -> tuple[Tensor, Tensor]:
+        """(r, ν) of Theorem A at this z, read off the factors: no products of two samples."""
+        core, r0, G = self.core, head[:, 0], self.core.X @ head[:, 1:].T
+        a, length = G @ r0, G.norm(dim=1).clamp(min=1e-100)
+        slope = 0.5 + 0.5 * a / torch.hypot(a, self.settings.edge * r0.norm() * length + 1e-100)
+        r = torch.zeros_like(core.multipliers[0])
+        r[:, 0, 1:] = torch.cat([(part * (-z).clamp(min=0)).view(-1, core.size) for part in (1 - slope, slope)], 1)
+        return r, z.clamp(min=0) * (r0.norm() / length)
+
+    def evidence(self, sides: tuple[Elimination, Elimination]) -> Evidence:
+        """z and the multipliers of both signs in the data's units."""
+        d, here, z = self.problem.d, self.slots >= 0, np.zeros(self.problem.n)
+        z[self.slots[here]] = self.units.z * self.core.z.cpu().numpy()[here]
+        z[self.idle] = self.problem.zero_dual_point[self.idle]
+        groups = tuple(np.sort(slots[slots >= 0]) for slots in self.slots.reshape(-1, self.core.size))
+        positive, negative = (
+            restored(self._own(side, sign * z / self.units.z), sign * z, self.units)
+            for side, sign in zip(sides, (1, -1), strict=True)
+        )
+        return Evidence(
+            z, np.zeros((0, d)), np.array([[-1, 0, -1]]), (Region(np.zeros((0, d)), groups, positive, negative),)
+        )
+
+    def _own(self, side: Elimination, z: Float[np.ndarray, " n"]) -> Multipliers:
+        """One sign's multipliers in scaled units, samples of a clique in rising order."""
+        n, g, here = len(z), self.core.size, self.slots >= 0
+        w, nu = np.zeros((1, n)), np.zeros(n)
+        w[0, self.idle], nu[self.idle] = np.maximum(z[self.idle], 0.0), self.settings.idle * np.abs(z[self.idle])
+        norms = self.core.norms.cpu().numpy()
+        nu[self.slots[here]] = side.best[side.entries :][here] / norms[here] ** 2
+        all_r, products = [], side.products(side.best).cpu().numpy()
+        for r, slots, size in zip(products, self.slots.reshape(-1, g), norms.reshape(-1, g), strict=True):
+            there = np.flatnonzero(slots >= 0)
+            kept = there[np.argsort(slots[there])]
+            scale = 1 / np.concatenate([[1.0], size[kept], size[kept]])
+            own = np.concatenate([[0], 1 + kept, 1 + g + kept])
+            all_r.append(scale[:, None] * r[np.ix_(own, own)] * scale)
+        return Multipliers(w, np.zeros((1, n)), nu, tuple(all_r))

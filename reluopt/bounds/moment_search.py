@@ -1,0 +1,144 @@
+r"""Theorem B over low-rank factors: the convex program behind the moment bound, for any loss.
+
+.. math:: \min_{Y^± ⪰ 0} Σ_i κ_i \min_f ℓ(f, y_i) + (β/2)(tr Y⁺ + tr Y⁻),  f ∈ [lo⁺_i − hi⁻_i, hi⁺_i − lo⁻_i]
+
+With f° the minimiser of ℓ, ℓ over the interval is ℓ(min(high, f°)) + ℓ(max(low, f°)) − ℓ(f°), and z = −κℓ' of the end
+that counts. A loss with kinks is replaced by its Moreau envelope, whose z are in the same domain.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reluopt import neurons
+from reluopt.bounds.evidence import Evidence, unsplit
+from reluopt.bounds.factors import ROWS, SMOOTHING, Moments, minimised, moments, multipliers, random_factors
+from reluopt.bounds.region_forms import Geometry
+from reluopt.errors import DataError
+from reluopt.losses import Loss
+from reluopt.problem import Problem
+
+#: A direction is worth adding where it lowers the objective by more than this fraction of its penalty.
+WORTH = 1e-5
+#: The random part of a start from a network, as a fraction of a random start.
+JITTER = 0.1
+#: In place of a minimiser at infinity: the logistic loss is exactly 0 there.
+FAR = 1e9
+
+
+class MomentSearch:
+    """Theorem B's objective over the factors R (2, k, d + 1), in scaled units.
+
+    Parameters
+    ----------
+    device : where the factors are multiplied. ``seed`` : of their random start. ``rows`` : k.
+    envelope : steps of the Moreau envelopes of losses with kinks, in units of lo's smoothing.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        rows: int = ROWS,
+        envelope: float = 1.0,
+    ) -> None:
+        self.problem = problem
+        scaled, self.units = problem.scaled()
+        tensor = partial(torch.as_tensor, dtype=torch.float64, device=device)
+        self.X, self.y, self.kappa = tensor(scaled.X), tensor(scaled.y), tensor(scaled.weights)
+        self.beta, self.loss, self.envelope = scaled.beta, scaled.loss, envelope
+        self.nearest = self.loss.minimiser(self.y).clamp(-FAR, FAR)
+        self.R = random_factors(rows, problem.d, seed)
+
+    @property
+    def factors(self) -> Float[np.ndarray, "2 k e"]:
+        """R in the data's units."""
+        return self.R * self.units.weight
+
+    def start_from(self, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]) -> None:
+        """Start at Y^± = Σ_j (|α_j|, u_j)(|α_j|, u_j)ᵀ over the balanced neurons of each sign, plus something random.
+
+        Only the directions that matter most fit into the rows of R. A network that is worse than a random start is
+        left aside.
+
+        Raises
+        ------
+        DataError : weights that are not finite, or not of the data's dimension.
+        """
+        start = JITTER * self.R
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            U, sizes = neurons.balanced(U, alpha)
+        heads = np.hstack([np.abs(sizes)[:, None], U]) / self.units.weight
+        if heads.shape[1] != start.shape[2] or not np.isfinite(heads).all():
+            raise DataError(
+                f"A network with weights {U.shape} cannot start the bound: not the data's, or not finite.",
+                "Give U (m, d) and α (m,) of a network for these data.",
+            )
+        for side, mask in enumerate((alpha > 0, alpha < 0)):
+            _, lengths, rows = np.linalg.svd(heads[mask], full_matrices=False)
+            kept = (lengths[:, None] * rows)[: len(start[side])]
+            start[side, : len(kept)] += kept
+        if self.objective(start, SMOOTHING[0])[0] < self.objective(self.R, SMOOTHING[0])[0]:
+            self.R = start
+
+    def _moments(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> Moments:
+        return moments(self.X, torch.as_tensor(R, device=self.X.device), epsilon)
+
+    def _smoothed(self, epsilon: float) -> Loss:
+        return self.loss.smoothed(self.envelope * epsilon)
+
+    def _ends(self, m: Moments) -> Float[Tensor, "2 n"]:
+        """min(high, f°) and max(low, f°)."""
+        high, low = m.hi[0] - m.lo[1], m.lo[0] - m.hi[1]
+        return torch.stack([torch.minimum(high, self.nearest), torch.maximum(low, self.nearest)])
+
+    def _pulls(self, ends: Float[Tensor, "2 n"], loss: Loss) -> Float[Tensor, "2 n"]:
+        """How hard ℓ pulls f up (row 0, −κℓ' ≥ 0) and down (row 1, κℓ' ≥ 0)."""
+        slopes = self.kappa * loss.gradient(ends, self.y)
+        return torch.stack([-slopes[0], slopes[1]]).clamp_(min=0)
+
+    def objective(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> tuple[float, Float[np.ndarray, "2 k e"]]:
+        """Theorem B's smoothed objective and its gradient."""
+        m, loss = self._moments(R, epsilon), self._smoothed(epsilon)
+        ends = self._ends(m)
+        value = loss.value(ends, self.y).sum(0) - loss.value(self.nearest, self.y)
+        pulls = self._pulls(ends, loss)
+        by_R = m.pull_back(self.X, -pulls, pulls.flip(0))
+        return float(self.kappa @ value) + 0.5 * self.beta * float((R * R).sum()), by_R.cpu().numpy() + self.beta * R
+
+    def descend(self, epsilon: float, iterations: int, seconds: float) -> None:
+        """One L-BFGS run at one smoothing."""
+        self.R = minimised(lambda R: self.objective(R, epsilon), self.R, iterations=iterations, seconds=seconds)
+
+    def evidence(self, epsilon: float) -> Evidence:
+        """z = −κℓ' and Theorem A's multipliers, in the data's own units."""
+        m = self._moments(self.R, epsilon)
+        pulls = self._pulls(self._ends(m), self._smoothed(epsilon))
+        z = self.units.z * (pulls[0] - pulls[1]).cpu().numpy()
+        return unsplit(z, self.problem.d, *multipliers(m, z, self.units.x))
+
+    def escape(self, evidence: Evidence) -> None:
+        """Put the top eigenvector of C into the emptiest row of R where it lowers the objective: λmax(C) > β/2."""
+        region = evidence.regions[0]
+        geometry = Geometry.of(self.problem.X, region.cuts, region.groups)
+        for side, m in enumerate((region.positive, region.negative)):
+            C, _, _ = geometry.matrix(evidence.z, m)
+            if not math.isfinite(float(np.abs(C).sum())):
+                continue
+            values, vectors = np.linalg.eigh(C)
+            if 2 * values[-1] <= self.problem.beta * (1 + WORTH):
+                continue
+            # the same Y = RᵀR with its rows sorted by size
+            _, sizes, rows = np.linalg.svd(self.R[side], full_matrices=False)
+            sorted_rows = np.zeros_like(self.R[side])
+            sorted_rows[: len(sizes)] = sizes[:, None] * rows
+            sorted_rows[-1] = 0.1 * max(float(sizes[0]), 0.1) * vectors[:, -1]
+            self.R[side] = sorted_rows

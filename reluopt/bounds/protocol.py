@@ -1,0 +1,95 @@
+"""What a bound is to reluopt: a name, settings, the problems that it suits, and a search of which each step proves."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from reluopt.bounds.lower_bound import LowerBound
+from reluopt.clock import Clock
+from reluopt.problem import Problem
+
+#: U (m, d) and α (m,) of a network.
+Network = tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """All that is known when a search starts; whoever knows more hands it on.
+
+    Attributes
+    ----------
+    network : (U, α) of a good network.
+    moments : the moment bound of this problem, with its factors.
+    z : (n,) a dual point, −κℓ'(f) of a good fit.
+    """
+
+    network: Network | None = None
+    moments: LowerBound | None = None
+    z: Float[np.ndarray, " n"] | None = None
+
+    def after(self, bound: LowerBound) -> Start:
+        """This start with what a bound of the same problem brings."""
+        z = bound.scale * bound.evidence.z
+        return replace(self, moments=self.moments if bound.factors is None else bound, z=z if z.any() else self.z)
+
+
+@dataclass(frozen=True)
+class Bound(ABC):
+    """A way to bound p* from below. Settings of a bound are fields of its class, with defaults.
+
+    A new bound is one file with one class derived from this, and its line in ``reluopt/bounds/registry.py``.
+    """
+
+    #: What users call it.
+    name: ClassVar[str]
+    #: Whether it takes so little time that it always runs first.
+    quick: ClassVar[bool] = False
+    #: Whether its last bound is p* itself: nothing is tighter.
+    final: ClassVar[bool] = False
+
+    def suits(self, problem: Problem) -> bool:
+        """Whether this bound is a good choice for this problem; any problem may be tried."""
+        return True
+
+    @abstractmethod
+    def run(
+        self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
+    ) -> Iterator[LowerBound]:
+        """Proved bounds, one after another, each as soon as there is one that is better; at least one.
+
+        Parameters
+        ----------
+        clock : when to stop. The search may be left at any bound it yields.
+        device : where everything but the proof is computed.
+        """
+
+    def best(
+        self,
+        problem: Problem,
+        start: Start | None = None,
+        clock: Clock | None = None,
+        *,
+        stop_at: float = math.inf,
+        device: str | torch.device = "cpu",
+    ) -> LowerBound:
+        """The best bound until the clock (60 s where there is none) is over, or until one reaches ``stop_at``."""
+        return best_of(self.run(problem, start or Start(), clock or Clock(60.0), device), stop_at)
+
+
+def best_of(found: Iterable[LowerBound], stop_at: float = math.inf) -> LowerBound:
+    """The bound of the largest value among those found until one reaches ``stop_at``; of equals the last."""
+    best: LowerBound | None = None
+    for bound in found:
+        best = bound if best is None or bound.value >= best.value else best
+        if best.value >= stop_at:
+            break
+    assert best is not None
+    return best

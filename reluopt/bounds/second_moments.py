@@ -1,0 +1,140 @@
+r"""The moment bound: Theorem B solved over low-rank factors, Theorem A as its proof.
+
+Theorem A is the bound of section 6 of ``certificate/SPEC.md`` without cuts and groups; Theorem B, its Lagrange dual, is
+in ``moment_search.py``. It is convex; its optimal Y have rank 2 or 3, so Y = RᵀR with a few rows is minimised by L-BFGS over R, the
+smoothing of lo falling from step to step. After each step the multipliers (q, ν) of Theorem A are read off, the bound
+is *proved* for them, and the best one is kept. Where Theorem A's matrix shows a direction that still lowers the
+objective, it is put into an empty row of R: that is how a stationary point of the factors that is no optimum is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+
+from reluopt.bounds.factors import SMOOTHING
+from reluopt.bounds.lower_bound import LowerBound, prove
+from reluopt.bounds.moment_search import MomentSearch
+from reluopt.bounds.protocol import Bound, Network, Start
+from reluopt.bounds.support import tighten
+from reluopt.clock import Clock
+from reluopt.losses import Loss
+from reluopt.problem import Problem, as_problem
+
+#: A support B this far above β says that the multipliers do not fit z yet.
+LOOSE = 1e-4
+
+
+def moment(
+    problem: Any,
+    y: Any = None,
+    beta: Any = None,
+    *,
+    loss: str | Loss = "squared",
+    weights: Any = None,
+    device: str | torch.device = "cpu",
+    time_limit: float | None = None,
+    iterations: int = 300,
+    seed: int = 0,
+    network: Network | None = None,
+) -> LowerBound:
+    """A proved lower bound of p* for every width: the moment bound.
+
+    Parameters
+    ----------
+    problem : a ``Problem``; or X, with y, β, and what else makes a ``Problem``.
+    device : where the factors are multiplied; the proof is always made on the CPU in float64.
+    time_limit : seconds after which the best bound so far is returned.
+    iterations, seed : see ``SecondMoments``.
+    network : (U, α) of a network from whose second moments to start. The optimum is the same, and on the data sets
+        tried so was the time.
+
+    Raises
+    ------
+    DataError, ConfigError : see ``Problem``; DataError also for a network that does not fit.
+    """
+    problem = as_problem(problem, y, beta, loss=loss, weights=weights)
+    bound = SecondMoments(iterations=iterations, seed=seed)
+    return bound.best(problem, Start(network=network), Clock(time_limit), device=device)
+
+
+@dataclass(frozen=True)
+class SecondMoments(Bound):
+    """The moment bound, for any loss.
+
+    Attributes
+    ----------
+    iterations : of L-BFGS for each smoothing.
+    seed : of the factors' random start.
+    smoothing : ε of lo in units of the targets' root mean square, one run of L-BFGS each.
+    envelope : steps of the Moreau envelopes of losses with kinks, in units of ε.
+    """
+
+    iterations: int = 300
+    seed: int = 0
+    smoothing: tuple[float, ...] = SMOOTHING
+    envelope: float = 1.0
+    name: ClassVar[str] = "moment"
+    quick: ClassVar[bool] = True
+
+    def run(
+        self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
+    ) -> Iterator[LowerBound]:
+        """The best bound so far after every smoothing that improves it, and at the end."""
+        started = time.perf_counter()
+        search = MomentSearch(problem, device=device, seed=self.seed, envelope=self.envelope)
+        if start.network is not None:
+            search.start_from(*start.network)
+        best: LowerBound | None = None
+        for epsilon in self.smoothing:
+            if best is not None and clock.over:
+                break
+            search.descend(epsilon, self.iterations, clock.left)
+            evidence = search.evidence(epsilon)
+            bound = prove(problem, evidence, method=self.name, started=started, factors=search.factors)
+            if best is None or bound.value >= best.value:
+                best = bound
+                yield best
+            if epsilon != self.smoothing[-1]:
+                search.escape(evidence)
+        assert best is not None
+        if best.support > problem.beta * (1 + LOOSE) and not clock.over:
+            # the factors of one sign vanish (β ≥ β_max, say): its multipliers want their own search at this z
+            z, settings = best.evidence.z, {"iterations": self.iterations, "seed": self.seed}
+            _, evidence = tighten(problem, z, device=device, clock=clock, **settings)
+            best = max(best, prove(problem, evidence, method=self.name, started=started), key=lambda b: b.value)
+        yield replace(best, factors=search.factors, seconds=time.perf_counter() - started)
+
+
+def beta_max_upper(
+    problem: Any,
+    y: Any = None,
+    *,
+    loss: str | Loss = "squared",
+    weights: Any = None,
+    device: str | torch.device = "cpu",
+    time_limit: float | None = None,
+) -> float:
+    """A proved upper bound of β_max = max_{‖u‖≤1} |zᵀ(Xu)_+|, z of the zero network: from there on it is optimal.
+
+    Parameters
+    ----------
+    problem : a ``Problem``, whose β has no part in this; or X, with y and what else makes a ``Problem``.
+
+    Raises
+    ------
+    DataError, ConfigError : see ``Problem``.
+    """
+    problem = as_problem(problem, y, None if isinstance(problem, Problem) else 1.0, loss=loss, weights=weights)
+    return tighten(problem, problem.zero_dual_point, device=device, clock=Clock(time_limit))[0]
+
+
+def with_moments(problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu") -> Start:
+    """The start with the moment bound, which is computed where the start has none."""
+    if start.moments is not None:
+        return start
+    return start.after(SecondMoments().best(problem, start, clock, device=device))
