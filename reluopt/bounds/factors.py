@@ -1,7 +1,7 @@
 r"""Moments of neurons as low-rank factors: Y^± = RᵀR with R (k, d + 1) for each sign, in torch float64.
 
 With R = [r_0 | R_u], G = X R_uᵀ: a = G r_0, B_i = ‖G_i‖², T = ‖r_0‖², and a sample's preactivations allow
-E[α(xᵀu)_+] between lo = (a)_+ and hi = ½(a + √(T B)) (Theorem B, see :mod:`reluopt.bounds.moment_search`). lo is smoothed as
+E[α(xᵀu)_+] between lo = (a)_+ and hi = ½(a + √(T B)) (Theorem B, see ``moment_search.py``). lo is smoothed as
 ½(a + √(a² + ε²)), which settles its kink by itself.
 """
 

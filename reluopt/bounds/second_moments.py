@@ -1,10 +1,11 @@
 r"""The moment bound: Theorem B solved over low-rank factors, Theorem A as its proof.
 
 Theorem A is the bound of section 6 of ``certificate/SPEC.md`` without cuts and groups; Theorem B, its Lagrange dual, is
-in ``moment_search.py``. It is convex; its optimal Y have rank 2 or 3, so Y = RᵀR with a few rows is minimised by L-BFGS over R, the
-smoothing of lo falling from step to step. After each step the multipliers (q, ν) of Theorem A are read off, the bound
-is *proved* for them, and the best one is kept. Where Theorem A's matrix shows a direction that still lowers the
-objective, it is put into an empty row of R: that is how a stationary point of the factors that is no optimum is left.
+in ``moment_search.py``. It is convex; its optimal Y have rank 2 or 3, so Y = RᵀR with a few rows is minimised by L-BFGS
+over R, the smoothing of lo falling from step to step. After each step the multipliers (q, ν) of Theorem A are read off,
+the bound is *proved* for them, and the best one is kept. Where Theorem A's matrix shows a direction that still lowers
+the objective, it is put into an empty row of R: that is how a stationary point of the factors that is no optimum is
+left.
 """
 
 from __future__ import annotations
