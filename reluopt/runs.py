@@ -7,20 +7,31 @@
     RUN/checkpoints/initial.safetensors, latest.safetensors
     RUN/events.out.tfevents.*         TensorBoard
     RUN/certificate.json, certificate.safetensors (its proof), ladder.png
+    RUN/.lock, .holder.json           held by the process that writes, and who that is
+
+One process at a time writes (:meth:`RunFolder.locked`); reading needs no lock and writes nothing.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import tomllib
-from collections.abc import Mapping
+import shlex
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import filelock
 import tomli_w
 
-from reluopt.errors import CheckpointError
+from reluopt.config import read_toml_file
+from reluopt.errors import CheckpointError, ConfigError
 
 
 def write_atomically(path: Path | str, content: bytes | str) -> None:
@@ -37,7 +48,10 @@ def write_atomically(path: Path | str, content: bytes | str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    if os.name == "nt":  # there a folder cannot be opened, and needs no syncing
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -58,6 +72,9 @@ class RunFolder:
         self.certificate_file = self.path / "certificate.json"
         self.proof_file = self.path / "certificate.safetensors"
         self.ladder_file = self.path / "ladder.png"
+        self.lock_file = self.path / ".lock"
+        self.holder_file = self.path / ".holder.json"
+        self._lock = filelock.FileLock(self.lock_file)
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -73,21 +90,114 @@ class RunFolder:
         CheckpointError : the folder holds a run (without ``overwrite``), or files that are not a run's.
         """
         run = cls(path)
-        if run.path.exists() and not run.path.is_dir():
-            raise CheckpointError(f"'{run.path}' is a file.", "Name a folder for the run.")
-        if run.config_file.exists():
+        run.require_free(overwrite=overwrite)
+        with run.locked():
+            run.make(config, overwrite=overwrite)
+        return run
+
+    def make(self, config: Mapping[str, Mapping[str, Any]] | None = None, *, overwrite: bool = False) -> None:
+        """Make this folder a run, see :meth:`create`; only within :meth:`locked`."""
+        self.require_free(overwrite=overwrite)
+        text = tomli_w.dumps({k: dict(v) for k, v in (config or {}).items()})
+        if self.config_file.exists():
+            self.clear()
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.config_file, text)
+
+    def require_free(self, *, overwrite: bool = False, need: int = 0) -> None:
+        """Refuse a folder in which no new run can be made, before anything is written.
+
+        Parameters
+        ----------
+        overwrite : an earlier run in it may go.
+        need : bytes that the run will take.
+
+        Raises
+        ------
+        CheckpointError : it holds a run (without ``overwrite``) or other files, or has too little space.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise CheckpointError(f"'{self.path}' is a file.", "Name a folder for the run.")
+        if self.config_file.exists():
             if not overwrite:
                 raise CheckpointError(
-                    f"The folder '{run.path}' already holds a run.", "Resume it, overwrite it, or name another folder."
+                    f"The folder '{self.path}' already holds a run.",
+                    "Resume it (--resume), overwrite it (--replace), or name another folder.",
                 )
-            run._clear()
-        elif run.path.is_dir() and any(run.path.iterdir()):
+        elif self.path.is_dir() and any(f not in (self.lock_file, self.holder_file) for f in self.path.iterdir()):
             raise CheckpointError(
-                f"The folder '{run.path}' is not empty and not a run.", "Name a new or empty folder for the run."
+                f"The folder '{self.path}' is not empty and not a run.", "Name a new or empty folder for the run."
             )
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_atomically(run.config_file, tomli_w.dumps({k: dict(v) for k, v in (config or {}).items()}))
-        return run
+        self.require_space(need)
+
+    def require_space(self, need: int) -> None:
+        """CheckpointError unless the folder's disk has ``need`` bytes left."""
+        place = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.is_dir())
+        free = shutil.disk_usage(place).free
+        if free < need:
+            raise CheckpointError(
+                f"The disk of '{self.path}' has {free / 1e6:.1f} MB left; this run needs about {need / 1e6:.1f} MB.",
+                "Free space there, or name a folder on another disk.",
+            )
+
+    @contextmanager
+    def locked(self, doing: str = "") -> Iterator[None]:
+        """Within it no other process writes into the folder, which is made if it is missing.
+
+        The lock goes with the process, however that ends. May be nested. If no run has come into being in the end,
+        the folders that were made for it go again.
+
+        Parameters
+        ----------
+        doing : what another process is told about this one (default its command line).
+
+        Raises
+        ------
+        CheckpointError : another process works in the folder (it is named), or the folder cannot be written.
+        """
+        new = [] if self.path.exists() else [p for p in (self.path, *self.path.absolute().parents) if not p.exists()]
+        outermost = not self._lock.is_locked
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise self._in_use() from error
+        except OSError as error:
+            _remove_empty(new)
+            raise unwritable(self.path, error) from error
+        try:
+            if outermost:
+                self._sign(doing)
+            yield
+        finally:
+            if outermost:
+                self.holder_file.unlink(missing_ok=True)
+                if not self.config_file.exists():
+                    self.lock_file.unlink(missing_ok=True)
+            self._lock.release()
+            _remove_empty(new)
+
+    def _sign(self, doing: str) -> None:
+        """Say who holds the lock. Only for messages: a disk that is full must not forbid to work."""
+        holder = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "command": doing or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
+        }
+        with suppress(OSError):
+            write_atomically(self.holder_file, json.dumps(holder))
+
+    def _in_use(self) -> CheckpointError:
+        try:
+            who = json.loads(self.holder_file.read_text(encoding="utf-8"))
+            text = f"process {who['pid']} on {who['host']} since {who['since']}: {who['command']!r}"
+        except (OSError, ValueError, KeyError, TypeError):  # it is just beginning or ending
+            text = "another process"
+        return CheckpointError(
+            f"The run '{self.path}' is in use by {text}.",
+            "Wait until that ends, or stop it. Meanwhile the run may be read (verify, tensorboard).",
+        )
 
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
@@ -107,10 +217,9 @@ class RunFolder:
                 f"The folder '{run.path}' is not a run: it has no config.toml.",
                 "Give the folder that training wrote (the one with config.toml and checkpoints).",
             )
-        run.checkpoints.mkdir(exist_ok=True)
         return run
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         """Remove an earlier run's files; config.toml goes last, so that a half-cleared folder is still a run."""
         files = [self.metrics_file, self.certificate_file, self.proof_file, self.ladder_file]
         files += [*self.checkpoints.glob("*.safetensors"), *self.path.glob("events.out.tfevents.*")]
@@ -118,20 +227,38 @@ class RunFolder:
             file.unlink(missing_ok=True)
 
     def config(self) -> dict[str, dict[str, Any]]:
-        """The tables of ``config.toml``."""
+        """The tables of ``config.toml``.
+
+        Raises
+        ------
+        CheckpointError : it cannot be read, is not TOML, or holds something else than tables.
+        """
         try:
-            return tomllib.loads(self.config_file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise CheckpointError(
-                f"'{self.config_file}' is not valid TOML: {error}.", "Mend the line it names, or train a new run."
-            ) from error
+            tables = read_toml_file(self.config_file)
+        except ConfigError as error:
+            raise CheckpointError(error.problem, "Mend the line it names, or train a new run.") from error
+        for name, value in tables.items():
+            if not isinstance(value, dict):
+                raise CheckpointError(f"'{self.config_file}' has '{name}' outside of a table.", "Delete that line.")
+        return tables
 
     # -- metrics -------------------------------------------------------------------------------------------------
 
     def append_metrics(self, record: Mapping[str, float]) -> None:
-        """Add one line; it has left the process when this returns, so killing the process cannot lose it."""
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(record)) + "\n")
+        """Add one line; it has left the process when this returns, so killing the process cannot lose it.
+
+        A line that cannot be written as a whole (the disk is full) is taken back.
+        """
+        rest = memoryview(_line(record))
+        with self.metrics_file.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(before)
+                raise
 
     def metrics(self) -> list[dict[str, Any]]:
         """All records. A torn last line (the process was killed while it wrote) is left out.
@@ -147,19 +274,43 @@ class RunFolder:
         for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is empty or torn
             try:
                 records.append(json.loads(line))
-            except ValueError as error:
+                if not isinstance(records[-1], dict) or not isinstance(records[-1].get("epoch"), int):
+                    raise ValueError("no record")
+            except (ValueError, RecursionError) as error:
                 raise CheckpointError(
-                    f"Line {number} of '{self.metrics_file}' is not JSON.", "Delete that line, or train a new run."
+                    f"Line {number} of '{self.metrics_file}' is not a record in JSON.",
+                    "Delete that line, or train a new run.",
                 ) from error
         return records
 
     def keep_metrics_before(self, epoch: int) -> None:
         """Drop the records at or past ``epoch``, and a torn last line."""
         kept = [record for record in self.metrics() if record["epoch"] < epoch]
-        write_atomically(self.metrics_file, "".join(json.dumps(record) + "\n" for record in kept))
+        write_atomically(self.metrics_file, b"".join(_line(record) for record in kept))
 
     def remove_leftovers(self) -> None:
         """Remove temporary files of writes that were killed. Only the process that trains in the folder may call it."""
         for folder in (self.path, self.checkpoints):
             for file in folder.glob(".*.tmp"):
                 file.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> CheckpointError:
+    """The error of a folder or file that cannot be written."""
+    return CheckpointError(
+        f"'{path}' cannot be written: {error.strerror or error}.",
+        "Free space there, or allow writing, or name a folder elsewhere (--out).",
+    )
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    """One record as strict JSON: a number that is not finite becomes null."""
+    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return (json.dumps(plain, allow_nan=False) + "\n").encode()
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, the innermost first, as far as they are empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()

@@ -15,10 +15,12 @@ from rich.text import Text
 from reluopt.bounds import beta_max_upper
 from reluopt.cli.columns import columns_table, load_aloud
 from reluopt.cli.options import as_options, read_toml, settle, with_settings
-from reluopt.cli.show import console, show_data
+from reluopt.cli.output import console
+from reluopt.cli.show import show_data
 from reluopt.cli.train import TABLES as TRAIN_TABLES
 from reluopt.data import DataConfig, Dataset, describe
 from reluopt.errors import DataError
+from reluopt.progress import working
 from reluopt.runs import write_atomically
 from reluopt.search.pricing import beta_max_estimate
 
@@ -34,6 +36,7 @@ def data(
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[data].")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the prepared X and y to this .npz file.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the file of --save without asking.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No signs of progress.")] = False,
     *,
     given: dict[str, dict[str, Any]],
 ) -> None:
@@ -56,7 +59,7 @@ def data(
     loaded = load_aloud(settings)
     if place is not None:
         _save(loaded, place)
-    with console.status("searching β_max ..."):
+    with working("searching β_max", quiet=quiet):
         beta_max = (
             beta_max_estimate(loaded.X, loaded.y),
             beta_max_upper(loaded.X, loaded.y, time_limit=BOUND_SECONDS),

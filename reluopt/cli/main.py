@@ -1,21 +1,15 @@
-"""The `reluopt` command: its subcommands, its error messages, its exit codes.
-
-Exit codes: 0 good; 1 the run or the certificate failed; 2 bad usage or bad input (a message, no traceback);
-130 stopped by Ctrl-C.
-"""
+"""The `reluopt` command and its subcommands. How they end, and with which exit code, is in ``outcomes.py``."""
 
 from __future__ import annotations
 
 import importlib
 import logging
-import sys
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 import reluopt
-from reluopt.errors import ReluoptError, TrainingError
+from reluopt.cli.outcomes import StoppableGroup, end
 
 #: Each command: where its function is, and the first words of its help.
 COMMANDS = {
@@ -52,7 +46,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(StoppableGroup):
     """Imports a command's module when the command is called: torch and CVXPY take seconds, ``--help`` does not."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -98,27 +92,15 @@ def main(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Set up logging for every command."""
-    from rich.console import Console
     from rich.logging import RichHandler
 
+    from reluopt.progress import stderr_console
+
     level = logging.INFO if verbose else logging.WARNING
-    handler = RichHandler(console=Console(stderr=True), show_path=False)
+    handler = RichHandler(console=stderr_console(), show_path=False)
     logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
 
 
 def run() -> None:
-    """Entry point: run the command, turn reluopt's errors into one message and an exit code."""
-    try:
-        app()
-    except ReluoptError as error:
-        from rich.console import Console
-
-        Console(stderr=True).print(f"[bold red]error:[/] {_escaped(error.problem)}", highlight=False, soft_wrap=True)
-        Console(stderr=True).print(f"[bold]  -> [/]{_escaped(error.remedy)}", highlight=False, soft_wrap=True)
-        sys.exit(1 if isinstance(error, TrainingError) else 2)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    """Entry point."""
+    end(app)

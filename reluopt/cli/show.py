@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from reluopt import printing
 from reluopt.certificate.ladder import Certificate, Kind, Rung
+from reluopt.cli.output import console, next_steps, quoted, styled
 from reluopt.runs import RunFolder
 from reluopt.training import TrainResult
-
-console = Console()
 
 _STYLES = {Kind.PROVED: "bold blue", Kind.MEASURED: "yellow", Kind.THEORY: "dim"}
 
@@ -24,15 +23,10 @@ def show_training(result: TrainResult, run: RunFolder) -> None:
     console.print(
         f"trained {result.epochs} epochs ({result.stopped_because}): "
         f"objective {printing.nearest(result.objective, 8)}, ‖∇L‖ {result.stationarity_residual:.2e}",
-        highlight=False,
+        soft_wrap=True,
     )
-    next_steps(("watch", f"tensorboard --logdir {run.path}"), ("then", f"reluopt certify {run.path}"))
-
-
-def next_steps(*steps: tuple[str, str]) -> None:
-    """Name the next commands, one a line, unwrapped so that they can be copied."""
-    for what, command in steps:
-        console.print(f"  {what}: [bold]{command}[/]", highlight=False, soft_wrap=True)
+    place = quoted(run.path)
+    next_steps(("watch", f"tensorboard --logdir {place}"), ("then", f"reluopt certify {place}"))
 
 
 def show_certificate(certificate: Certificate, run: RunFolder) -> None:
@@ -40,13 +34,13 @@ def show_certificate(certificate: Certificate, run: RunFolder) -> None:
     console.print(_ladder_table(certificate))
     console.print(_facts_table(certificate))
     for note in certificate.notes:
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}")
     console.print(Panel(certificate.verdict, title="verdict", border_style="green"))
     next_steps(
-        ("check the proof", f"reluopt verify {run.path}"),
+        ("check the proof", f"reluopt verify {quoted(run.path)}"),
         ("certificate", str(run.certificate_file)),
         ("picture", str(run.ladder_file)),
-        ("watch", f"tensorboard --logdir {run.path}"),
+        ("watch", f"tensorboard --logdir {quoted(run.path)}"),
     )
 
 
@@ -62,14 +56,14 @@ def _ladder_table(certificate: Certificate) -> Table:
     own = [r for r in certificate.rungs if r.side == "above"]
     for rung in below:
         _add(table, rung)
-    table.add_row("[bold]p*[/]", "[bold]?[/]", "", "the global optimum over all widths is in between")
+    table.add_row(styled(("p*", "bold")), styled(("?", "bold")), "", "the global optimum over all widths is in between")
     for rung in own:
         _add(table, rung)
     return table
 
 
 def _add(table: Table, rung: Rung) -> None:
-    table.add_row(rung.label, rung.text(), f"[{_STYLES[rung.kind]}]{rung.kind}[/]", rung.meaning)
+    table.add_row(rung.label, rung.text(), Text(rung.kind, _STYLES[rung.kind]), rung.meaning)
 
 
 def _facts_table(certificate: Certificate) -> Table:
@@ -77,7 +71,7 @@ def _facts_table(certificate: Certificate) -> Table:
     for heading in ("fact", "value", "kind", "meaning"):
         table.add_column(heading)
     for what, value, kind, meaning in fact_lines(certificate.facts):
-        table.add_row(what, value, f"[{_STYLES[kind]}]{kind}[/]", meaning)
+        table.add_row(what, value, Text(kind, _STYLES[kind]), meaning)
     return table
 
 
@@ -152,5 +146,5 @@ def show_data(description: Mapping[str, Any], beta_max: tuple[float, float], tra
     table.add_row("β_max, by local search (at least)", printing.below(beta_max[0]))
     table.add_row("β_max, proved (at most)", printing.above(beta_max[1]))
     console.print(table)
-    console.print(f"fingerprint (sha256 of X and y): {description['fingerprint']}", highlight=False, soft_wrap=True)
+    console.print(f"fingerprint (sha256 of X and y): {description['fingerprint']}", soft_wrap=True)
     next_steps(("next", train_command))

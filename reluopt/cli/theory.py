@@ -13,8 +13,9 @@ from reluopt import printing
 from reluopt.bounds import moment
 from reluopt.cli.columns import load_aloud
 from reluopt.cli.options import read_toml, settle, with_settings
-from reluopt.cli.show import console
+from reluopt.cli.output import console, styled
 from reluopt.data import DataConfig
+from reluopt.progress import working
 from reluopt.search.pricing import beta_max_estimate
 from reluopt.theory.report import TheoryConfig, report
 from reluopt.theory.statement import Hypothesis, Statement
@@ -31,6 +32,7 @@ def theory(
     beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
     beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[theory].")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No signs of progress.")] = False,
     *,
     given: dict[str, dict[str, Any]],
 ) -> None:
@@ -47,17 +49,15 @@ def theory(
     data = load_aloud(settle(DataConfig, "data", file["data"], given["data"], where))
     settings = settle(TheoryConfig, "theory", file["theory"], given["theory"], where)
     choice = TrainConfig(beta=beta, beta_fraction=beta_fraction)
-    with console.status("searching β_max ...") as status:
+    with working("searching β_max", quiet=quiet) as say:
         beta_max = beta_max_estimate(data.X, data.y)
         weight_decay = choice.resolve_beta(beta_max)
-        status.update("bounding p* from below ...")
+        say("bounding p* from below")
         lower = moment(data.X, data.y, weight_decay).value
-        lines = report(
-            data.X, data.y, weight_decay, settings, lower=lower, say=lambda message: status.update(f"{message} ...")
-        )
+        lines = report(data.X, data.y, weight_decay, settings, lower=lower, say=say)
     title = f"{data.name}: n = {data.n}, d = {data.d}, β = {weight_decay:.6g} = {weight_decay / beta_max:.4g} β_max"
     console.print(_table(title, lines))
-    console.print("Beside this, proved: " + f"p* ≥ {printing.below(lower, 8)} (moment bound).", highlight=False)
+    console.print("Beside this, proved: " + f"p* ≥ {printing.below(lower, 8)} (moment bound).")
 
 
 def _table(title: str, lines: list[Statement]) -> Table:
@@ -70,7 +70,7 @@ def _table(title: str, lines: list[Statement]) -> Table:
             line.theorem,
             line.claim,
             _number(line.claim, line.value),
-            f"[{style}]{line.hypothesis.value}[/]: {line.condition}",
+            styled((line.hypothesis.value, style), f": {line.condition}"),
             "\n".join(f"{name}: {_number(name, value)}" for name, value in line.details.items()),
         )
     return table

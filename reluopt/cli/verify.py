@@ -11,7 +11,7 @@ from rich.text import Text
 
 from reluopt.certificate import checker
 from reluopt.certificate.record import check_record, check_run, run_problem
-from reluopt.cli.show import console
+from reluopt.cli.output import console
 from reluopt.errors import CertificateError, ReluoptError
 from reluopt.runs import RunFolder
 
@@ -25,6 +25,7 @@ def verify(
         Path | None, typer.Option(help="An .npz file with X and y (see 'reluopt data --save'); a run knows its own.")
     ] = None,
     max_gigabytes: Annotated[float, typer.Option(min=0, help="Larger files are not read.")] = MAX_GIGABYTES,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only a refusal; the exit code tells.")] = False,
 ) -> None:
     """Check a certificate: every claim is derived again from the data and the evidence, with rounding accounted for.
 
@@ -54,7 +55,7 @@ def verify(
     except Exception as error:  # exit code 1 means refused, so nothing else may end with it
         what = f"The check could not be made ({type(error).__name__}: {checker.shown(str(error))})."
         raise CertificateError(what, "Check that the files are those that reluopt wrote.") from error
-    for word, text in lines:
+    for word, text in () if quiet else lines:
         _say("bold green", word, text)
 
 

@@ -6,16 +6,14 @@ which the trainer holds them, so a callback that adds scalars to a record stands
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from reluopt.patterns.drift import DriftRecorder
+from reluopt.progress import Bar
 from reluopt.runs import RunFolder
 from reluopt.training.checkpoint import fingerprint, save_checkpoint
 from reluopt.training.state import TrainState
@@ -40,7 +38,13 @@ class Record:
 
 
 class Callback:
-    """Base with empty events. ``state``/``load_state`` carry what must survive a resume."""
+    """Base with empty events. ``state``/``load_state`` carry what must survive a resume.
+
+    Where ``optional`` is true, an OSError in an event (a full disk) withdraws the callback with a warning and training
+    goes on without it.
+    """
+
+    optional = False
 
     def on_start(self, state: TrainState) -> None:
         """Before the first epoch (of this process; ``state.resumed`` tells)."""
@@ -80,18 +84,6 @@ class RecordDrift(Callback):
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Compare with the patterns of the checkpoint from now on."""
         self.recorder.load_state(state)
-
-
-class StopWhenStationary(Callback):
-    """Ends training when ‖∇L‖·‖θ‖ ≤ tolerance · L at a record."""
-
-    def __init__(self, tolerance: float) -> None:
-        self.tolerance = tolerance
-
-    def on_record(self, state: TrainState, record: Record) -> None:
-        """Compare the relative residual with the tolerance."""
-        if self.tolerance > 0 and record.relative_residual <= self.tolerance:
-            state.stop(f"stationary to {self.tolerance:g}")
 
 
 class WriteMetrics(Callback):
@@ -134,25 +126,26 @@ class SaveCheckpoints(Callback):
 
 
 class ProgressBar(Callback):
-    """A bar on standard error, where that is a terminal."""
+    """A bar on standard error: on a terminal, in Jupyter; elsewhere a line every few seconds."""
 
     def __init__(self) -> None:
-        self._bar: Progress | None = None
+        self._bar: Bar | None = None
 
     def on_start(self, state: TrainState) -> None:
         """Show the bar."""
-        if not sys.stderr.isatty():
-            return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True))
-        self._task = self._bar.add_task("training", total=state.config.epochs, completed=state.epoch)
+        self._bar = Bar("training", state.config.epochs, state.epoch)
         self._bar.start()
 
-    def on_record(self, state: TrainState, record: Record) -> None:
+    def on_epoch(self, state: TrainState) -> None:
         """Move the bar."""
         if self._bar is not None:
+            self._bar.update(state.epoch)
+
+    def on_record(self, state: TrainState, record: Record) -> None:
+        """Say how it goes."""
+        if self._bar is not None:
             text = f"L = {record.scalars['train/objective']:.6g}, residual {record.relative_residual:.1e}"
-            self._bar.update(self._task, completed=record.epoch, description=text)
+            self._bar.update(record.epoch, text)
 
     def on_end(self, state: TrainState) -> None:
         """Leave the last state of the bar on the screen."""

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from reluopt.config import LARGEST, short
 from reluopt.errors import CheckpointError, TrainingError
 from reluopt.network import TwoLayerReLU
 from reluopt.runs import RunFolder, write_atomically
@@ -57,9 +61,9 @@ def save_checkpoint(path: Path, state: TrainState, data: str) -> None:
     for index, slots in optimizer["state"].items():
         numbers[str(index)] = {k: v for k, v in slots.items() if not isinstance(v, Tensor)}
         tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
-    for callback in state.callbacks:
+    for prefix, callback in _named(state.callbacks):
         for key, array in callback.state().items():
-            tensors[f"callback.{type(callback).__name__}.{key}"] = torch.from_numpy(array)
+            tensors[f"{prefix}{key}"] = torch.from_numpy(np.asarray(array))
     record = {
         "format": FORMAT,
         "epoch": state.epoch,
@@ -83,7 +87,21 @@ def load_checkpoint(path: Path, state: TrainState, data: str) -> None:
     CheckpointError : a damaged file, other settings, another β, other data, another network.
     """
     tensors, record = read_checkpoint(path)
+    if "optimizer" not in record:
+        raise CheckpointError(
+            f"'{path}' holds weights that no training made ({short(record['config'].get('made by', 'unknown'))}).",
+            "Certify it, or train a new run.",
+        )
     _require_same(path, state, data, record, tensors)
+    try:
+        _restore(state, tensors, record)
+    except Exception as error:  # torch's classes raise what they like on records of another kind
+        raise _damaged(path, f"{type(error).__name__}: {short(error)}") from error
+    state.resumed = True
+
+
+def _restore(state: TrainState, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+    """Bring the state's parts to the checkpoint's."""
     state.network.load_state_dict(_under("network.", tensors))
     state.sampler.set_state(tensors["sampler"])
     slots: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in record["optimizer"]["state"].items()}
@@ -91,17 +109,28 @@ def load_checkpoint(path: Path, state: TrainState, data: str) -> None:
         index, name = key.split(".")
         slots[int(index)][name] = tensor
     groups = [{k: tuple(v) if k == "betas" else v for k, v in g.items()} for g in record["optimizer"]["param_groups"]]
+    if [len(g["params"]) for g in groups] != [len(g["params"]) for g in state.optimizer.param_groups]:
+        raise ValueError("the optimizer's groups are others")
     state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    if record["scheduler"].keys() != state.scheduler.state_dict().keys():
+        raise ValueError("the schedule is another")
     state.scheduler.load_state_dict(record["scheduler"])
-    for callback in state.callbacks:
-        prefix = f"callback.{type(callback).__name__}."
+    for prefix, callback in _named(state.callbacks):
         callback.load_state({k: v.numpy() for k, v in _under(prefix, tensors).items()})
     state.epoch, state.stopped_because = record["epoch"], record["stopped_because"]
-    state.resumed = True
+
+
+def _named(callbacks: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """Each callback with the prefix of its arrays: its class, numbered from the second of one class on."""
+    seen: Counter[str] = Counter()
+    for callback in callbacks:
+        name = type(callback).__name__
+        seen[name] += 1
+        yield f"callback.{name}{f'#{seen[name]}' if seen[name] > 1 else ''}.", callback
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the JSON record of a checkpoint file.
+    """The tensors and the JSON record of a checkpoint file, with everything that any reader of it relies on checked.
 
     Raises
     ------
@@ -113,16 +142,75 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             record = json.loads((file.metadata() or {})["reluopt"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, OSError, RecursionError, RuntimeError, TypeError) as error:
+        raise _damaged(path, short(error)) from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else record
         raise CheckpointError(
-            f"'{path}' is damaged or not a checkpoint of reluopt ({error}).", "Train the run again."
-        ) from error
-    if record.get("format") != FORMAT:
-        raise CheckpointError(
-            f"'{path}' has format {record.get('format')}; this reluopt reads {FORMAT}.",
-            "Use the reluopt that wrote it.",
+            f"'{path}' has format {short(found)}; this reluopt reads {FORMAT}.", "Use the reluopt that wrote it."
         )
+    if wrong := _wrong(tensors, record):
+        raise _damaged(path, wrong)
     return tensors, record
+
+
+def _wrong(tensors: dict[str, Tensor], record: dict[str, Any]) -> str | None:
+    """What is missing or of another kind in a checkpoint, or None."""
+    kinds: dict[str, tuple[type, ...]] = {"epoch": (int,), "beta": (int, float), "config": (dict,), "data": (str,)}
+    if "optimizer" in record:
+        kinds |= {"optimizer": (dict,), "scheduler": (dict,), "stopped_because": (str, NoneType)}
+    for name, kind in kinds.items():
+        if not isinstance(record.get(name), kind) or isinstance(record.get(name), bool):
+            return f"its record '{name}' is {short(record.get(name, 'missing'))}"
+    if not 0 <= record["epoch"] <= LARGEST:
+        return f"its record 'epoch' is {short(record['epoch'])}"
+    if not (abs(record["beta"]) <= LARGEST and record["beta"] > 0):
+        return f"its record 'beta' is {short(record['beta'])}"
+    U, alpha = tensors.get("network.U"), tensors.get("network.alpha")
+    if U is None or alpha is None:
+        return "it holds no network"
+    if U.ndim != 2 or alpha.shape != U.shape[:1] or U.dtype != alpha.dtype or U.numel() == 0:
+        return f"its network has shapes {tuple(U.shape)} and {tuple(alpha.shape)}"
+    if U.dtype not in (torch.float32, torch.float64):
+        return f"its network is of type {U.dtype}"
+    if not bool(torch.isfinite(U).all() and torch.isfinite(alpha).all()):
+        return "its network has weights that are NaN or infinite"
+    return None
+
+
+def _damaged(path: Path, why: str) -> CheckpointError:
+    return CheckpointError(f"'{path}' is damaged or not a checkpoint of reluopt ({why}).", "Train the run again.")
+
+
+def require_as_trained(run: RunFolder, X: Any, y: Any, beta: float, config: Mapping[str, Any]) -> None:
+    """Refuse a run folder whose settings are no longer those its network was trained with.
+
+    Parameters
+    ----------
+    X, y, beta : the data and the weight decay as the folder's config.toml gives them now.
+    config : its table [train]; empty for weights that no training made.
+
+    Raises
+    ------
+    CheckpointError : names what differs, as it was and as it is.
+    """
+    tensors, record = read_checkpoint(run.latest_checkpoint)
+    differences = []
+    if record["beta"] != beta:
+        differences.append(f"β (was {short(record['beta'])}, now {short(beta)})")
+    then = record["config"]
+    for key in sorted(config.keys() & then.keys() - FREE_SETTINGS):
+        if config[key] != then[key]:
+            differences.append(f"{key} (was {short(then[key])}, now {short(config[key])})")
+    dtype = tensors["network.U"].dtype
+    # without a fingerprint: an earlier release's record of weights that no training made
+    if record["data"] and record["data"] != fingerprint(*(torch.as_tensor(a).to(dtype) for a in (X, y))):
+        differences.append("the data (another sha256 of X and y)")
+    if differences:
+        raise CheckpointError(
+            f"'{run.config_file}' is not as the network was trained; these differ: {'; '.join(differences)}.",
+            "Put the settings back, or train a new run with the other ones.",
+        )
 
 
 def load_weights(run: RunFolder, which: str = "latest") -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]:
@@ -137,14 +225,17 @@ def load_weights(run: RunFolder, which: str = "latest") -> tuple[Float[np.ndarra
     return tensors["network.U"].double().numpy(), tensors["network.alpha"].double().numpy()
 
 
-def save_weights(run: RunFolder, which: str, network: TwoLayerReLU, beta: float, made_by: str) -> None:
+def save_weights(
+    run: RunFolder, which: str, network: TwoLayerReLU, X: Any, y: Any, beta: float, made_by: str
+) -> None:
     """Write weights that no training made, so that ``load_weights`` reads them; training cannot resume from them.
 
     ``which`` is ``latest`` or ``initial``, ``made_by`` the command (it is what a refused resume names).
     """
     path = {"latest": run.latest_checkpoint, "initial": run.initial_checkpoint}[which]
     tensors = {f"network.{k}": v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    record = {"format": FORMAT, "epoch": 0, "beta": beta, "config": {"made by": made_by}, "data": ""}
+    data = fingerprint(*(torch.as_tensor(array).to(network.U) for array in (X, y)))
+    record = {"format": FORMAT, "epoch": 0, "beta": beta, "config": {"made by": made_by}, "data": data}
     write_atomically(path, save(tensors, metadata={"reluopt": json.dumps(record, allow_nan=False)}))
 
 
@@ -153,7 +244,7 @@ def diverged(epoch: int) -> TrainingError:
     return TrainingError(
         f"The loss or the weights became infinite or NaN at epoch {epoch}.",
         "Lower learning_rate (for sgd, tenfold; the gradient is not divided by n), or use optimizer adam. "
-        "The last good checkpoint is kept.",
+        "Where there is a run folder, its last good checkpoint is kept.",
     )
 
 
@@ -167,9 +258,9 @@ def _require_same(path: Path, state: TrainState, data: str, record: dict[str, An
     now, then = state.config.to_mapping(), record["config"]
     for key in sorted((now.keys() | then.keys()) - FREE_SETTINGS):
         if now.get(key) != then.get(key):
-            differences.append(f"{key} (was {then.get(key)}, now {now.get(key)})")
+            differences.append(f"{key} (was {short(then.get(key))}, now {short(now.get(key))})")
     if record["beta"] != state.beta:
-        differences.append(f"β (was {record['beta']!r}, now {state.beta!r})")
+        differences.append(f"β (was {short(record['beta'])}, now {state.beta!r})")
     if record["data"] != data:
         differences.append("the data (another sha256 of X and y)")
     shape, saved = tuple(state.network.U.shape), tuple(tensors["network.U"].shape)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
 
-from reluopt.config import Config, setting
+from reluopt.config import Config, setting, short
 from reluopt.errors import ConfigError
 from reluopt.network import TwoLayerReLU
 
@@ -40,7 +41,7 @@ class TrainConfig(Config):
     learning_rate: float = setting(
         1e-2, "Step size at the start; the gradient is that of L, not divided by n.", above=0.0
     )
-    momentum: float = setting(0.9, "Momentum of sgd.", minimum=0.0, maximum=1.0)
+    momentum: float = setting(0.9, "Momentum of sgd.", minimum=0.0, below=1.0)
     schedule: str = setting(
         "cosine",
         "How the step size goes from learning_rate to final_learning_rate.",
@@ -82,29 +83,40 @@ class TrainConfig(Config):
         return fraction * beta_max
 
     def make_network(self, d: int) -> TwoLayerReLU:
-        """The random start: weights N(0, init_scale²) from ``seed``, the same numbers on every device."""
+        """The random start: weights N(0, init_scale²) from ``seed``, the same numbers on every device.
+
+        Raises
+        ------
+        ConfigError : a device that cannot be used, a width for which the memory is too small.
+        """
+        dtype, device = getattr(torch, self.dtype), self.torch_device()
+        # the weights, their gradient and the optimizer's two moments
+        require_memory(4 * self.width * (d + 1) * dtype.itemsize, f"A network of width {self.width}")
         generator = torch.Generator().manual_seed(self.seed)
-        return TwoLayerReLU(
-            d,
-            self.width,
-            scale=self.init_scale,
-            generator=generator,
-            dtype=getattr(torch, self.dtype),
-            device=self.torch_device(),
-        )
+        try:
+            return TwoLayerReLU(
+                d, self.width, scale=self.init_scale, generator=generator, dtype=dtype, device=device
+            )
+        except (RuntimeError, MemoryError) as error:  # torch's words for "out of memory" differ
+            raise ConfigError(
+                f"A network of width {self.width} cannot be made on '{self.device}': {short(error)}.",
+                "Choose a smaller width, or another device.",
+            ) from error
 
     def torch_device(self) -> torch.device:
         """The device.
 
         Raises
         ------
-        ConfigError : torch does not know it, or this machine does not have it.
+        ConfigError : torch does not know it, or this machine does not have it; the message says how to get one.
         """
         try:
             device = torch.device(self.device)
             torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"The device '{self.device}' cannot be used here.", "Choose cpu, or cuda.") from error
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ConfigError(
+                f"The device '{self.device}' cannot be used here.", _device_remedy(self.device)
+            ) from error
         return device
 
     @property
@@ -116,3 +128,33 @@ class TrainConfig(Config):
     def epochs_between_checkpoints(self) -> int:
         """``checkpoint_every``, resolved."""
         return self.checkpoint_every or max(1, self.epochs // CHECKPOINTS_PER_RUN)
+
+
+def require_memory(need: int, what: str) -> None:
+    """ConfigError if ``need`` bytes are more than the machine has at all (asking for them may end the process)."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if need > memory:
+        raise ConfigError(
+            f"{what} needs {need / 1e9:.3g} GB; this machine has {memory / 1e9:.3g} GB of memory.",
+            "Choose a smaller width, fewer samples (--subset), or dtype float32.",
+        )
+
+
+def _device_remedy(device: str) -> str:
+    """How to get a device that torch refused."""
+    if not device.startswith("cuda"):
+        return "Choose cpu, or cuda."
+    if torch.version.cuda is None:
+        return (
+            "This torch is a build without CUDA. Choose --device cpu, or install the CUDA build: the selector under "
+            "'Get Started' on pytorch.org gives the line for your driver."
+        )
+    count = torch.cuda.device_count()
+    if count:
+        return f"This machine has: {', '.join(['cpu', *(f'cuda:{i}' for i in range(count))])}."
+    return (
+        "This torch can use CUDA, but finds no GPU. Run nvidia-smi: if it lists none, the driver or the GPU is missing "
+        "(in a container: start it with --gpus all). Or choose --device cpu."
+    )

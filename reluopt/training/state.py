@@ -13,12 +13,15 @@ from torch.optim import Optimizer, lr_scheduler
 from reluopt.errors import ConfigError, DataError
 from reluopt.network import TwoLayerReLU
 from reluopt.runs import RunFolder
-from reluopt.training.config import TrainConfig
+from reluopt.training.config import TrainConfig, require_memory
 
 
 @dataclass(eq=False)
 class TrainState:
-    """What the loop moves and what callbacks see. ``epoch`` counts the epochs that the weights have behind them."""
+    """What the loop moves and what callbacks see. ``epoch`` counts the epochs that the weights have behind them.
+
+    ``interrupted`` is the number of the signal that asked to stop, 0 as long as none did.
+    """
 
     network: TwoLayerReLU
     X: Tensor
@@ -32,7 +35,7 @@ class TrainState:
     epoch: int = 0
     resumed: bool = False
     stopped_because: str | None = None
-    interrupted: bool = False
+    interrupted: int = 0
     callbacks: tuple[Any, ...] = field(default=(), repr=False)
 
     def stop(self, reason: str) -> None:
@@ -51,7 +54,8 @@ def begin(network: TwoLayerReLU, X: Any, y: Any, beta: float, config: TrainConfi
     Raises
     ------
     DataError : shapes that do not fit, or non-finite data.
-    ConfigError : β that is not a positive finite number, a batch larger than the data.
+    ConfigError : β that is not a positive finite number, a batch larger than the data, a configuration that
+        contradicts β or the network.
     """
     X, y = (torch.as_tensor(array).to(network.U) for array in (X, y))
     if X.ndim != 2 or y.shape != X.shape[:1] or X.shape[1] != network.d or len(X) < 1:
@@ -69,10 +73,36 @@ def begin(network: TwoLayerReLU, X: Any, y: Any, beta: float, config: TrainConfi
         raise ConfigError(
             f"'batch_size' is {config.batch_size}, but there are {len(X)} samples.", "Leave it out for full batches."
         )
+    # preactivations, outputs of the ReLU, and their gradients
+    require_memory(4 * (config.batch_size or len(X)) * network.width * network.U.element_size(), "A training step")
+    config = _as_it_is(network, float(beta), config)
     optimizer = make_optimizer(network, beta, config)
     # a stream of its own: the seed itself drew the weights
     sampler = torch.Generator().manual_seed(config.seed + 2**62)
     return TrainState(network, X, y, float(beta), config, run, optimizer, make_schedule(optimizer, config), sampler)
+
+
+def _as_it_is(network: TwoLayerReLU, beta: float, config: TrainConfig) -> TrainConfig:
+    """The configuration with the network's own width, dtype and device: what checkpoints and TensorBoard then tell.
+
+    A setting that was left at its default follows; one that was given must agree.
+    """
+    own = {
+        "width": network.width,
+        "dtype": str(network.U.dtype).removeprefix("torch."),
+        "device": str(network.U.device),
+        "beta": beta if config.beta is not None else None,
+    }
+    changes = {name: value for name, value in own.items() if getattr(config, name) != value}
+    if torch.device(config.device) == network.U.device or config.device == network.U.device.type:
+        changes.pop("device", None)
+    for name, value in changes.items():
+        if getattr(config, name) != TrainConfig.__dataclass_fields__[name].default:
+            raise ConfigError(
+                f"The configuration says {name} = {getattr(config, name)}; the trainer was given {value}.",
+                f"Leave '{name}' out of the configuration, or make both agree.",
+            )
+    return config.replace(**changes) if changes else config
 
 
 def make_optimizer(network: TwoLayerReLU, beta: float, config: TrainConfig) -> Optimizer:

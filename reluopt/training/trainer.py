@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from reluopt.errors import CheckpointError
+from reluopt.interrupts import Interrupted
 from reluopt.network import TwoLayerReLU
 from reluopt.objective import SQUARED, weight_decay
 from reluopt.patterns.drift import DriftRecorder
@@ -24,13 +27,13 @@ from reluopt.training.callbacks import (
     Record,
     RecordDrift,
     SaveCheckpoints,
-    StopWhenStationary,
     WriteMetrics,
 )
 from reluopt.training.checkpoint import diverged, fingerprint, load_checkpoint
 from reluopt.training.config import TrainConfig
-from reluopt.training.process import finish_epoch_on_ctrl_c
+from reluopt.training.process import finish_epoch_when_stopped
 from reluopt.training.state import begin
+from reluopt.training.stationary import StopWhenStationary
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,8 @@ class TrainResult:
     objective : L(U, α).
     stationarity_residual : ‖∇L‖, with ReLU'(0) = 0.
     relative_residual : ‖∇L‖·‖θ‖/L.
-    stopped_because : "epochs", "stationary to ...", or a callback's reason.
+    stopped_because : "epochs", "stationary to ...", "at the zero network ...", or a callback's reason; "" while it
+        has not ended.
     """
 
     network: TwoLayerReLU
@@ -68,7 +72,7 @@ class Trainer:
     ----------
     callbacks : further callbacks; they see the drift in the record and come before the metrics file.
     run : where metrics and checkpoints go; without it nothing is written.
-    progress : a progress bar, where standard error is a terminal.
+    progress : a progress bar on standard error; without a terminal a line every few seconds.
 
     Raises
     ------
@@ -97,42 +101,65 @@ class Trainer:
         self.state.callbacks = tuple(own)
         self._result: TrainResult | None = None
 
+    @property
+    def result(self) -> TrainResult | None:
+        """What the last record showed, also of training that was stopped or failed; None before the first."""
+        return self._result
+
+    @property
+    def disk_space(self) -> int:
+        """Bytes that the run folder will take, about: three checkpoints, metrics, events."""
+        weights = sum(w.numel() * w.element_size() for w in self.state.network.parameters())
+        masks = 2 * self.state.X.shape[0] * self.state.network.width // 8
+        return 3 * (3 * weights + masks) + 2**24
+
     def fit(self, resume: bool = False) -> TrainResult:
         """Train to the end. With ``resume`` go on from the run folder's last checkpoint, bit for bit (on a CPU).
 
-        A finished run is returned as it is. A run that was killed before its first checkpoint starts again. Ctrl-C ends
-        the epoch, saves and raises KeyboardInterrupt (where there is a run folder); a second one stops at once.
+        A finished run is returned as it is. A run that was killed before its first checkpoint starts again. Ctrl-C,
+        SIGTERM and SIGHUP end the epoch, save and raise Interrupted, a KeyboardInterrupt (where there is a run folder);
+        a second one stops at once.
 
         Raises
         ------
-        CheckpointError : nothing to resume, another run's checkpoint, or a folder that holds a run already.
+        CheckpointError : nothing to resume, another run's checkpoint, a folder that holds a run already or in which
+            another process works, a folder that cannot be written (any more).
         TrainingError : the loss is no longer finite.
         """
         state = self.state
-        self._locate(resume)
-        if state.stopped_because is not None:
-            return self._result_of(self._make_record(*self._full_pass()))
-        try:
-            with finish_epoch_on_ctrl_c(state), one_thread_if_small(self._operations()):
-                self._tell("on_start")
-                while not state.interrupted and self._epoch():
-                    pass
-        except BaseException:
-            # ended in disorder: the weights may be in the middle of an epoch and must not be saved
-            state.stopped_because, state.interrupted = None, False
-            raise
-        finally:
-            self._tell("on_end")
+        with state.run.locked() if state.run is not None else nullcontext():
+            self._locate(resume)
+            if state.stopped_because is not None:
+                return self._result_of(self._make_record(*self._full_pass()))
+            self._loop()
         if state.interrupted:
-            where = state.run.path if state.run else ""
-            raise KeyboardInterrupt(
+            where = shlex.quote(str(state.run.path)) if state.run else ""
+            raise Interrupted(
                 f"Interrupted after epoch {state.epoch} of {state.config.epochs}; everything is saved.\n"
-                f"  -> Resume with: reluopt train --resume {where}   (in Python: Trainer(...).fit(resume=True))"
+                f"  -> Resume with: reluopt train --resume {where}   (in Python: Trainer(...).fit(resume=True))",
+                state.interrupted,
             )
         assert self._result is not None
         return self._result
 
     # -- the loop ------------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        """All epochs from the present one on; the callbacks are told of the end however it comes."""
+        state = self.state
+        try:
+            with finish_epoch_when_stopped(state), one_thread_if_small(self._operations()):
+                self._tell("on_start")
+                while not state.interrupted and self._epoch():
+                    pass
+                if state.stopped_because is not None:
+                    state.interrupted = 0  # it came with the last epoch: the run is finished
+        except BaseException:
+            # ended in disorder: the weights may be in the middle of an epoch and must not be saved
+            state.stopped_because, state.interrupted = None, 0
+            raise
+        finally:
+            self._tell("on_end")
 
     def _epoch(self) -> bool:
         """The checkpoint and the record of the weights as they are, then the steps of one epoch; False at the end."""
@@ -146,8 +173,8 @@ class Trainer:
         if due or state.stopped_because is not None:
             record = self._make_record(*(passed or self._full_pass()))
             self._tell("on_record", record)
+            self._result = self._result_of(record)
             if state.stopped_because is not None:
-                self._result = self._result_of(record)
                 return False
         if config.batch_size is None:
             state.optimizer.step()
@@ -216,6 +243,7 @@ class Trainer:
             raise CheckpointError(
                 f"The folder '{run.path}' already holds a trained run.", "Resume it, or start a new run folder."
             )
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
         if resume:
             run.remove_leftovers()
             if present:
@@ -223,8 +251,36 @@ class Trainer:
             logger.info("%s resumes at epoch %d", run.path, state.epoch)
 
     def _tell(self, event: str, *arguments: Any) -> None:
+        """Tell every callback; the end is told to all, also where one of them fails."""
+        failure: Exception | None = None
         for callback in self.state.callbacks:
-            getattr(callback, event)(self.state, *arguments)
+            try:
+                getattr(callback, event)(self.state, *arguments)
+            except OSError as error:
+                failure = failure or self._of_the_disk(callback, error)
+                if failure is not None and event != "on_end":
+                    raise failure from error
+        if failure is not None:
+            raise failure
+
+    def _of_the_disk(self, callback: Callback, error: OSError) -> Exception | None:
+        """What an OSError in a callback means: nothing, for one without which training can go on."""
+        state = self.state
+        if callback.optional:
+            what = type(callback).__name__
+            logger.warning("%s cannot be written (%s); training goes on without it.", what, error.strerror or error)
+            state.callbacks = tuple(other for other in state.callbacks if other is not callback)
+            return None
+        if state.run is None or not isinstance(callback, WriteMetrics | SaveCheckpoints):
+            return error
+        saved = state.run.latest_checkpoint.is_file()
+        return CheckpointError(
+            f"'{state.run.path}' cannot be written at epoch {state.epoch}: {error.strerror or error}.",
+            "Free space there or allow writing; then go on from the last checkpoint: "
+            f"reluopt train --resume {shlex.quote(str(state.run.path))}"
+            if saved
+            else "Free space there or allow writing, or name another folder (--out).",
+        )
 
     def _result_of(self, record: Record) -> TrainResult:
         state = self.state

@@ -1,0 +1,64 @@
+"""How a command ends: its exit code, and one message instead of a traceback.
+
+Exit codes: 0 good; 1 the training failed, a proof was refused, rows of a sweep failed; 2 bad usage, bad input, or a
+machine that cannot do it (a message, no traceback); 70 a bug in reluopt (with a traceback); 128 + the signal's number
+if stopped: 130 by Ctrl-C, 143 by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from reluopt.cli.output import replace_what_cannot_be_printed, show_error, tell
+from reluopt.errors import ReluoptError, TrainingError
+from reluopt.interrupts import exit_code, handling, raise_interrupted
+
+#: The exit code of a bug ("internal software error" of BSD's sysexits).
+BUG = 70
+
+
+class StoppableGroup(TyperGroup):
+    """Commands that Ctrl-C, SIGTERM and SIGHUP stop with a message and the exit code that shells expect."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            with handling(raise_interrupted):
+                return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            tell(str(stop) or "Interrupted.")
+            raise typer.Exit(exit_code(stop)) from stop
+        except BrokenPipeError as error:  # the reader has gone: 'reluopt ... | head'
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from error
+
+
+def end(app: Callable[[], Any]) -> None:
+    """Run the application; turn what it raises into a message and an exit code."""
+    replace_what_cannot_be_printed()
+    try:
+        app()
+    except ReluoptError as error:
+        show_error(error.problem, error.remedy)
+        sys.exit(1 if isinstance(error, TrainingError) else 2)
+    except OSError as error:
+        where = f" ('{error.filename}')" if error.filename else ""
+        show_error(
+            f"{error.strerror or error}{where}.",
+            "Check the path, its permissions and the space on its disk.",
+        )
+        sys.exit(2)
+    except MemoryError:
+        show_error("The memory of this machine is too small for this.", "Take fewer samples (--subset) or neurons.")
+        sys.exit(2)
+    except Exception:
+        traceback.print_exc()
+        show_error("This is a bug in reluopt.", "Please report it with the lines above and the command.")
+        sys.exit(BUG)
