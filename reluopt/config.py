@@ -157,9 +157,7 @@ def _checked(name: str, value: Any, annotation: Any, limits: Mapping[str, Any]) 
 
 
 def _within(name: str, value: Any, limits: Mapping[str, Any]) -> Any:
-    choices, low, above, high, below = (
-        limits.get(k) for k in ("choices", "minimum", "above", "maximum", "below")
-    )
+    choices, low, above, high, below = (limits.get(k) for k in ("choices", "minimum", "above", "maximum", "below"))
     if choices and value not in choices:
         raise ConfigError(f"'{name}' is {short(value)}.", f"Choose one of: {', '.join(choices)}.")
     if low is not None and value < low:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -25,53 +25,44 @@ def stderr_console() -> Console:
 
 
 class Bar:
-    """Progress of ``total`` steps. ``start``, any number of ``update``, ``stop``; a second ``stop`` does nothing."""
+    """Progress of ``total`` steps. ``start``, any number of ``update``, ``stop``; not started it shows nothing."""
 
     def __init__(self, what: str, total: int, done: int = 0) -> None:
         self.what, self.total, self.done, self.text = what, total, done, ""
-        self._console = stderr_console()
         self._rich: Progress | None = None
         self._jupyter: Any = None
+        self._open = ExitStack()
         self._shown = self._started = time.monotonic()
 
     def start(self) -> None:
         """Show it; without a terminal nothing is shown before the first few seconds have passed."""
-        if self._console.is_jupyter:
+        console = stderr_console()
+        if console.is_jupyter:
             from IPython.display import display
 
             self._jupyter = display(_plain(self._line()), display_id=True)
-        elif self._console.is_terminal:
+        elif console.is_terminal:
             columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
             text = TextColumn("{task.description}", markup=False)
-            self._rich = Progress(text, *columns, console=self._console)
+            self._rich = self._open.enter_context(Progress(text, *columns, console=console))
             self._task = self._rich.add_task(self.what, total=self.total, completed=self.done)
-            self._rich.start()
+        else:
+            self._open.enter_context(_lines(self._line))
 
     def update(self, done: int, text: str | None = None) -> None:
         """Move to ``done`` steps, with a word on how it goes."""
         self.done, self.text = done, self.text if text is None else text
         if self._rich is not None:
             self._rich.update(self._task, completed=done, description=f"{self.what} {self.text}".rstrip())
-            return
-        now = time.monotonic()
-        if now - self._shown < (JUPYTER_EVERY if self._jupyter is not None else LINE_EVERY):
-            return
-        self._shown = now
-        self._show()
+        elif self._jupyter is not None and time.monotonic() - self._shown > JUPYTER_EVERY:
+            self._jupyter.update(_plain(self._line()))
+            self._shown = time.monotonic()
 
     def stop(self) -> None:
         """Leave the last state where it is seen."""
-        if self._rich is not None:
-            self._rich.stop()
-        elif self._jupyter is not None:
-            self._show()
-        self._rich = self._jupyter = None
-
-    def _show(self) -> None:
         if self._jupyter is not None:
             self._jupyter.update(_plain(self._line()))
-        else:
-            self._console.print(self._line(), soft_wrap=True)
+        self._open.close()
 
     def _line(self) -> str:
         filled = 20 * self.done // self.total if self.total else 20
@@ -100,23 +91,24 @@ def working(what: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]
         with console.status(f"{what} ...") as status:
             yield lambda step: status.update(f"{step} ...")
     else:
-        with _lines(what) as say:
-            yield say
+        step, started = [what], time.monotonic()
+        with _lines(lambda: f"{step[0]} ... {time.monotonic() - started:.0f} s"):
+            yield lambda name: step.__setitem__(0, name)
 
 
 @contextmanager
-def _lines(what: str) -> Iterator[Callable[[str], None]]:
-    """A thread that prints the present step, until the work is done; short work prints nothing."""
-    present, done, started = [what], threading.Event(), time.monotonic()
+def _lines(line: Callable[[], str]) -> Iterator[None]:
+    """A thread that prints the present line every few seconds; short work prints nothing."""
+    done = threading.Event()
 
     def tell() -> None:
         while not done.wait(LINE_EVERY):
-            print(f"{present[0]} ... {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            print(line(), file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()
     try:
-        yield lambda step: present.__setitem__(0, step)
+        yield
     finally:
         done.set()
         thread.join()

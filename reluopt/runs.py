@@ -163,7 +163,7 @@ class RunFolder:
         except filelock.Timeout as error:
             raise self._in_use() from error
         except OSError as error:
-            _remove_empty(new)
+            remove_empty(new)
             raise unwritable(self.path, error) from error
         try:
             if outermost:
@@ -175,7 +175,7 @@ class RunFolder:
                 if not self.config_file.exists():
                     self.lock_file.unlink(missing_ok=True)
             self._lock.release()
-            _remove_empty(new)
+            remove_empty(new)
 
     def _sign(self, doing: str) -> None:
         """Say who holds the lock. Only for messages: a disk that is full must not forbid to work."""
@@ -309,7 +309,7 @@ def _line(record: Mapping[str, Any]) -> bytes:
     return (json.dumps(plain, allow_nan=False) + "\n").encode()
 
 
-def _remove_empty(folders: list[Path]) -> None:
+def remove_empty(folders: list[Path]) -> None:
     """Remove folders, the innermost first, as far as they are empty."""
     with suppress(OSError):
         for folder in folders:

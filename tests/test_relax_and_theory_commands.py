@@ -6,7 +6,7 @@ import pytest
 from test_cli import reluopt
 
 from reluopt.certificate.config import CertifyConfig
-from reluopt.cli.certify import certify_run
+from reluopt.cli.certify import Trained, certify_run
 from reluopt.cli.train import read_run
 from reluopt.errors import CheckpointError
 from reluopt.runs import RunFolder
@@ -30,11 +30,19 @@ def test_relax_writes_a_run_that_certify_reads(relaxed: tuple[RunFolder, str]) -
     folder, said = relaxed
     assert "20 distinct patterns" in said
     assert "reluopt certify" in said
-    certificate = certify_run(folder, CertifyConfig(time_budget=120.0, gaussian_patterns=0))
+    settings = CertifyConfig(time_budget=120.0, gaussian_patterns=0)
+    certificate, stop = certify_run(Trained.read(folder), settings)
+    assert stop is None
     U, alpha = load_weights(folder)
     assert 1 <= len(U) == len(alpha) <= 25
     assert certificate["moment"].value <= certificate["objective"].value
     assert f"L = {certificate['objective'].value:.6g}"[:9] in said
+
+
+def test_relax_with_more_patterns_than_the_data_have_takes_those_there_are(tmp_path: Path) -> None:
+    done = reluopt("relax", "gaussian", "--n", 6, "--d", 2, "--patterns", 1000, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "12 distinct patterns (of the 1,000 asked for" in done.stdout  # 2n half-planes of n points in general position
 
 
 def test_training_does_not_resume_from_a_relaxed_network(relaxed: tuple[RunFolder, str]) -> None:
@@ -47,7 +55,7 @@ def test_training_does_not_resume_from_a_relaxed_network(relaxed: tuple[RunFolde
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (("--patterns", 1_000_000), "distinct patterns"),
+        (("--patterns", 0), "patterns"),
         (("--beta", 1, "--beta-fraction", 0.1), "Both"),
     ],
 )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +27,7 @@ from reluopt.certificate.stationarity import (
 )
 from reluopt.certificate.verdict import verdict
 from reluopt.errors import CertificateError
+from reluopt.interrupts import exit_code
 from reluopt.network import TwoLayerReLU
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
@@ -50,8 +51,22 @@ EFFORT_SECONDS = {"fast": 0.0, "standard": 15.0, "thorough": 120.0}
 #: Products XᵀX of more than LARGE multiplications get more time, as their root, at most MORE times as much.
 LARGE, MORE = 3e8, 4.0
 
+#: The facts of these two steps, where they were interrupted.
+PRICES = ("largest_price_over_beta", "beta_over_beta_max_estimate")
+THEORY = ("kappa", "instance_factor", "sqrt_log_2n")
+
+T = TypeVar("T")
+
 #: About as many columns the products with X have (patterns, starts of the pricing search).
 PRODUCT_COLUMNS = 256
+
+
+class CertifyInterrupted(KeyboardInterrupt):
+    """Certifying was interrupted; ``certificate`` holds what was proved by then, ``signum`` the signal."""
+
+    def __init__(self, certificate: Certificate, stop: KeyboardInterrupt) -> None:
+        super().__init__("Interrupted: the certificate holds what was proved by then.")
+        self.certificate, self.signum = certificate, exit_code(stop) - 128
 
 
 @dataclass
@@ -68,6 +83,18 @@ class _Case:
     start: float = field(default_factory=time.perf_counter)
     notes: list[str] = field(default_factory=list)
     solving: float = 0.0  # seconds spent on programs so far
+    stopped: KeyboardInterrupt | None = None
+
+    def unless_stopped(self, step: Callable[[], T], otherwise: T) -> T:
+        """What the step gives; ``otherwise`` where it is interrupted, or an earlier one was."""
+        if self.stopped is not None:
+            return otherwise
+        try:
+            return step()
+        except KeyboardInterrupt as stop:
+            self.stopped = stop
+            self.notes.append("It was interrupted: what was proved by then stands, the rest is missing.")
+            return otherwise
 
     def seconds(self) -> float:
         return time.perf_counter() - self.start
@@ -101,6 +128,7 @@ def certify(
     Raises
     ------
     CertificateError : a network whose dimension is not that of the data, or ``initial_U`` of another shape.
+    CertifyInterrupted : a KeyboardInterrupt, with the certificate of what was proved by then.
     """
     config = config or CertifyConfig()
     if network.d != X.shape[1]:
@@ -120,7 +148,7 @@ def certify(
     with one_thread_if_small(PRODUCT_COLUMNS * X.size):
         bound, rungs, facts = _climb(case, initial_U, drift)
     facts["biases"] = _biases(case, network, rungs)
-    return Certificate(
+    certificate = Certificate(
         verdict=verdict(rungs, facts),
         rungs=tuple(rungs),
         facts=facts,
@@ -131,6 +159,9 @@ def certify(
         notes=tuple(case.notes),
         bound=bound,
     )
+    if case.stopped is not None:
+        raise CertifyInterrupted(certificate, case.stopped) from case.stopped
+    return certificate
 
 
 def _climb(
@@ -146,12 +177,12 @@ def _climb(
     facts: dict[str, Any] = {"stationarity": _stationarity(case, sets, top[-1].value)}
     case.say("bounding the global optimum from below")
     bound, below = _lower_rungs(case, top[-1].value)
-    facts["pricing"] = _pricing(case)
-    facts["theory"] = _theory(case)
+    facts["pricing"] = case.unless_stopped(lambda: _pricing(case), dict.fromkeys(PRICES, math.nan))
+    facts["theory"] = case.unless_stopped(lambda: _theory(case), dict.fromkeys(THEORY, math.nan))
     own = _own_rungs(case, sets, facts["stationarity"])
     gap, relative = _gap(top[-1].value, own[0].value)
     facts["stationarity"] |= {"gap_after_program": gap, "relative_gap_after_program": relative}
-    others = _comparison_rungs(case, initial_U, sets, facts)
+    others: list[Rung] = case.unless_stopped(lambda: _comparison_rungs(case, initial_U, sets, facts), [])
     facts["drift"] = drift
     return bound, [*below, *own, *top, *others], facts
 
@@ -193,17 +224,19 @@ def _network_rungs(case: _Case) -> list[Rung]:
 
 def _lower_rungs(case: _Case, objective: float) -> tuple[LowerBound, list[Rung]]:
     """The best lower bound on p*, and the rungs of all: no network of any width has a smaller objective."""
-    moments = moment(case.X, case.y, case.beta, network=(case.U, case.alpha))
-    found = [
-        ("closed_form", "closed-form lower bound", "KP Prop. 3.6", closed_form(case.X, case.y, case.beta)),
-        ("moment", "moment lower bound", "second moments, started at the network's", moments),
-    ]
+    found = [("closed_form", "closed-form lower bound", "KP Prop. 3.6", closed_form(case.X, case.y, case.beta))]
+    moments = case.unless_stopped(lambda: moment(case.X, case.y, case.beta, network=(case.U, case.alpha)), None)
+    if moments is not None:
+        found.append(("moment", "moment lower bound", "second moments, started at the network's", moments))
     n, d = case.X.shape
     seconds = EFFORT_SECONDS[case.config.effort] * min(MORE, max(1.0, math.sqrt(n * d * d / LARGE)))
     if seconds:
         case.say(f"tightening the lower bound for up to {seconds:.0f} s")
-        bound = tightened(case.X, case.y, case.beta, time_limit=seconds, stop_at=objective * (1 - 1e-6))
-        found.append(("tightened", "tightened lower bound", bound.method, bound))
+        bound = case.unless_stopped(
+            lambda: tightened(case.X, case.y, case.beta, time_limit=seconds, stop_at=objective * (1 - 1e-6)), None
+        )
+        if bound is not None:
+            found.append(("tightened", "tightened lower bound", bound.method, bound))
     rungs = [
         Rung(key, label, bound.value, Kind.PROVED, "below", f"no network of any width is below this ({how})")
         for key, label, how, bound in found
@@ -285,10 +318,12 @@ def _own_rungs(case: _Case, sets: NeuronPatterns, stationarity: dict[str, Any]) 
     elif case.config.time_budget > 0:
         program = case.program(sets.active)
         own = _own_blocks(program, case)
-        solution = _solve(case, program, 0.6, own)
         # the network itself is a feasible point: a solve that was cut short may not have come so far
-        primal = min(solution.value, program.value(own))
-        dual, status = max(dual, solution.dual.value), solution.status.value
+        primal, status = program.value(own), "the program was not solved: interrupted"
+        solution = case.unless_stopped(lambda: _solve(case, program, 0.6, own), None)
+        if solution is not None:
+            primal = min(primal, solution.value)
+            dual, status = max(dual, solution.dual.value), solution.status.value
     stationarity["program_status"] = status
     return [
         Rung(

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from reluopt.certificate.certify import CertifyInterrupted
 from reluopt.certificate.certify import certify as make_certificate
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.file import write_certificate
 from reluopt.certificate.ladder import Certificate
 from reluopt.certificate.verdict import best_lower_bound
 from reluopt.cli.options import read_toml, settle, with_settings
-from reluopt.cli.show import console, fact_lines, show_certificate
+from reluopt.cli.output import console, tell
+from reluopt.cli.show import fact_lines, show_certificate
 from reluopt.cli.train import TABLES as TRAIN_TABLES
 from reluopt.cli.train import read_run
-from reluopt.network import from_weights
+from reluopt.data import Dataset
+from reluopt.errors import CertificateError
+from reluopt.interrupts import Interrupted, exit_code
+from reluopt.network import TwoLayerReLU, from_weights
+from reluopt.progress import working
 from reluopt.runs import RunFolder, write_atomically
 from reluopt.tracking.plots import save_ladder
 from reluopt.tracking.tensorboard import log_certificate
@@ -30,6 +40,7 @@ TABLES = {"certify": CertifyConfig}
 def certify(
     run: Annotated[Path, typer.Argument(help="A run folder that 'reluopt train' wrote.")],
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[certify].")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict.")] = False,
     *,
     given: dict[str, dict[str, Any]],
 ) -> None:
@@ -47,43 +58,107 @@ def certify(
     file = read_toml(config, {**TRAIN_TABLES, **TABLES})
     settings = settle(CertifyConfig, "certify", file["certify"], given["certify"], str(config or "the command line"))
     folder = RunFolder.open(run)
-    certificate = certify_run(folder, settings)
-    show_certificate(certificate, folder)
+    with _writing(folder) as writable:
+        trained = Trained.read(folder)
+        certificate, stop = certify_run(trained, settings, quiet)
+        if quiet:
+            console.print(certificate.verdict, soft_wrap=True)
+        else:
+            show_certificate(certificate, folder if writable else None)
+        if writable:
+            keep(trained, certificate)
+    if stop is not None:
+        raise Interrupted("Interrupted: the certificate holds what was proved by then.", exit_code(stop) - 128)
+    if not writable:
+        raise CertificateError(
+            f"The certificate was not saved: '{folder.path}' cannot be written.",
+            "Allow writing there, or certify a copy of the folder.",
+        )
     if best_lower_bound(certificate.rungs) is None:
         raise typer.Exit(1)
 
 
-def certify_run(folder: RunFolder, settings: CertifyConfig) -> Certificate:
-    """The certificate of a run folder's network, written into the folder as JSON, PNG and TensorBoard entries."""
-    data, _, beta, beta_max = read_run(folder)
-    network = from_weights(*load_weights(folder))
-    initial_U, _ = load_weights(folder, "initial")
-    records = folder.metrics()
-    drift = {k: v for k, v in records[-1].items() if k.startswith("patterns/")} if records else None
-    with console.status("certifying") as status:
-        certificate = make_certificate(
-            network,
-            data.X,
-            data.y,
-            beta,
-            settings,
-            initial_U=initial_U,
-            data={
-                "name": data.name,
-                "fingerprint": data.fingerprint,
-                "preprocessing": data.preprocessing,
-                "beta_max_estimate": beta_max,
-            },
-            drift=drift,
-            say=lambda message: status.update(f"{message} ..."),
-        )
-    write_atomically(folder.certificate_file, certificate.to_json())
-    assert certificate.bound is not None  # certify always makes one
+@contextmanager
+def _writing(folder: RunFolder) -> Iterator[bool]:
+    """The lock on the run, and whether it can be written; one that only can be read is certified all the same."""
+    if not os.access(folder.path, os.W_OK):
+        tell(f"'{folder.path}' cannot be written: the certificate will only be printed.")
+        yield False
+        return
+    with folder.locked():
+        yield True
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run folder as it was trained: its problem, its network, its last records."""
+
+    folder: RunFolder
+    data: Dataset
+    beta: float
+    beta_max: float
+    network: TwoLayerReLU
+    last: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Trained:
+        """Read a folder; CheckpointError where it is not as it was trained."""
+        data, _, beta, beta_max = read_run(folder)
+        records = folder.metrics()
+        return cls(folder, data, beta, beta_max, from_weights(*load_weights(folder)), records[-1] if records else {})
+
+
+def certify_run(
+    trained: Trained, settings: CertifyConfig, quiet: bool = False
+) -> tuple[Certificate, KeyboardInterrupt | None]:
+    """The certificate of a run's network, and the interruption if there was one; nothing is written."""
+    data = trained.data
+    initial_U, _ = load_weights(trained.folder, "initial")
+    drift = {k: v for k, v in trained.last.items() if k.startswith("patterns/")} or None
+    about = {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "preprocessing": data.preprocessing,
+        "beta_max_estimate": trained.beta_max,
+    }
+    arguments = (trained.network, data.X, data.y, trained.beta, settings)
+    with working("certifying", quiet=quiet) as say:
+        try:
+            certificate = make_certificate(*arguments, initial_U=initial_U, data=about, drift=drift, say=say)
+        except CertifyInterrupted as stop:
+            return stop.certificate, stop
+    return certificate, None
+
+
+def keep(trained: Trained, certificate: Certificate) -> None:
+    """Write the certificate into the folder: its proof, JSON, PNG and TensorBoard entries, each though another fails.
+
+    Raises
+    ------
+    CertificateError : names what could not be written.
+    """
+    folder, data, bound = trained.folder, trained.data, certificate.bound
+    assert bound is not None  # certify always makes one
     about = {"name": data.name, "preprocessing": data.preprocessing}
-    write_certificate(folder.proof_file, data.X, data.y, beta, certificate.bound, network=network.weights(), data=about)
+    proof = partial(write_certificate, network=trained.network.weights(), data=about)
     rungs = [asdict(rung) for rung in certificate.rungs]
-    save_ladder(folder.ladder_file, rungs, f"{data.name}: n = {data.n}, d = {data.d}, β = {beta / beta_max:.3g} β_max")
+    title = f"{data.name}: n = {data.n}, d = {data.d}, β = {trained.beta / trained.beta_max:.3g} β_max"
+    step = int(trained.last.get("epoch", 0))
     lines = [tuple(map(str, line)) for line in fact_lines(certificate.facts)]
-    epoch = int(records[-1]["epoch"]) if records else 0
-    log_certificate(folder, certificate.verdict, rungs, lines, step=epoch)
-    return certificate
+    steps: dict[str, Callable[[], object]] = {
+        folder.proof_file.name: lambda: proof(folder.proof_file, data.X, data.y, trained.beta, bound),
+        folder.certificate_file.name: lambda: write_atomically(folder.certificate_file, certificate.to_json()),
+        folder.ladder_file.name: lambda: save_ladder(folder.ladder_file, rungs, title),
+        "TensorBoard's entries": lambda: log_certificate(folder, certificate.verdict, rungs, lines, step=step),
+    }
+    failed = []
+    for name, write in steps.items():
+        try:
+            write()
+        except OSError as error:
+            failed.append(f"{name} ({error.strerror or error})")
+    if failed:
+        raise CertificateError(
+            f"In '{folder.path}' could not be written: {', '.join(failed)}.",
+            "Free space there or allow writing, and certify again.",
+        )

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import inspect
 import shlex
-import tomllib
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from reluopt.config import Config, base_type
+from reluopt.config import Config, base_type, read_toml_file, short
 from reluopt.errors import ConfigError
 
 C = TypeVar("C", bound=Config)
@@ -99,18 +98,13 @@ def read_toml(path: Path | None, tables: Mapping[str, type[Config]]) -> dict[str
     """
     if path is None:
         return {table: {} for table in tables}
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"There is no configuration file {path}.", "Check the path given to --config.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(
-            f"{path} cannot be read as TOML: {error}.", "Mend the file; see config.toml of a run."
-        ) from error
+    content = read_toml_file(path)
     content.pop("run", None)  # what a run folder's config.toml records about the run; no setting
     for table, value in content.items():
         if table not in tables or not isinstance(value, dict):
-            raise ConfigError(f"{path} has '{table}'.", f"Use only the tables: {', '.join(f'[{t}]' for t in tables)}.")
+            raise ConfigError(
+                f"{path} has {short(table)}.", f"Use only the tables: {', '.join(f'[{t}]' for t in tables)}."
+            )
     return {table: dict(content.get(table, {})) for table in tables}
 
 

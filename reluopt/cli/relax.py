@@ -11,12 +11,13 @@ import typer
 from reluopt import printing
 from reluopt.cli.columns import load_aloud
 from reluopt.cli.options import read_toml, settle, with_settings
-from reluopt.cli.show import console, next_steps
-from reluopt.cli.train import next_folder
+from reluopt.cli.output import console, next_steps, quoted
+from reluopt.cli.train import next_folder, show_problem, where_it_started
 from reluopt.data import DataConfig, Dataset
-from reluopt.runs import RunFolder
+from reluopt.pricing import beta_max_estimate
+from reluopt.progress import working
+from reluopt.runs import RunFolder, unwritable
 from reluopt.search.polynomial import Relaxation, RelaxConfig, relax
-from reluopt.search.pricing import beta_max_estimate
 from reluopt.solvers.native import NativeSolver
 from reluopt.theory.kernel import log_factor
 from reluopt.training import TrainConfig
@@ -33,6 +34,7 @@ def relax_command(
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[relax].")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")] = False,
     *,
     given: dict[str, dict[str, Any]],
 ) -> None:
@@ -50,41 +52,57 @@ def relax_command(
     settings = settle(RelaxConfig, "relax", file["relax"], given["relax"], where)
     choice = TrainConfig(beta=beta, beta_fraction=beta_fraction)
     data = load_aloud(data_config)
-    beta_max = beta_max_estimate(data.X, data.y)
+    with working("searching β_max", quiet=quiet):
+        beta_max = beta_max_estimate(data.X, data.y)
     weight_decay = choice.resolve_beta(beta_max)
+    run = RunFolder(out or next_folder(data.name))
+    run.require_free(overwrite=replace, need=2**20)
+    if not quiet:
+        show_problem(data, weight_decay, beta_max)
     solver = NativeSolver(tolerance=settings.tolerance, time_limit=settings.time_limit)
     rng = np.random.default_rng(settings.seed)
-    with console.status("relaxing") as status:
-        found = relax(
-            data.X, data.y, weight_decay, settings.patterns, rng, solver=solver,
-            say=lambda message: status.update(f"{message} ..."),
-        )  # fmt: skip
-    record = {
-        "beta": weight_decay,
-        "beta_max_estimate": beta_max,
-        "fingerprint": data.fingerprint,
-        "relax": settings.to_mapping(),
-    }
-    tables = {"data": data_config.to_mapping(), "run": record}
-    run = RunFolder.create(out or next_folder(data.name), tables, overwrite=replace)
-    # nothing moved: the start and the end are the same network
-    for which in ("initial", "latest"):
-        save_weights(run, which, found.network, weight_decay, "reluopt relax")
-    _show(found, data, weight_decay / beta_max)
-    next_steps(("then", f"reluopt certify {run.path}"))
+    with run.locked():
+        with working("relaxing", quiet=quiet) as say:
+            found = relax(data.X, data.y, weight_decay, settings.patterns, rng, solver=solver, say=say)
+        if not quiet:
+            _show(found, settings.patterns)
+        record = {
+            **where_it_started(run),
+            "beta": weight_decay,
+            "beta_max_estimate": beta_max,
+            "fingerprint": data.fingerprint,
+            "relax": settings.to_mapping(),
+        }
+        _save(run, {"data": data_config.to_mapping(), "run": record}, found, data, replace)
+    if quiet:
+        console.print(str(run.path), soft_wrap=True)
+    else:
+        next_steps(("then", f"reluopt certify {quoted(run.path)}"))
 
 
-def _show(found: Relaxation, data: Dataset, fraction: float) -> None:
+def _save(run: RunFolder, tables: dict[str, Any], found: Relaxation, data: Dataset, replace: bool) -> None:
+    """Make the run; where that fails, no half of it stays."""
+    try:
+        run.make(tables, overwrite=replace)
+        # nothing moved: the start and the end are the same network
+        for which in ("initial", "latest"):
+            save_weights(run, which, found.network, data.X, data.y, found.program.beta, "reluopt relax")
+    except OSError as error:
+        run.clear()
+        raise unwritable(run.path, error) from error
+
+
+def _show(found: Relaxation, asked: int) -> None:
     solution, sample = found.solution, found.discovery
+    n = len(found.program.X)
+    fewer = "" if sample.reached else f" (of the {asked:,} asked for: X has no more, or the rest are rare)"
     console.print(
-        f"[bold]{data.name}[/]: n = {data.n}, d = {data.d}, β = {found.program.beta:.6g} = {fraction:.4g} β_max\n"
-        f"{len(sample.patterns)} distinct patterns after {sample.draws[-1]} gates "
+        f"{len(sample.patterns)} distinct patterns{fewer} after {sample.draws[-1]} gates "
         f"({sample.new_rate:.0%} of the last ones were new)\n"
         f"p̃(S) is between {printing.below(solution.dual.value, 8)} (proved) and {printing.above(solution.value, 8)} "
         f"({solution.status.value}, {solution.seconds:.1f} s)\n"
         f"network of {found.network.width} neurons, L = {printing.above(found.objective, 8)}\n"
         f"KP Thm 2.3: found in polynomial time; with enough patterns, for Gaussian X, L ≤ C√log(2n) p* with high "
-        f"probability (√log(2n) = {log_factor(data.n):.3f}; the paper leaves C open). Below p* it cannot be; how far "
-        "above, the certificate tells.",
-        highlight=False,
+        f"probability (√log(2n) = {log_factor(n):.3f}; the paper leaves C open). Below p* it cannot be; how far "
+        "above, the certificate tells."
     )

@@ -18,24 +18,28 @@ from reluopt.training import TrainResult
 _STYLES = {Kind.PROVED: "bold blue", Kind.MEASURED: "yellow", Kind.THEORY: "dim"}
 
 
-def show_training(result: TrainResult, run: RunFolder) -> None:
-    """How training ended, and the next commands."""
+def show_training(result: TrainResult, run: RunFolder | None) -> None:
+    """How training ended, and the next commands; without a run, how far it had come."""
+    how = f" ({result.stopped_because})" if result.stopped_because else " so far"
     console.print(
-        f"trained {result.epochs} epochs ({result.stopped_because}): "
+        f"trained {result.epochs} epochs{how}: "
         f"objective {printing.nearest(result.objective, 8)}, ‖∇L‖ {result.stationarity_residual:.2e}",
         soft_wrap=True,
     )
-    place = quoted(run.path)
-    next_steps(("watch", f"tensorboard --logdir {place}"), ("then", f"reluopt certify {place}"))
+    if run is not None:
+        place = quoted(run.path)
+        next_steps(("watch", f"tensorboard --logdir {place}"), ("then", f"reluopt certify {place}"))
 
 
-def show_certificate(certificate: Certificate, run: RunFolder) -> None:
-    """The ladder as a table, the facts beside it, the verdict, and where the files are."""
+def show_certificate(certificate: Certificate, run: RunFolder | None) -> None:
+    """The ladder as a table, the facts beside it, the verdict, and where the files are (or will be) if in a run."""
     console.print(_ladder_table(certificate))
     console.print(_facts_table(certificate))
     for note in certificate.notes:
         console.print(f"note: {note}")
     console.print(Panel(certificate.verdict, title="verdict", border_style="green"))
+    if run is None:
+        return
     next_steps(
         ("check the proof", f"reluopt verify {quoted(run.path)}"),
         ("certificate", str(run.certificate_file)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,15 @@ from rich.table import Table
 
 from reluopt import printing
 from reluopt.cli.options import read_toml
-from reluopt.cli.show import console, next_steps
+from reluopt.cli.output import console, next_steps, quoted
 from reluopt.config import Config
-from reluopt.errors import ConfigError
+from reluopt.interrupts import Interrupted, exit_code
 from reluopt.sweep.grid import TABLES, SweepConfig, expand
 from reluopt.sweep.hparams import log_row, log_rows
 from reluopt.sweep.rows import run_rows
 from reluopt.sweep.run import RESULTS, run_point
+
+log = logging.getLogger(__name__)
 
 #: Rows that are printed; all are in the file.
 PRINTED = 20
@@ -31,7 +33,7 @@ def sweep(
     workers: Annotated[int | None, typer.Option(help="Runs at a time (default: one a core).")] = None,
     backend: Annotated[str, typer.Option(help="loky: processes on this machine; ray: a Ray cluster.")] = "loky",
     retry: Annotated[bool, typer.Option("--retry", help="Run the rows again that ended in an error.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no table.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the file of rows.")] = False,
 ) -> None:
     r"""Train and certify a network at every point of a grid: one row each in OUT/rows.parquet.
 
@@ -71,21 +73,24 @@ def sweep(
     effort = "fast" here unless the file says otherwise, and the column
     own_status says whether the program of own_above was solved.
     """
-    if not config.is_file():
-        raise ConfigError(f"There is no file {config}.", "Give a TOML file; 'reluopt sweep --help' shows one.")
     content = read_toml(config, {**TABLES, "sweep": SweepConfig, "grid": Config})
     keys, points = expand(content, str(config))
     place = out or Path("runs") / config.stem
     settings = list(dict.fromkeys(name for point in points for name in point))
-    again = f"reluopt sweep {shlex.quote(str(config))}" + (f" --out {shlex.quote(str(out))}" if out else "")
+    again = f"reluopt sweep {quoted(config)}" + (f" --out {quoted(out)}" if out else "")
     rows = _run(points, place, keys, settings, again, backend=backend, workers=workers, retry=retry, progress=not quiet)
-    log_rows(place / "hparams", rows, keys, settings)
-    if not quiet:
+    try:
+        log_rows(place / "hparams", rows, keys, settings)
+    except OSError as error:
+        log.warning("TensorBoard's entries cannot be written (%s).", error.strerror or error)
+    failed = sum(row["error"] is not None for row in rows)
+    if quiet:
+        console.print(str(place / "rows.parquet"), soft_wrap=True)
+    else:
         console.print(_table(rows, keys))
-    steps = [("rows", str(place / "rows.parquet")), ("watch", f"tensorboard --logdir {shlex.quote(str(place))}")]
-    if failed := sum(row["error"] is not None for row in rows):
-        steps.append((f"{failed} rows ended in an error; run them again", f"{again} --retry"))
-    next_steps(*steps)
+        steps = [("rows", str(place / "rows.parquet")), ("watch", f"tensorboard --logdir {quoted(place)}")]
+        more = [(f"{failed} rows ended in an error; run them again", f"{again} --retry")] if failed else []
+        next_steps(*steps, *more)
     if failed:
         raise typer.Exit(1)
 
@@ -98,14 +103,21 @@ def _run(
     again: str,
     **engine: Any,
 ) -> list[dict[str, Any]]:
-    """The rows; Ctrl-C says how to go on."""
-    on_row = partial(log_row, place / "hparams", keys=keys, settings=settings)
+    """The rows; a stop says how to go on."""
+    on_row = partial(_logged, place / "hparams", keys, settings)
     try:
         return run_rows(points, run_point, place / "rows.parquet", threads=1, results=RESULTS, on_row=on_row, **engine)
     except KeyboardInterrupt as stop:
-        console.print(str(stop).splitlines()[0], highlight=False, soft_wrap=True)
-        next_steps(("go on", again))
-        raise typer.Exit(1) from stop
+        text = f"{(str(stop) or 'Interrupted.').splitlines()[0]}\n  go on: {again}"
+        raise Interrupted(text, exit_code(stop) - 128) from stop
+
+
+def _logged(folder: Path, keys: Sequence[str], settings: Sequence[str], row: dict[str, Any]) -> None:
+    """Show a row in TensorBoard; where that cannot be written the rows matter more."""
+    try:
+        log_row(folder, row, keys, settings)
+    except OSError as error:
+        log.warning("TensorBoard's entry of a row cannot be written (%s).", error.strerror or error)
 
 
 def _table(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> Table:
@@ -122,7 +134,7 @@ def _table(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> Table:
     for heading in (*(key.partition(".")[2] for key in keys), *outcome.values(), "error"):
         table.add_column(heading, justify="left" if heading == "error" else "right")
     for row in rows[:PRINTED]:
-        table.add_row(*(_cell(name, row.get(name)) for name in (*keys, *outcome)), row["error"])
+        table.add_row(*(_cell(name, row.get(name)) for name in (*keys, *outcome)), row["error"] or "")
     return table
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,14 +12,20 @@ import typer
 
 from reluopt import printing
 from reluopt.cli.columns import load_aloud
+from reluopt.bounds import beta_max_upper
 from reluopt.cli.options import read_toml, settle, with_settings
-from reluopt.cli.show import console, show_training
+from reluopt.cli.output import console, tell
+from reluopt.cli.show import show_training
+from reluopt.config import short
 from reluopt.data import DataConfig, Dataset, load_dataset
-from reluopt.errors import CheckpointError, ConfigError
+from reluopt.data.config import BUILT_IN
+from reluopt.errors import CheckpointError, ConfigError, DataError
+from reluopt.pricing import beta_max_estimate
+from reluopt.progress import working
 from reluopt.runs import RunFolder
-from reluopt.search.pricing import beta_max_estimate
 from reluopt.tracking.tensorboard import TensorBoard
-from reluopt.training import TrainConfig, Trainer, TrainResult
+from reluopt.training import TrainConfig, Trainer
+from reluopt.training.checkpoint import require_as_trained
 
 TABLES = {"data": DataConfig, "train": TrainConfig}
 
@@ -30,7 +39,7 @@ def train(
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[train].")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this run folder, bit for bit.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")] = False,
     *,
     given: dict[str, dict[str, Any]],
 ) -> None:
@@ -72,22 +81,79 @@ def train(
 
 
 def _start(data_config: DataConfig, train_config: TrainConfig, out: Path | None, replace: bool, quiet: bool) -> None:
+    train_config.torch_device()
     data = load_aloud(data_config)
-    beta_max = beta_max_estimate(data.X, data.y)
+    with working("searching β_max", quiet=quiet):
+        beta_max = beta_max_estimate(data.X, data.y)
     beta = train_config.resolve_beta(beta_max)
+    run = RunFolder(out or next_folder(data.name))
+    trainer = _trainer(run, data, train_config, beta, quiet)
+    run.require_free(overwrite=replace, need=trainer.disk_space)
+    if not quiet:
+        show_problem(data, beta, beta_max)
     tables = {
         "data": data_config.to_mapping(),
         "train": train_config.to_mapping(),
-        "run": {"beta": beta, "beta_max_estimate": beta_max, "fingerprint": data.fingerprint},
+        "run": {**where_it_started(run), "beta": beta, "beta_max_estimate": beta_max, "fingerprint": data.fingerprint},
     }
-    run = RunFolder.create(out or next_folder(data.name), tables, overwrite=replace)
-    _fit(run, data, train_config, beta, beta_max, quiet, resume=False)
+    with run.locked():
+        run.make(tables, overwrite=replace)
+        try:
+            _fit(trainer, run, quiet, resume=False)
+        except Exception:
+            if trainer.state.epoch == 0 and trainer.result is None:
+                run.clear()  # it has not begun: the corrected command finds nothing in its way
+            raise
 
 
 def _resume(path: Path, quiet: bool) -> None:
     run = RunFolder.open(path)
     data, train_config, beta, beta_max = read_run(run)
-    _fit(run, data, train_config, beta, beta_max, quiet, resume=True)
+    if not quiet:
+        show_problem(data, beta, beta_max)
+    _fit(_trainer(run, data, train_config, beta, quiet), run, quiet, resume=True)
+
+
+def _trainer(run: RunFolder, data: Dataset, config: TrainConfig, beta: float, quiet: bool) -> Trainer:
+    network = config.make_network(data.d)
+    callbacks = [TensorBoard(run, hparams={"data.dataset": data.name})]
+    return Trainer(network, data.X, data.y, beta, config, callbacks=callbacks, run=run, progress=not quiet)
+
+
+def _fit(trainer: Trainer, run: RunFolder, quiet: bool, *, resume: bool) -> None:
+    """Train; what was reached is printed also where it ends early."""
+    try:
+        result = trainer.fit(resume=resume)
+    except BaseException:
+        if trainer.result is not None and not quiet:
+            show_training(trainer.result, None)
+        raise
+    if quiet:
+        console.print(str(run.path), soft_wrap=True)
+    else:
+        show_training(result, run)
+
+
+def show_problem(data: Dataset, beta: float, beta_max: float) -> None:
+    """One line on the data and β; a second one where β is so large that there is nothing to train."""
+    console.print(
+        f"{data.name}: n = {data.n}, d = {data.d}, β = {printing.nearest(beta)} = "
+        f"{printing.nearest(beta / beta_max, 4)} β_max (β_max ≈ {printing.nearest(beta_max)}, by local search)",
+        soft_wrap=True,
+    )
+    if beta >= beta_max:
+        proved = beta >= beta_max_upper(data.X, data.y)
+        how = "is proved" if proved else "as far as a local search sees β_max"
+        tell(f"β ≥ β_max: the optimum is the zero network ({how}). Choose a smaller --beta or --beta-fraction.")
+
+
+# -- the record of a run ---------------------------------------------------------------------------------------------
+
+
+def where_it_started(run: RunFolder) -> dict[str, str]:
+    """The folder from which relative paths of the data are seen: as it is, and from the run (if both are moved)."""
+    here = Path.cwd()
+    return {"started_in": str(here), "started_from_run": os.path.relpath(here, run.path)}
 
 
 def read_run(run: RunFolder) -> tuple[Dataset, TrainConfig, float, float]:
@@ -95,43 +161,48 @@ def read_run(run: RunFolder) -> tuple[Dataset, TrainConfig, float, float]:
 
     Raises
     ------
-    CheckpointError : a folder without these, or data that changed since.
+    CheckpointError : a folder without these, data that changed since, settings that are not those of the training.
     """
     tables = run.config()
-    try:
-        facts = tables["run"]
-        beta, beta_max, fingerprint = facts["beta"], facts["beta_max_estimate"], facts["fingerprint"]
-    except KeyError as error:
-        raise CheckpointError(
-            f"'{run.config_file}' lacks {error}.", "Give a folder that 'reluopt train' wrote."
-        ) from error
-    data = load_dataset(DataConfig.from_mapping(tables.get("data", {}), f"[data] of {run.config_file}"))
-    if data.fingerprint != fingerprint:
+    facts = tables.get("run", {})
+    beta, beta_max = (_positive(run, facts, name) for name in ("beta", "beta_max_estimate"))
+    config = DataConfig.from_mapping(tables.get("data", {}), f"[data] of '{run.config_file}'")
+    data = _load(run, config, facts)
+    if data.fingerprint != facts.get("fingerprint"):
         raise CheckpointError(
             f"The data of '{run.path}' are not those it was trained on (another sha256 of X and y).",
-            "Put the original file back, or train a new run.",
+            "Put the original file and the settings in [data] back, or train a new run.",
         )
-    return data, TrainConfig.from_mapping(tables.get("train", {}), f"[train] of {run.config_file}"), beta, beta_max
+    train = TrainConfig.from_mapping(tables.get("train", {}), f"[train] of '{run.config_file}'")
+    if run.latest_checkpoint.is_file():
+        require_as_trained(run, data.X, data.y, beta, train.to_mapping() if "train" in tables else {})
+    return data, train, beta, beta_max
 
 
-def _fit(
-    run: RunFolder, data: Dataset, config: TrainConfig, beta: float, beta_max: float, quiet: bool, *, resume: bool
-) -> TrainResult:
-    console.print(
-        f"[bold]{data.name}[/]: n = {data.n}, d = {data.d}, β = {printing.nearest(beta)} = "
-        f"{printing.nearest(beta / beta_max, 4)} β_max (β_max ≈ {printing.nearest(beta_max)}, by local search)",
-        highlight=False,
+def _positive(run: RunFolder, facts: Mapping[str, Any], name: str) -> float:
+    value = facts.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
+        raise CheckpointError(
+            f"'{run.config_file}' has {name} = {short(value)} in [run], which is no positive number.",
+            "Put back what training wrote there, or train a new run.",
+        )
+    return float(value)
+
+
+def _load(run: RunFolder, config: DataConfig, facts: Mapping[str, Any]) -> Dataset:
+    """The run's data; a relative path is looked for where the training was started, then from here."""
+    if config.dataset in BUILT_IN or Path(config.dataset).expanduser().is_absolute():
+        return load_dataset(config)
+    started = [facts.get("started_in"), facts.get("started_from_run")]
+    places = [run.path / text for text in started if isinstance(text, str)] + [Path()]
+    for place in places:
+        if (place / config.dataset).exists():
+            return load_dataset(config.replace(dataset=str(place / config.dataset)))
+    looked = ", ".join(f"'{os.path.normpath(place.absolute())}'" for place in places)
+    raise DataError(
+        f"The data '{config.dataset}' of '{run.config_file}' are not there; looked for in {looked}.",
+        "Put the file where it was when the run was trained, or write its full path under [data] of that file.",
     )
-    network = config.make_network(data.d)
-    callbacks = [TensorBoard(run, hparams={"data.dataset": data.name})]
-    trainer = Trainer(network, data.X, data.y, beta, config, callbacks=callbacks, run=run, progress=not quiet)
-    try:
-        result = trainer.fit(resume=resume)
-    except KeyboardInterrupt as stop:  # typer would end without the trainer's message
-        console.print(str(stop), highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from stop
-    show_training(result, run)
-    return result
 
 
 def next_folder(name: str) -> Path:

@@ -51,17 +51,25 @@ class Discovery:
 
 
 def discover_patterns(
-    X: Float[np.ndarray, "n d"], count: int, rng: np.random.Generator, *, max_draws: int | None = None
+    X: Float[np.ndarray, "n d"],
+    count: int,
+    rng: np.random.Generator,
+    *,
+    max_draws: int | None = None,
+    at_most: bool = False,
 ) -> Discovery:
     """Draw Gaussian gates until ``count`` distinct patterns are known, or ``max_draws`` gates (100·count) are spent.
 
-    The first gate of each pattern is kept, so the set is that of the first so many i.i.d. gates.
+    The first gate of each pattern is kept, so the set is that of the first so many i.i.d. gates. With ``at_most``
+    a count above what X has asks for all that are found.
 
     Raises
     ------
     ConfigError : more patterns asked for than X can have (Cover's count, for its rank and distinct directions).
     """
-    _require_possible(count, cover_count(len(X), min(X.shape)))
+    possible = cover_count(len(X), min(X.shape))
+    _require_possible(min(count, possible) if at_most else count, possible)
+    asked, count = count, min(count, possible)
     budget = 100 * count if max_draws is None else max_draws
     batch = max(64, min(count, 4096))
     known: PatternSet | None = None
@@ -72,9 +80,10 @@ def discover_patterns(
         known = new if known is None else known.union(new)
         curve.append((spent + min(batch, budget - spent), len(known)))
     assert known is not None
-    reached = len(known) >= count
-    if not reached:
-        _require_possible(count, expected_count(X))  # exact, which takes longer
+    reached = len(known) >= asked
+    if not reached and len(known) < count:
+        if not at_most:
+            _require_possible(count, expected_count(X))  # exact, which takes longer
         log.warning("%d of %d patterns after %d gates; the rest are rare.", len(known), count, budget)
     draws, distinct = np.array(curve, dtype=np.int64).T
     return Discovery(known.select(np.arange(min(count, len(known)))), draws, distinct, reached)

@@ -67,15 +67,15 @@ def relax(
     solver: Solver | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Relaxation:
-    """Run the algorithm with ``patterns`` distinct Gaussian patterns.
+    """Run the algorithm with ``patterns`` distinct Gaussian patterns, or with as many as X has.
 
     Raises
     ------
-    ConfigError : more patterns than X can have, or β not positive. DataError : data that cannot be used.
+    ConfigError : fewer than one pattern, or β not positive. DataError : data that cannot be used.
     SolverError : the solver found no feasible point better than zero and says that it failed.
     """
     say(f"sampling {patterns} patterns")
-    found = discover_patterns(X, patterns, rng)
+    found = discover_patterns(X, patterns, rng, at_most=True)
     program = RelaxedProgram(X, y, found.patterns, beta)
     say(f"solving the relaxation over {len(found.patterns)} patterns")
     solution = solve(program, solver)

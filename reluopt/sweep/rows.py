@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from reluopt.errors import CheckpointError, ConfigError
+from reluopt.interrupts import Interrupted, exit_code
+from reluopt.progress import Bar
+from reluopt.runs import remove_empty, unwritable
 from reluopt.sweep.table import OWN, Row, RowFile, identity, plain
 from reluopt.sweep.workers import Task, check_engine, outcomes
 
@@ -45,7 +46,7 @@ def run_rows(
     backend : "loky", processes on this machine, or "ray", the Ray cluster (joblib's own backends).
     workers : runs at a time (default as many as there are cores). One alone is this process.
     threads : threads of each worker (default OMP_NUM_THREADS if set, else the cores divided by the workers).
-    progress : a progress bar on standard error, where that is a terminal.
+    progress : a progress bar on standard error; without a terminal a line every few seconds.
     retry : run the rows again that ended in an error; otherwise they stay as they are.
     results : the names of the results, if they are the same for all points. Then a file with others is refused before
         any work, and a run that gives others is a row with an error.
@@ -58,13 +59,12 @@ def run_rows(
     Raises
     ------
     ConfigError : points that occur twice, values that are no scalars, an unknown backend, Ray that is not installed.
-    CheckpointError : a file that is damaged, of another sweep, or in use by another process.
-    KeyboardInterrupt : with a message that says what is kept.
+    CheckpointError : a file that is damaged, of another sweep, in use by another process, or cannot be written.
+    Interrupted : a KeyboardInterrupt, by Ctrl-C or SIGTERM, with a message that says what is kept.
     """
     grid = _grid(points)
     check_engine(backend, workers)
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         file = RowFile.open(out, list(grid.values()), results)
         waiting = {key: point for key, point in grid.items() if not file.has(key, failed_too=not retry)}
@@ -74,7 +74,7 @@ def run_rows(
                 for number, row in outcomes(task, list(waiting.values()), backend, workers, threads, results):
                     file.add(keys[number], done := {**waiting[keys[number]], **row})
                     on_row(done)
-                    bar.advance(bar.task_ids[0])
+                    bar.update(bar.done + 1)
         return file.finish(list(grid))
 
 
@@ -98,26 +98,35 @@ def _grid(points: Sequence[Mapping[str, Any]]) -> dict[str, Row]:
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Within it no other process can write the file; a killed process leaves no lock behind."""
-    lock = filelock.FileLock(out.with_name(f".{out.name}.lock"))
+    lock = filelock.FileLock(place := out.with_name(f".{out.name}.lock"))
+    new = [folder for folder in out.absolute().parents if not folder.exists()]
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise CheckpointError(
             f"Another process is at work on '{out}'.", "Wait until it ends, or name another place for the rows."
         ) from error
+    except OSError as error:
+        raise unwritable(out.parent, error) from error
     try:
         yield
     finally:
+        if not out.exists():  # it has not begun
+            Path(place).unlink(missing_ok=True)
         lock.release()
+        remove_empty(new)
 
 
 @contextmanager
-def _bar(total: int, done: int, shown: bool) -> Iterator[Progress]:
-    console = Console(stderr=True)
-    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as progress:
-        progress.add_task("rows", total=total, completed=done)
-        yield progress
+def _bar(total: int, done: int, shown: bool) -> Iterator[Bar]:
+    bar = Bar("rows", total, done)
+    if shown:
+        bar.start()
+    try:
+        yield bar
+    finally:
+        bar.stop()
 
 
 @contextmanager
@@ -126,6 +135,7 @@ def _explained(file: RowFile) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(
-            f"Interrupted. {len(file)} rows are in '{file.path}'.\n  -> Run the same command again to go on."
+        raise Interrupted(
+            f"Interrupted. {len(file)} rows are in '{file.path}'.\n  -> Run the same command again to go on.",
+            exit_code(error) - 128,
         ) from error

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from reluopt.errors import CheckpointError, ConfigError, ReluoptError, TrainingError
+from reluopt.interrupts import exit_code
 from reluopt.runs import write_atomically
 from reluopt.sweep.rows import run_rows
 from reluopt.sweep.table import identity, read_rows
@@ -102,7 +103,7 @@ def _command(study: Study) -> Callable[..., None]:
                 rows = run_rows(points, study.task, _table(place), backend=backend, workers=workers, retry=retry)
             except KeyboardInterrupt as stop:
                 _print(str(stop))
-                raise typer.Exit(1) from stop
+                raise typer.Exit(exit_code(stop)) from stop
             failed = _conclude(study, config, settings, rows, place, _versions())
         if failed:
             raise TrainingError(_named(failed), "Mend what the errors say, and run again with --retry.")

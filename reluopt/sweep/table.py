@@ -109,7 +109,15 @@ class RowFile:
         if key in self._rows:
             self._blocks = pa.table({})  # it may be in there
         self._rows[key] = row
-        self._write()
+        try:
+            self._write()
+        except OSError as error:
+            del self._rows[key]
+            self._blocks = pa.table({})
+            raise CheckpointError(
+                f"'{self.path}' cannot be written: {error.strerror or error}. {len(self)} rows are in it.",
+                "Free space there or allow writing, and run the same command again: it goes on.",
+            ) from error
 
     def finish(self, keys: Sequence[str]) -> list[Row]:
         """Bring the rows of these identities to the front of the file, in this order, and return them."""

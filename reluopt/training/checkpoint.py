@@ -225,9 +225,7 @@ def load_weights(run: RunFolder, which: str = "latest") -> tuple[Float[np.ndarra
     return tensors["network.U"].double().numpy(), tensors["network.alpha"].double().numpy()
 
 
-def save_weights(
-    run: RunFolder, which: str, network: TwoLayerReLU, X: Any, y: Any, beta: float, made_by: str
-) -> None:
+def save_weights(run: RunFolder, which: str, network: TwoLayerReLU, X: Any, y: Any, beta: float, made_by: str) -> None:
     """Write weights that no training made, so that ``load_weights`` reads them; training cannot resume from them.
 
     ``which`` is ``latest`` or ``initial``, ``made_by`` the command (it is what a refused resume names).

@@ -94,9 +94,7 @@ class TrainConfig(Config):
         require_memory(4 * self.width * (d + 1) * dtype.itemsize, f"A network of width {self.width}")
         generator = torch.Generator().manual_seed(self.seed)
         try:
-            return TwoLayerReLU(
-                d, self.width, scale=self.init_scale, generator=generator, dtype=dtype, device=device
-            )
+            return TwoLayerReLU(d, self.width, scale=self.init_scale, generator=generator, dtype=dtype, device=device)
         except (RuntimeError, MemoryError) as error:  # torch's words for "out of memory" differ
             raise ConfigError(
                 f"A network of width {self.width} cannot be made on '{self.device}': {short(error)}.",
