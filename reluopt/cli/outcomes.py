@@ -16,7 +16,6 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from reluopt.cli.output import replace_what_cannot_be_printed, show_error, tell
 from reluopt.errors import ReluoptError, TrainingError
 from reluopt.interrupts import exit_code, handling, raise_interrupted
 
@@ -33,6 +32,8 @@ class StoppableGroup(TyperGroup):
             with handling(raise_interrupted):
                 return super().invoke(ctx)
         except KeyboardInterrupt as stop:
+            from reluopt.cli.output import tell
+
             tell(str(stop) or "Interrupted.")
             raise typer.Exit(exit_code(stop)) from stop
         except BrokenPipeError as error:  # the reader has gone: 'reluopt ... | head'
@@ -42,23 +43,31 @@ class StoppableGroup(TyperGroup):
 
 def end(app: Callable[[], Any]) -> None:
     """Run the application; turn what it raises into a message and an exit code."""
-    replace_what_cannot_be_printed()
+    for stream in (sys.stdout, sys.stderr):  # where it is cp1252 or ascii, a replacement for β, not a traceback
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except ReluoptError as error:
-        show_error(error.problem, error.remedy)
+        _say(error.problem, error.remedy)
         sys.exit(1 if isinstance(error, TrainingError) else 2)
     except OSError as error:
         where = f" ('{error.filename}')" if error.filename else ""
-        show_error(
+        _say(
             f"{error.strerror or error}{where}.",
             "Check the path, its permissions and the space on its disk.",
         )
         sys.exit(2)
     except MemoryError:
-        show_error("The memory of this machine is too small for this.", "Take fewer samples (--subset) or neurons.")
+        _say("The memory of this machine is too small for this.", "Take fewer samples (--subset) or neurons.")
         sys.exit(2)
     except Exception:
         traceback.print_exc()
-        show_error("This is a bug in reluopt.", "Please report it with the lines above and the command.")
+        _say("This is a bug in reluopt.", "Please report it with the lines above and the command.")
         sys.exit(BUG)
+
+
+def _say(problem: str, remedy: str) -> None:
+    from reluopt.cli.output import show_error  # rich takes a moment to import, --version does not wait for it
+
+    show_error(problem, remedy)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -42,10 +41,3 @@ def show_error(problem: str, remedy: str) -> None:
 def tell(text: str) -> None:
     """A line on standard error that is no result: an interruption, a warning."""
     stderr_console().print(text, soft_wrap=True)
-
-
-def replace_what_cannot_be_printed() -> None:
-    """On terminals of another encoding (cp1252, ascii) print a replacement for β instead of ending in a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
