@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from reluopt.certificate.ladder import Certificate
 
-FAST = ("--epochs", "200", "--width", "12", "--quiet")
+FAST = ("--epochs", "200", "--width", "12")
 
 
 def reluopt(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -177,16 +177,16 @@ def test_a_run_that_diverges_is_a_message_and_exit_code_1(tmp_path):
 def test_ctrl_c_says_what_is_saved_and_how_to_go_on(tmp_path):
     command = [sys.executable, "-m", "reluopt", "train", "planted", "--epochs", "1000000", "--out", "run", "-q"]
     environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     metrics = tmp_path / "run" / "metrics.jsonl"
     for _ in range(1200):
         if metrics.is_file() and metrics.stat().st_size:
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=600)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == 130
-    assert "--resume run" in printed
+    assert "--resume run" in said
 
 
 def test_data_that_changed_since_training_are_refused(tmp_path):

@@ -42,9 +42,7 @@ def test_relax_writes_a_run_that_certify_reads(relaxed: tuple[RunFolder, str]) -
 def test_relax_with_more_patterns_than_the_data_have_takes_those_there_are(tmp_path: Path) -> None:
     done = reluopt("relax", "gaussian", "--n", 6, "--d", 2, "--patterns", 1000, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (
-        "12 distinct patterns (of the 1,000 asked for" in done.stdout
-    )
+    assert "12 distinct patterns (of the 1,000 asked for" in done.stdout
 
 
 def test_training_does_not_resume_from_a_relaxed_network(relaxed: tuple[RunFolder, str]) -> None:
