@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from reluopt import printing
-from reluopt.cli.columns import load_aloud
 from reluopt.bounds import beta_max_upper
+from reluopt.cli.columns import load_aloud
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.output import console, tell
 from reluopt.cli.show import show_training
