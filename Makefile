@@ -54,7 +54,7 @@ lock: $(VENV)/.dev  ## resolve every package anew and write requirements/*.txt (
 check-lock: $(VENV)/.dev  ## is what is installed what the lock says, and nothing else?
 	$(BIN)/python requirements/lock.py check dev
 
-lowest:  ## the tests of the convex programs and the CLI on the lower bounds of pyproject.toml, in .venv-lowest
+lowest:  ## the tests, but for the slow ones, on the lower bounds of pyproject.toml, in .venv-lowest (Python 3.11 or 3.12)
 	$(MAKE) VENV=.venv-lowest .venv-lowest/.lowest
 	.venv-lowest/bin/python -m pytest -n 2 -m "not slow"
 
