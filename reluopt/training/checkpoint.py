@@ -109,15 +109,22 @@ def _restore(state: TrainState, tensors: dict[str, Tensor], record: dict[str, An
         index, name = key.split(".")
         slots[int(index)][name] = tensor
     groups = [{k: tuple(v) if k == "betas" else v for k, v in g.items()} for g in record["optimizer"]["param_groups"]]
-    if [len(g["params"]) for g in groups] != [len(g["params"]) for g in state.optimizer.param_groups]:
-        raise ValueError("the optimizer's groups are others")
+    for then, now in zip(groups, state.optimizer.param_groups, strict=True):
+        _require_alike(then, now | {"params": list(range(len(now["params"])))}, "optimizer")
+        if len(then["params"]) != len(now["params"]):
+            raise ValueError("the optimizer's parameters are others")
     state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    if record["scheduler"].keys() != state.scheduler.state_dict().keys():
-        raise ValueError("the schedule is another")
+    _require_alike(record["scheduler"], state.scheduler.state_dict(), "scheduler")
     state.scheduler.load_state_dict(record["scheduler"])
     for prefix, callback in _named(state.callbacks):
         callback.load_state({k: v.numpy() for k, v in _under(prefix, tensors).items()})
     state.epoch, state.stopped_because = record["epoch"], record["stopped_because"]
+
+
+def _require_alike(then: Mapping[str, Any], now: Mapping[str, Any], what: str) -> None:
+    """ValueError unless both records have the same names, and values of the same types under them."""
+    if then.keys() != now.keys() or any(type(then[name]) is not type(now[name]) for name in now):
+        raise ValueError(f"its record '{what}' is not of this release's kind")
 
 
 def _named(callbacks: Sequence[Any]) -> Iterator[tuple[str, Any]]:
