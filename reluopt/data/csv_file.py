@@ -101,17 +101,17 @@ def _columns(body: Rows, width: int) -> list[Any]:
         )
     except (pa.ArrowException, OverflowError, ValueError) as error:
         raise DataError(f"{body.name} is not a proper CSV file ({error}).", "Check its quotes.") from None
+    if table.num_rows + len(ragged) != len(body.rows):
+        raise DataError(
+            f"{body.name} has {len(body.rows)} rows by its lines and {table.num_rows + len(ragged)} by its quotes.",
+            "Check its quotes.",
+        )
     if ragged:
         row = ragged[0]
         raise DataError(
             f"{body.name}, line {body.numbers[row.number - 1]}: {row.actual_columns} cells, and the "
             f"first line has {row.expected_columns}" + (f"; {len(ragged)} such lines." if len(ragged) > 1 else "."),
             "Give every line one cell a column (quote text that holds the delimiter), or name the --delimiter.",
-        )
-    if table.num_rows != len(body.rows):
-        raise DataError(
-            f"{body.name} has {len(body.rows)} rows by its lines and {table.num_rows} by its quotes.",
-            "Check its quotes.",
         )
     return [flat(table.column(j)) for j in range(width)]
 
