@@ -167,6 +167,24 @@ def test_one_bad_cell_among_numbers_is_no_category(table):
     assert load(path, target="y", categorical="one-hot", **RAW).d == N + 1
 
 
+def test_numbers_beside_letters_are_categories(table):
+    data = load(table({"size": BASE["size"], "drive": ["4", "f", "r"] * 4, "y": BASE["y"]}), target="y", **RAW)
+    assert data.feature_names == ("size", "drive=4", "drive=f", "drive=r")
+
+
+def test_names_of_rows_may_stand_behind_the_index(table):
+    data = load(table({"": range(N), "town": [f"town {i}" for i in range(N)], **BASE}), target="y", **RAW)
+    assert data.feature_names == ("size",)
+
+
+def test_columns_that_pandas_numbered_have_a_header(table):
+    path = table({"": range(N), "0": BASE["size"], "1": BASE["y"]})
+    data = load(path, target="last", **RAW)
+    assert data.n == N and data.feature_names == ("0",)
+    path = table({"": BASE["size"], "142.5": BASE["y"], "144.5": BASE["y"]})
+    refuses(lambda: load(path, target="last"), "line 1", "empty", "say --header")
+
+
 # -- missing -------------------------------------------------------------------------------------------------------
 
 MISSING = ["", "NA", "na", "N/A", "NaN", "nan", "NULL", "null", "?", " ", "<NA>", "#N/A"]

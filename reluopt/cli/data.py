@@ -79,17 +79,23 @@ def _place(save: Path, replace: bool) -> Path:
     ------
     DataError : a folder that is not there or a file that is, without a terminal to ask on.
     """
+    if save.is_dir():
+        raise DataError(f"'{save}' is a folder.", "Give --save the name of a file.")
     place = save if save.name.endswith(".npz") else save.with_name(f"{save.name}.npz")
     if not place.parent.is_dir():
         raise DataError(f"There is no folder '{place.parent}' to save in.", "Make it, or name another place.")
     if place.is_dir():
         raise DataError(f"'{place}' is a folder.", "Give --save the name of a file.")
     if place.exists() and not replace:
-        if not sys.stdin.isatty():
+        if not _can_ask():
             raise DataError(f"The file '{place}' is there already.", "Say --replace, or name another file.")
         if not typer.confirm(f"Replace '{place}'?"):
             raise typer.Exit(2)
     return place
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 def _save(dataset: Dataset, place: Path) -> None:

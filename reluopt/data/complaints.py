@@ -28,9 +28,10 @@ def missing_cells(table: Table, name: str, i: int, count: int, rows: int, column
     """The error for missing cells of features, the first of which is in row i."""
     more = f"; {count:,} cells are missing, in {rows:,} lines and {columns:,} columns" if count > 1 else ""
     word = _absence(_cell(table, name, i))
+    header = " If the first line is a header, say --header." if i == 0 and not table.has_header else ""
     return DataError(
         f"{place(table, name, i)}: the cell is {word}{more}.",
-        "Fill it in, leave the column out with --drop, or say --missing drop-rows or --missing mean.",
+        f"Fill it in, leave the column out with --drop, or say --missing drop-rows or --missing mean.{header}",
     )
 
 

@@ -57,12 +57,19 @@ def read_text_table(path: Path, settings: TableSettings) -> Table:
 
 def _is_header(first: list[str], rows: Rows) -> bool:
     """Whether the first row names the columns: not if it holds a number, or values that its columns hold again."""
-    if any(looks_numeric(cell) for cell in first):
-        return False
     below = [cells_of(row, rows.delimiter) for row in rows.rows[1:SEARCHED]]
     below = [cells for cells in below if len(cells) == len(first)]
+    if len(first) > 2 and _counts_columns(first) and len({cells[0] for cells in below if cells[0]}) == len(below):
+        return True
+    if any(looks_numeric(cell) for cell in first):
+        return False
     values = [j for j, cell in enumerate(first) if not is_missing(cell)]
     return not values or not all(any(cells[j] == first[j] for cells in below) for j in values)
+
+
+def _counts_columns(first: list[str]) -> bool:
+    """Whether the row is as pandas writes columns without names: nothing above the index, then 0, 1, 2 …"""
+    return not first[0] and first[1:] in [list(map(str, range(at, at + len(first) - 1))) for at in (0, 1)]
 
 
 def _fitted_to_rows(names: list[str], body: Rows, named: bool) -> list[str]:

@@ -20,6 +20,9 @@ from reluopt.errors import DataError
 #: Values that a column of text may have to become categories by itself.
 MOST_CATEGORIES = 50
 
+#: Texts that are at most this fraction of a column's cells are mistakes among numbers.
+RARE = 0.2
+
 _INDEX_NAME = re.compile(
     r"(unnamed: ?[0-9.]+|index|idx|id|_id|row_?id|row[._ ]?(names?|num(ber)?|nr)?|rn|obs(ervation|num|no|nr)?|"
     r"no\.?|nr\.?|#|case(id|no|_id)?|sample_?id|record_?id|rec(ord)?_?no?)",
@@ -47,7 +50,8 @@ def fit(table: Table, settings: TableSettings) -> Encoding:
         elif j in left_out:
             rules.append(ColumnRule(name, left_out[j]))
         else:
-            rules.append(_rule(table, j, notation, settings))
+            leading = all(rule.fate in (Fate.INDEX, Fate.DROPPED) for rule in rules)
+            rules.append(_rule(table, j, notation, settings, leading))
     rules = _with_a_feature(rules, table)
     return Encoding(tuple(rules), notation)
 
@@ -90,8 +94,11 @@ def _has_commas(column: Any) -> bool:
     return bool(pc.any(pc.match_substring_regex(column, "[0-9]*,[0-9]")).as_py())
 
 
-def _rule(table: Table, j: int, notation: Notation, settings: TableSettings) -> ColumnRule:
-    """The rule for a column that is neither the target nor left out by the user."""
+def _rule(table: Table, j: int, notation: Notation, settings: TableSettings, leading: bool) -> ColumnRule:
+    """The rule for a column that is neither the target nor left out by the user.
+
+    ``leading`` says that no feature stands before it.
+    """
     name, column = table.names[j], table.columns[j]
     finds_index = settings.index_column is None
     indexlike = j in table.unnamed or (table.has_header and _INDEX_NAME.fullmatch(name.strip()) is not None)
@@ -108,7 +115,7 @@ def _rule(table: Table, j: int, notation: Notation, settings: TableSettings) -> 
         return ColumnRule(name, Fate.NUMBER, why)
     if (
         finds_index
-        and (j == 0 or indexlike)
+        and (leading or indexlike)
         and settings.categorical != "one-hot"
         and _names_rows(column, parsed, unnamed=j in table.unnamed)
     ):
@@ -163,9 +170,11 @@ def _refuse_text(table: Table, j: int, parsed: Parsed, notation: Notation, numer
         raise no_feature(
             table, name, f"it holds dates or times, such as '{short(cells[0].as_py())}'", ", turn it into numbers"
         )
-    if numeric >= len(others):
-        raise no_number(table, name, int(others[0]), notation)
-    if sum(looks_numeric(cell) for cell in cells[:100].to_pylist()) > 0.5 * min(100, len(cells)):
+    strange = texts(column).take(pa.array(others))
+    meant = sum(looks_numeric(cell) for cell in strange[:100].to_pylist())
+    rare = len(others) <= RARE * (len(others) + numeric)
+    lonely = numeric >= len(others) == len(pc.unique(strange))
+    if rare or lonely or 2 * meant > min(100, len(others)):
         raise no_number(table, name, int(others[0]), notation)
     count = len(pc.unique(cells))
     if count == len(cells) or count > MOST_CATEGORIES:

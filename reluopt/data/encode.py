@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float
 
-from reluopt.data.cells import dates, looks_numeric, numbers, texts
+from reluopt.data.cells import looks_numeric, numbers, texts
 from reluopt.data.complaints import missing_cells, missing_target, no_number
 from reluopt.data.decide import fit
 from reluopt.data.encoding import Encoding, Fate
@@ -91,8 +91,8 @@ def _target(table: Table, target: int, encoding: Encoding) -> tuple[np.ndarray, 
         raise no_number(table, name, int(others[0]), encoding.notation, target=True)
     different = pc.unique(cells.drop_null())
     meant = [cell for cell in different[:1000].to_pylist() if looks_numeric(cell)]
-    if meant or dates(different) > 0.5:
-        at = pc.index(cells, meant[0]).as_py() if meant else int(others[0])
+    if 2 * len(meant) > min(1000, len(different)):
+        at = pc.index(cells, meant[0]).as_py()
         raise no_number(table, name, at, encoding.notation, target=True)
     missing = np.asarray(pc.is_null(cells).to_numpy(zero_copy_only=False))
     return np.array(pc.fill_null(cells, "").to_pylist(), dtype=np.str_), missing
