@@ -15,7 +15,7 @@ from math import isfinite
 import mpmath
 
 EVIDENCE = {"z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level"}
-LARGEST = 2**128
+LARGEST = 2**256
 PARAMETER = {"huber": "delta", "quantile": "tau"}
 NAMES = ("squared", "huber", "absolute", "quantile", "hinge", "squared_hinge", "logistic")
 

@@ -33,7 +33,7 @@ def wild_numbers(rng, *shape, reach=1070):
     elif kind == 1:
         exponents = rng.integers(-3, 4, shape) + int(rng.integers(-1070, reach - 3))
     elif kind == 2:
-        exponents = rng.choice([-1074, -1022, -540, -130, 0, 127, 128, 500, min(900, reach)], shape)
+        exponents = rng.choice([-1074, -1022, -540, -260, 0, 127, 250, 500, min(900, reach)], shape)
     else:
         exponents = rng.integers(-60, 61, shape)
     with np.errstate(over="ignore"):
@@ -45,11 +45,11 @@ def wild_numbers(rng, *shape, reach=1070):
 def wild_objective(rng, loss):
     """(X, y, κ, U, α, β): half of the problems have numbers that the checker's domain allows."""
     n, d, m = (int(k) for k in rng.integers(1, 5, 3))
-    reach = int(rng.choice([120, 1020]))
+    reach = int(rng.choice([250, 1020]))
     X, U, alpha = (wild_numbers(rng, *shape, reach=reach) for shape in ((n, d), (m, d), (m,)))
     y = rng.choice([-1.0, 1.0], n) if loss["name"] in ("hinge", "squared_hinge", "logistic") else wild_numbers(rng, n)
-    if reach == 120:
-        y = np.clip(y, -(2.0**128), 2.0**128)
+    if reach == 250:
+        y = np.clip(y, -(2.0**256), 2.0**256)
     return X, y, np.abs(wild_numbers(rng, n, reach=100)), U, alpha, float(abs(wild_numbers(rng, 1)[0])) or 5e-324
 
 

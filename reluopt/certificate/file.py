@@ -113,7 +113,7 @@ def _proved_claims(
     except checker.Refused as reason:
         raise CertificateError(
             f"The checker refused the certificate: {reason}.",
-            "Scale X and y to usual sizes (SPEC.md allows numbers up to 2^128); if they are, please report this.",
+            "Scale X and y to usual sizes (SPEC.md allows numbers up to 2^256); if they are, please report this.",
         ) from reason
     assert verdict.lower is not None
     lower = min(bound.value, max(0.0, rounding.round_down(verdict.lower)))
@@ -159,6 +159,6 @@ def evidence_tensors(X: Float[np.ndarray, "n d"], evidence: Evidence) -> dict[st
 
 
 def _within_domain(m: Multipliers) -> Multipliers:
-    """ν above 0 is at least 2⁻¹²⁸ in a file; a larger ν is always allowed, and any ν proves something."""
-    tiny = (m.nu > 0) & (m.nu < 2.0**-128)
-    return dataclasses.replace(m, nu=np.where(tiny, 2.0**-128, m.nu)) if tiny.any() else m
+    """ν above 0 is at least 2⁻²⁵⁶ in a file; a larger ν is always allowed, and any ν proves something."""
+    tiny = (m.nu > 0) & (m.nu < 2.0**-256)
+    return dataclasses.replace(m, nu=np.where(tiny, 2.0**-256, m.nu)) if tiny.any() else m

@@ -224,7 +224,7 @@ def read_loss(content: Any) -> Loss:
     parameter = PARAMETERS[name]
     require(set(content) == {"name", *([parameter] if parameter else [])}, f"the loss '{name}' has other keys")
     value = _float(content[parameter], parameter) if parameter else 0.0
-    require(parameter != "delta" or 0 < value <= LARGEST, "'delta' is not between 0 and 2^128")
+    require(parameter != "delta" or 0 < value <= LARGEST, "'delta' is not between 0 and 2^256")
     require(parameter != "tau" or 0 < value < 1, "'tau' is not between 0 and 1")
     return Loss(name, Fraction(value))
 

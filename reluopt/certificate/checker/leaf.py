@@ -60,7 +60,7 @@ def check_signs(z: Array, free: Array, fixed: Array, m: Multipliers) -> None:
     require((m.w[1:] >= m.c[1:]).all(), "w is below c")
     require(at_least_sum(m.w[0, free], z[free], m.c[0, free]).all(), "w is below z + c")
     require((m.w[:, free & (m.nu == 0)] == 0).all(), "nu is 0 where w is not")
-    require((m.nu[free & (m.nu != 0)] >= SMALLEST_NU).all(), "nu has an entry between 0 and 2^-128")
+    require((m.nu[free & (m.nu != 0)] >= SMALLEST_NU).all(), "nu has an entry between 0 and 2^-256")
 
 
 def head(X: Array, F: Array, fixed: Array, w: Array, c: Array, nu: Array, steps: int) -> tuple[Array, Fraction]:

@@ -15,8 +15,8 @@ import numpy as np
 from .refusal import require
 
 UNIT = 2.0**-53  # u
-LARGEST = 2.0**128  # of every number, about that of float32
-SMALLEST_NU = 2.0**-128  # of a ν that is not 0
+LARGEST = 2.0**256  # of every number, about 1e77
+SMALLEST_NU = 2.0**-256  # of a ν that is not 0
 UNDERFLOW = 2.0**-400  # η: more than underflow can do to the norm of any computed matrix
 GRID = 1200  # loss values and dual values are rounded to multiples of 2^-GRID
 CHUNK = 2**16  # entries that are turned into integers at a time
@@ -32,7 +32,7 @@ def gamma(k: int) -> float:
 def within_domain(values: Array, name: str) -> Array:
     """The values, if all of them are finite and at most LARGEST in absolute value."""
     top, bottom = values.max(initial=0.0), values.min(initial=0.0)  # NaN if there is one
-    require(top <= LARGEST and bottom >= -LARGEST, f"{name} has an entry that is NaN, infinite or larger than 2^128")
+    require(top <= LARGEST and bottom >= -LARGEST, f"{name} has an entry that is NaN, infinite or larger than 2^256")
     return values
 
 
