@@ -10,6 +10,8 @@ from reluopt.bounds import closed_form, exact, moment, neighbours, pairwise, spl
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
 from reluopt.errors import ReluoptError
+from reluopt.losses import LOSSES
+from reluopt.problem import Problem
 from reluopt.programs.exact import ExactProgram
 from reluopt.programs.mapping import network_from_blocks
 from reluopt.search.pricing import price
@@ -106,3 +108,24 @@ def test_many_samples(zeros, ticking):
     ticking(0.005)
     bound = tightened(X, y, beta, time_limit=6.0)
     assert moment(X, y, beta).value < bound.value <= reached(X, y, beta, every_cell=False)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", LOSSES)
+def test_certificates_of_every_loss_are_accepted_and_below_every_network(name, weighted, tmp_path):
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((12, 2)), rng.standard_normal(12)
+    targets = np.where(y > 0, 1.0, -1.0) if LOSSES[name].classes else y
+    problem = Problem(X, targets, name, 0.5, rng.choice([0.0, 0.5, 1.0, 3.3], 12) if weighted else None)
+    bound = moment(problem)
+    network = rng.standard_normal((3, 2)), rng.standard_normal(3)
+    claims = write_certificate(tmp_path / "cert", problem, bound=bound, network=network)
+    verdict = checker.check(checker.read_certificate(tmp_path / "cert"), X, problem.targets, problem.weights)
+    assert verdict.claims == claims
+    assert claims["optimum_at_least"] == pytest.approx(bound.value, rel=1e-6)
+    assert float(verdict.lower) <= problem.zero_value
+    for _ in range(200):
+        size = rng.uniform(0, 1.5)
+        U, alpha = size * rng.standard_normal((2, 2)), size * rng.standard_normal(2)
+        assert float(verdict.lower) <= problem.objective(U, alpha)
+    assert claims["objective_at_most"] == pytest.approx(problem.objective(*network), rel=1e-8)
