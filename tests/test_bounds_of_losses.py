@@ -2,7 +2,9 @@
 
 import itertools
 import math
+from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import cvxpy as cp
 import numpy as np
@@ -12,8 +14,10 @@ from hypothesis import strategies as st
 
 from reluopt.bounds import BOUNDS, best_of, beta_max_upper, race
 from reluopt.bounds.all_cells import AllCells
+from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.moment_search import MomentSearch
 from reluopt.bounds.second_moments import SecondMoments
+from reluopt.bounds.support import tighten
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
 from reluopt.losses import LOSSES, make_loss
@@ -177,13 +181,40 @@ def test_a_race_refuses_unknown_names():
         list(race(drawn("squared", 6), names=["fast"]))
 
 
-def test_a_race_computes_the_moment_bound_once_and_stops_where_it_may(monkeypatch):
+def test_a_race_computes_the_moment_bound_once_and_stops_where_it_may(monkeypatch, ticking):
     calls, descend = [], MomentSearch.descend
     monkeypatch.setattr(MomentSearch, "descend", lambda self, *args: calls.append(args) or descend(self, *args))
     problem = drawn("logistic", 7, n=40, d=8)
+    ticking(0.003)
     found = list(race(problem, clock=Clock(2.0)))
     assert len(calls) <= len(SecondMoments().smoothing)
     assert any(bound.method == "branch and bound" for bound in found)
     first = max(bound.value for bound in found if bound.method == "moment")
     methods = {bound.method for bound in race(problem, clock=Clock(math.inf), stop_at=0.99 * first)}
     assert methods == {"closed form", "moment"}
+
+
+def test_a_toy_bound_joins_by_its_line_in_the_registry(monkeypatch):
+    @dataclass(frozen=True)
+    class AtTheNetwork(Bound):
+        """Theorem A at the dual point of the network that the race was given."""
+
+        iterations: int = 50
+        name: ClassVar[str] = "toy"
+        quick: ClassVar[bool] = True
+
+        def suits(self, problem):
+            return problem.n < 100
+
+        def run(self, problem, start, clock, device="cpu"):
+            z = problem.dual_point(problem.predict(*start.network))
+            _, evidence = tighten(problem, z, clock=clock, iterations=self.iterations)
+            yield prove(problem, evidence, method=self.name, started=0.0)
+
+    problem, best = case("logistic", 0)
+    assert "toy" not in {bound.method for bound in race(problem, start_of(problem), Clock(0.2))}
+    monkeypatch.setitem(BOUNDS, "toy", AtTheNetwork())
+    found = {bound.method: bound for bound in race(problem, start_of(problem), Clock(0.2))}
+    assert 0 < found["toy"].value <= best
+    (alone,) = race(problem, start_of(problem), names=["toy"])
+    assert alone.value == found["toy"].value
