@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reluopt.bounds import BOUNDS, best_of, beta_max_upper, race
+from reluopt.bounds import BOUNDS, Bound, Start, best_of, beta_max_upper, race
 from reluopt.bounds.all_cells import AllCells
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.moment_search import MomentSearch
