@@ -12,8 +12,7 @@ from reluopt.certificate import checker
 from reluopt.certificate.checker import Refused
 from reluopt.certificate.ladder import Certificate, Kind
 from reluopt.certificate.verdict import verdict as in_words
-from reluopt.data import DataConfig, load_dataset
-from reluopt.errors import CertificateError, CheckpointError
+from reluopt.errors import CertificateError
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder
 from reluopt.training.checkpoint import load_weights
@@ -24,32 +23,6 @@ TOLERANCE = Fraction(1, 10**6)
 TOLERANCE_OF_OBJECTIVE = Fraction(1, 10**9)
 #: Bytes of a record that is read.
 MAX_RECORD = 2**28
-
-
-def run_problem(run: RunFolder) -> Problem:
-    """The training problem of a run, from its config.toml; nothing is written.
-
-    Raises
-    ------
-    CheckpointError : a folder that is not a run, or data that changed since. ConfigError, DataError : see Problem.
-    """
-    if not run.config_file.is_file():
-        raise CheckpointError(
-            f"The folder {checker.shown(str(run.path))} is not a run: it has no config.toml.",
-            "Give the folder that training wrote (the one with config.toml and checkpoints).",
-        )
-    tables = run.config()
-    facts, train = tables.get("run", {}), tables.get("train", {})
-    if not isinstance(facts, dict) or not {"beta", "fingerprint"} <= facts.keys() or not isinstance(train, dict):
-        raise CheckpointError(f"'{run.config_file}' lacks its record.", "Give a folder that 'reluopt train' wrote.")
-    data = load_dataset(DataConfig.from_mapping(tables.get("data", {}), f"[data] of {run.config_file}"))
-    problem = Problem(data.X, data.y, train.get("loss", "squared"), facts["beta"])
-    if data.fingerprint != facts["fingerprint"]:
-        raise CheckpointError(
-            f"The data of '{run.path}' are not those it was trained on (another sha256 of X and y).",
-            "Put the original file back, or train a new run.",
-        )
-    return problem
 
 
 def check_run(content: checker.Certificate, run: RunFolder, problem: Problem) -> None:

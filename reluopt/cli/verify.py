@@ -10,9 +10,11 @@ import typer
 from rich.text import Text
 
 from reluopt.certificate import checker
-from reluopt.certificate.record import check_record, check_run, run_problem
+from reluopt.certificate.record import check_record, check_run
 from reluopt.cli.output import console
+from reluopt.cli.train import read_run
 from reluopt.errors import CertificateError, ReluoptError
+from reluopt.problem import Problem
 from reluopt.runs import RunFolder
 
 #: A certificate or data file larger than this is not read, unless the user says otherwise.
@@ -67,7 +69,7 @@ def _checked(certificate: Path, data: Path | None, max_bytes: int) -> list[tuple
         raise CertificateError(f"There is no certificate {checker.shown(str(path))}.", "Make one: reluopt certify RUN")
     if data is None and not in_run:
         raise CertificateError("A certificate file needs its data.", "Give --data data.npz, or name the run folder.")
-    run = RunFolder(certificate) if in_run else None
+    run = RunFolder.open(certificate) if in_run else None
     problem = run_problem(run) if run is not None else None
     if data is not None:
         X, y, weights = checker.read_data(data, max_bytes)
@@ -82,6 +84,12 @@ def _checked(certificate: Path, data: Path | None, max_bytes: int) -> list[tuple
     if run is not None and problem is not None:
         lines.append(("record:", check_record(run, problem, verdict)))
     return lines
+
+
+def run_problem(run: RunFolder) -> Problem:
+    """The training problem of a run folder, as its config.toml gives it; CheckpointError where it was changed."""
+    data, train, beta, _ = read_run(run)
+    return Problem(data.X, data.y, getattr(train, "loss", "squared"), beta)
 
 
 def _say(style: str, word: str, text: str) -> None:
