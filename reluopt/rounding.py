@@ -8,7 +8,13 @@ as exact binary64 values. Three tools suffice:
 - integers: dot products of float64 vectors are computed exactly where a digit matters (``exact_dot``);
 - RᵀR is positive semidefinite for any R, so λmax(C) ≤ c follows from cI − C ≈ RᵀR and the size of the residual.
 
-Whatever is not finite proves nothing: upper bounds become ``inf``, lower bounds ``-inf``.
+Whatever is not finite proves nothing: upper bounds become ``inf``, lower bounds ``-inf``. The four questions:
+
+- overflow: products are looked at before anything clips or compares them (``fit_interval``), or reach the result as
+  ``inf`` (norms, residuals);
+- underflow: ``TINY`` an operation; norms are scaled by a power of 2, decay and dual values are rational numbers;
+- subnormal numbers: exact in rational numbers; a norm is raised by one number after it is scaled back;
+- NaN: every comparison with it fails, and a failed one is ``inf``.
 """
 
 from __future__ import annotations

@@ -164,3 +164,31 @@ def test_what_is_not_finite_proves_nothing():
     assert rounding.feasible_value(good, good, math.inf, 1.0) == (0.0, 0.0)
     assert rounding.objective_upper(np.ones((1, 2)), np.ones(1), np.full((1, 2), 1e200), np.ones(1), 1.0) == math.inf
     assert rounding.objective_upper(np.ones((1, 2)), np.ones(1), bad[None], np.ones(1), 1.0) == math.inf
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-160, 1e150, 1e300])
+def test_eigenvalues_and_norms_at_the_ends_of_float64_are_above_or_infinite(scale):
+    rng = np.random.default_rng(0)
+    for k in (1, 2, 4):
+        G = rng.standard_normal((k, k))
+        C = (G + G.T) * scale
+        bound = rounding.lambda_max_upper(C)
+        if math.isfinite(bound):
+            c = Fraction(bound) + Fraction(5e-324)
+            assert positive_definite(
+                [[(c if i == j else 0) - Fraction(float(C[i, j])) for j in range(k)] for i in range(k)]
+            )
+        size = rounding.frobenius_upper(C)
+        assert size == math.inf or Fraction(size) ** 2 >= sum(Fraction(float(v)) ** 2 for v in C.ravel())
+
+
+def test_the_interval_of_a_fit_holds_its_exact_value():
+    rng = np.random.default_rng(0)
+    for decades in (2, 60, 150):
+        X, U, alpha = (wild(rng, *shape, decades=decades) for shape in ((6, 3), (4, 3), (4,)))
+        low, high = rounding.fit_interval(X, U, alpha)
+        for row, a, b in zip(X, low, high, strict=True):
+            f = sum(max(dot(row, u), Fraction(0)) * Fraction(float(v)) for u, v in zip(U, alpha, strict=True))
+            assert a == -math.inf or Fraction(float(a)) <= f
+            assert b == math.inf or f <= Fraction(float(b))
+    assert not np.isfinite(rounding.fit_interval(np.full((1, 1), 1e200), np.full((1, 1), -1e200), np.ones(1))).any()

@@ -174,7 +174,7 @@ class Group:
         off = share * (size_of(sizes[:e, :e]) + on_a * on_a) + tiny
         by_B = size_of(B - L @ Y) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, :e]) + on_s * on_a) + tiny
         by_A = size_of(A - L @ L.T) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, e:]) + on_s * on_s) + tiny
-        slack = (3.0 * reach * by_B + reach * reach * by_A) * (1 + rounding.gamma(8)) + rounding.TINY
+        slack = (3.0 * reach * by_B + reach * (reach * by_A)) * (1 + rounding.gamma(8)) + rounding.TINY
         return H + Y.T @ Y, off, slack
 
 
