@@ -33,6 +33,10 @@ from .runs import RunFolder as RunFolder
 from .search.polynomial import relax as relax
 from .search.pricing import beta_max_estimate as beta_max_estimate
 from .search.pricing import price as price
+from .search.records import Refined as Refined
+from .search.records import RefineSettings as RefineSettings
+from .search.refinement import refine as refine
+from .search.refinement import refinements as refinements
 from .solvers import CvxpySolver as CvxpySolver
 from .solvers import NativeSolver as NativeSolver
 from .solvers import solve as solve

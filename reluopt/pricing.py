@@ -1,18 +1,32 @@
 r"""Pricing: search the neuron u, ‖u‖ ≤ 1, with the largest |zᵀ(Xu)_+|.
 
-If it exceeds β at the residual z = y − f of a network, adding the neuron u with a small weight lowers L: the
-network is not globally optimal. At z = y the maximum is β_max, above which the optimum is the zero network.
-The problem is not concave; a local search from many starts gives a lower estimate, never a proof.
+If it exceeds β at the dual point z of a network, adding the neuron u with a small weight lowers L: the network is not
+globally optimal. At the dual point of the zero network the maximum is β_max, above which the optimum is the zero
+network. The problem is not concave; a local search from many starts gives a lower estimate, never a proof.
+
+Nothing here knows the loss: it is in z alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from reluopt.ascent import climb
 from reluopt.errors import DataError
+from reluopt.problem import Problem
+
+#: Two directions of one sign whose cosine is above this are one maximiser.
+SAME = 1.0 - 1e-6
+#: The rough search in float32: its steps, the relative gain and the step control at which a start is done, and the
+#: cosine of two directions that are one.
+ROUGH_STEPS, ROUGH_GAIN, ROUGH_SHORTEST, ROUGH_SAME = 20, 1e-5, 1e-3, 1.0 - 1e-5
+
+#: Directions (k, d) and the sign of z (k,) that each is searched for.
+Starts = tuple[Float[np.ndarray, "_ d"], Float[np.ndarray, " _"]]
 
 
 @dataclass(frozen=True)
@@ -24,27 +38,50 @@ class Price:
     value: float
     candidates: Float[np.ndarray, "d K"]
     candidate_values: Float[np.ndarray, " K"]
+    candidate_signs: Float[np.ndarray, " K"]
+
+    def above(self, limit: float, most: int) -> Maximisers:
+        """The local maximisers with a value above ``limit``, the dearest ``most`` of them."""
+        count = min(most, int((self.candidate_values > limit).sum()))
+        return Maximisers(self.candidates[:, :count].T, self.candidate_signs[:count], self.candidate_values[:count])
+
+
+@dataclass(frozen=True)
+class Maximisers:
+    """Distinct local maximisers of ±zᵀ(Xu)_+ over ‖u‖ ≤ 1, best first: unit rows (k, d), signs (k,), values (k,)."""
+
+    directions: Float[np.ndarray, "k d"]
+    signs: Float[np.ndarray, " k"]
+    values: Float[np.ndarray, " k"]
 
 
 def price(
-    X: Float[np.ndarray, "n d"],
-    z: Float[np.ndarray, " n"],
+    X: Float[np.ndarray, "n d"] | Problem,
+    z: Float[np.ndarray, " samples"],
     rng: np.random.Generator,
     *,
     starts: int | None = None,
     iterations: int = 100,
+    near: Sequence[Starts] = (),
 ) -> Price:
     """Multi-start local search: u ← normalised Xᵀ(1[Xu ≥ 0] ∘ ±z), with the step halved where it does not ascend.
 
-    256 starts unless given, fewer for large X.
+    Half of the starts are Gaussian, half are rows of X and their negatives; both signs of z are searched, all as
+    columns of one matrix product: a few steps of all in float32, then the distinct best in float64. Values are
+    ± zᵀ(Xu)_+; ``candidates`` are the distinct end points with a positive value, best first.
 
-    Half of the starts are Gaussian, half are rows of X and their negatives; both signs of z are searched. Values
-    are ± zᵀ(Xu)_+; ``candidates`` are the end points with a positive value, best first (repetitions included).
+    Parameters
+    ----------
+    X : the features (n, d), or the problem that has them.
+    z : the dual point (n,), such as ``problem.dual_point(f)``.
+    starts : 256 unless given, fewer for large X.
+    near : more starts, each (directions (k, d), signs (k,)): neurons, :func:`kink_flips` of them, factors of a bound.
 
     Raises
     ------
     DataError : z of another length than X has rows.
     """
+    X = X.X if isinstance(X, Problem) else X
     if z.shape != (len(X),):
         raise DataError(f"z has shape {z.shape} for {len(X)} samples.", "Give one entry a sample.")
     # fewer starts on large data, so that one iteration stays near a billion products
@@ -52,26 +89,98 @@ def price(
     # each start is searched for both signs of z: column j belongs to signs[j]
     U = _starts(X, count, rng)
     U, signs = np.hstack([U, U]), np.repeat([1.0, -1.0], U.shape[1])
-    value, gradient = _value_and_gradient(X, z, U, signs)
-    step = np.full(U.shape[1], np.inf)
-    for _ in range(iterations):
-        # an infinite step is the pure fixed point; a finite one mixes the old direction in
-        trial = _normalised(gradient + U * (np.linalg.norm(gradient, axis=0) / step))
-        trial_value, trial_gradient = _value_and_gradient(X, z, trial, signs)
-        up = trial_value > value * (1 + 1e-12)
-        if not up.any() and (step[~up] < 1e-3).all():
-            break
-        U[:, up], value[up], gradient[:, up] = trial[:, up], trial_value[up], trial_gradient[:, up]
-        step = np.where(up, np.minimum(step * 4, np.inf), np.where(np.isinf(step), 1.0, step / 2))
-    order = np.argsort(-value)
-    order = order[: max(1, int((value > 0).sum()))]
+    for more, sides in near:
+        U, signs = np.hstack([U, _normalised(more.T)]), np.concatenate([signs, sides])
+    U, signs = _roughly(X, z, U, signs)
+    U, value = climb(X, z, U, signs, iterations)
+    order = _distinct(U, value, signs, SAME)
+    order = order[: max(1, int((value[order] > 0).sum()))]
     best = order[0]
-    return Price(U[:, best], float(signs[best]), float(max(value[best], 0.0)), U[:, order], value[order])
+    return Price(U[:, best], float(signs[best]), float(max(value[best], 0.0)), U[:, order], value[order], signs[order])
 
 
-def beta_max_estimate(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], *, seed: int = 0) -> float:
-    """β_max = max_{‖u‖≤1} |yᵀ(Xu)_+| by local search: a lower estimate of the true one (math section 1)."""
+def kink_flips(
+    X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"], most: int, width: float = 1e-3
+) -> tuple[Float[np.ndarray, "k d"], Int[np.ndarray, " k"]]:
+    """Each u_j mirrored at the hyperplanes of the samples that it nearly touches, |x_iᵀu_j| < width·‖x_i‖‖u_j‖.
+
+    u − 2 (x_iᵀu) x_i/‖x_i‖² has the sign of sample i flipped. Those of the ``most`` nearest pairs (i, j)
+    of all, and their j.
+    """
+    rows, norms = np.linalg.norm(X, axis=1), np.linalg.norm(U, axis=1)
+    size = np.outer(np.where(rows > 0, rows, np.inf), np.where(norms > 0, norms, np.inf))
+    preactivations = X @ U.T
+    distance = np.abs(preactivations / size)
+    sample, neuron = np.nonzero((distance < width) & np.isfinite(size))
+    nearest = np.argsort(distance[sample, neuron], kind="stable")[:most]
+    sample, neuron = sample[nearest], neuron[nearest]
+    return U[neuron] - (2.0 * preactivations[sample, neuron] / rows[sample] ** 2)[:, None] * X[sample], neuron
+
+
+def beta_max_estimate(
+    X: Float[np.ndarray, "n d"] | Problem, y: Float[np.ndarray, " samples"] | None = None, *, seed: int = 0
+) -> float:
+    """β_max = max_{‖u‖≤1} |zᵀ(Xu)_+| at the zero network by local search: a lower estimate of the true one.
+
+    z is y for the squared loss; give a :class:`~reluopt.problem.Problem` for any other.
+
+    Raises
+    ------
+    DataError : neither a problem nor targets, or targets of another length.
+    """
+    if isinstance(X, Problem):
+        y = X.zero_dual_point
+        X = X.X
+    if y is None:
+        raise DataError("There are no targets.", "Give X and y, or a problem.")
     return price(X, y, np.random.default_rng(seed)).value
+
+
+def _ascend(
+    X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], U: Float[np.ndarray, "d s"], signs: Float[np.ndarray, " s"]
+) -> Float[np.ndarray, " s"]:
+    """Move every column of U, in place, by u ← normalised Xᵀ(1[Xu ≥ 0] ∘ ±z); the values there.
+
+    Where that does not ascend the old direction is mixed in.
+    """
+    value, gradient = _value_and_gradient(X, z, U, signs)
+    step, alive = np.full(U.shape[1], np.inf, dtype=U.dtype), np.arange(U.shape[1])
+    for _ in range(ROUGH_STEPS):
+        if not len(alive):
+            break
+        # an infinite step is the pure fixed point; a finite one mixes the old direction in
+        g = gradient[:, alive]
+        trial = _normalised(g + U[:, alive] * (np.linalg.norm(g, axis=0) / step[alive]))
+        trial_value, trial_gradient = _value_and_gradient(X, z, trial, signs[alive])
+        gain = trial_value - value[alive]
+        up = gain > 0
+        moved, stuck = alive[up], alive[~up]
+        U[:, moved], value[moved], gradient[:, moved] = trial[:, up], trial_value[up], trial_gradient[:, up]
+        step[moved] = np.minimum(step[moved] * 4, np.inf)
+        step[stuck] = np.where(np.isinf(step[stuck]), 1.0, step[stuck] / 2)
+        done = np.where(up, gain < ROUGH_GAIN * np.abs(value[alive]), step[alive] < ROUGH_SHORTEST)
+        alive = alive[~done]
+    return value
+
+
+def _roughly(
+    X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], U: Float[np.ndarray, "d s"], signs: Float[np.ndarray, " s"]
+) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
+    """The distinct ends of a few steps in float32, of X and z in units that float32 has room for."""
+    small_X, small_z = ((part / (np.abs(part).max() or 1.0)).astype(np.float32) for part in (X, z))
+    U = U.astype(np.float32)
+    value = _ascend(small_X, small_z, U, signs.astype(np.float32))
+    keep = _distinct(U, value, signs, ROUGH_SAME)
+    return _normalised(U[:, keep].astype(np.float64)), signs[keep]
+
+
+def _distinct(
+    U: Float[np.ndarray, "d s"], value: Float[np.ndarray, " s"], signs: Float[np.ndarray, " s"], same: float
+) -> Int[np.ndarray, " k"]:
+    """Columns by falling value, without those that are near a better one of their sign."""
+    order = np.argsort(-value, kind="stable")
+    near = (U[:, order].T @ U[:, order] > same) & (signs[order, None] == signs[order])
+    return order[~np.triu(near, 1).any(axis=0)]
 
 
 def _starts(X: Float[np.ndarray, "n d"], count: int, rng: np.random.Generator) -> Float[np.ndarray, "d s"]:
@@ -84,7 +193,9 @@ def _value_and_gradient(
     X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], U: Float[np.ndarray, "d s"], signs: Float[np.ndarray, " s"]
 ) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, "d s"]]:
     """± zᵀ(Xu)_+ and its gradient ± Xᵀ(1[Xu ≥ 0] ∘ z) for every column u."""
-    gradient = X.T @ ((X @ U >= 0) * z[:, None]) * signs
+    H = X @ U
+    np.multiply(H >= 0, z[:, None], out=H)
+    gradient = X.T @ H * signs
     return (gradient * U).sum(axis=0), gradient
 
 

@@ -200,8 +200,8 @@ class Envelope(Loss):
     def curvature(self, f: Array, y: Array) -> Array:
         """1/step where the gradient is inside of its domain, else 0 (the losses with kinks are piecewise linear)."""
         low, high = self.loss.domain(y)
-        z = -self.gradient(f, y)
-        return (0.0 * z + 1.0 / self.step) * ((z > low) & (z < high))
+        z, rounding = -self.gradient(f, y), 1e-9 * (high - low)
+        return (0.0 * z + 1.0 / self.step) * ((z > low + rounding) & (z < high - rounding))
 
     def minimiser(self, y: Array) -> Array:
         """That of ℓ."""

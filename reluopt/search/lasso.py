@@ -1,0 +1,149 @@
+r"""The lasso over given neurons: min_w Σ κ_i ℓ((Aw)_i, y_i) + β‖w‖₁ with the columns A = (X u_k)_+ of unit directions.
+
+It is the convex program with one direction a block, and a weight w_k is the neuron (√|w_k| u_k, ±√|w_k|): every w is
+a network with L = L_bal = this objective. The columns are many and nearly parallel, so coordinates one at a time are
+slow; here Newton steps on the support (exact for the squared loss) change the support by many weights at once.
+
+Source of the idea: feature-sign search, Lee, Battle, Raina & Ng, NeurIPS 2006; orthant-wise projection,
+Andrew & Gao, ICML 2007.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt.clock import Clock
+from reluopt.problem import Problem
+
+#: Columns that may enter in one step; relative optimality at which to stop; steps.
+MOST_NEW, OPTIMAL, MOST_STEPS = 40, 1e-7, 200
+#: Share of the largest possible curvature that is added to every sample's: the first after a failed step. With all of
+#: it the quadratic model lies above the loss, so that its step descends.
+DAMPING = 1e-3
+#: Ridge of Newton's matrix, relative to its mean diagonal: columns may be parallel.
+RIDGE = 1e-11
+
+
+@dataclass
+class _Point:
+    """Weights w (K,), their fit f = Aw (n,), the objective."""
+
+    w: Float[np.ndarray, " K"]
+    f: Float[np.ndarray, " n"]
+    value: float
+
+
+def lasso(
+    problem: Problem, A: Float[np.ndarray, "n K"], w: Float[np.ndarray, " K"], clock: Clock | None = None
+) -> tuple[Float[np.ndarray, " K"], float]:
+    """(weights, objective), never above the objective of the start ``w``.
+
+    The loss must be smooth; take ``loss.smoothed`` of one with kinks.
+    """
+    at, damping = _point(problem, A, w), 0.0
+    for _ in range(MOST_STEPS):
+        correlation = A.T @ problem.dual_point(at.f)
+        signs = _signs(problem.beta, correlation, at.w)
+        if signs is None or (clock is not None and clock.over):
+            break
+        following, whole = _step(problem, A, at, correlation, signs, damping)
+        if following is not None:
+            settled = at.value - following.value <= 1e-12 * abs(at.value)
+            at = following
+            if settled and damping == 0.0:
+                break
+        elif damping >= 1.0:
+            break
+        damping = _next_damping(damping, whole)
+    return at.w, at.value
+
+
+def _next_damping(damping: float, whole: bool) -> float:
+    if not whole:
+        return min(max(10.0 * damping, DAMPING), 1.0)
+    return 0.1 * damping if damping > DAMPING else 0.0
+
+
+def _point(problem: Problem, A: Float[np.ndarray, "n K"], w: Float[np.ndarray, " K"]) -> _Point:
+    used = w != 0
+    f = A[:, used] @ w[used]
+    return _Point(w, f, problem.loss_value(f) + problem.beta * float(np.abs(w).sum()))
+
+
+def _signs(
+    beta: float, correlation: Float[np.ndarray, " K"], w: Float[np.ndarray, " K"]
+) -> Float[np.ndarray, " K"] | None:
+    """Signs of the weights that the next step may move, 0 for those that stay; None at an optimum."""
+    signs, used = np.sign(w), w != 0
+    inside = np.abs(correlation - beta * signs)[used].max(initial=0.0)
+    excess = np.where(used, 0.0, np.abs(correlation) - beta)
+    outside = excess.max(initial=0.0)
+    if max(inside, outside) <= OPTIMAL * beta:
+        return None
+    if outside > 2.0 * inside:
+        new = np.argsort(-excess, kind="stable")[:MOST_NEW]
+        new = new[excess[new] > 0]
+        signs[new] = np.sign(correlation[new])
+    return signs
+
+
+def _step(
+    problem: Problem,
+    A: Float[np.ndarray, "n K"],
+    at: _Point,
+    correlation: Float[np.ndarray, " K"],
+    signs: Float[np.ndarray, " K"],
+    damping: float,
+) -> tuple[_Point | None, bool]:
+    """A Newton step within the orthant of ``signs``, None where none descends; whether its whole length did."""
+    index = np.flatnonzero(signs)
+    columns = A[:, index]
+    most = problem.loss.lipschitz
+    curvature = problem.weights * (problem.loss.curvature(at.f, problem.targets) + damping * most)
+    matrix = (columns * curvature[:, None]).T @ columns
+    mean = most * float((columns * columns).sum()) / len(index) or 1.0
+    matrix[np.diag_indices(len(index))] += RIDGE * mean
+    slope = correlation[index] - problem.beta * signs[index]
+    keep = np.arange(len(index))
+    while True:  # a new weight must move to its own side
+        direction = np.linalg.solve(matrix[np.ix_(keep, keep)], slope[keep])
+        wrong = (at.w[index[keep]] == 0) & (direction * signs[index[keep]] <= 0)
+        if not wrong.any():
+            break
+        keep = keep[~wrong]
+        if not len(keep):
+            return None, False
+    return _searched(problem, A, at, index[keep], signs[index[keep]], direction, float(slope[keep] @ direction))
+
+
+def _searched(
+    problem: Problem,
+    A: Float[np.ndarray, "n K"],
+    at: _Point,
+    index: np.ndarray,
+    signs: Float[np.ndarray, " k"],
+    direction: Float[np.ndarray, " k"],
+    promise: float,
+) -> tuple[_Point | None, bool]:
+    """Step lengths 1, ½, the first weight that reaches zero, and halves of it; weights that would cross zero stop.
+
+    ``promise`` is the slope; half of it is what the quadratic model says that the whole step gains.
+    """
+    before = at.w[index]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossing = np.where(direction * signs < 0, -before / direction, np.inf)
+    first, best = min(1.0, float(crossing.min(initial=np.inf))), None
+    for length in dict.fromkeys([1.0, 0.5, *(first * 0.5**k for k in range(6))]):
+        moved = before + length * direction
+        moved[(moved * signs < 0) | (crossing <= length)] = 0.0
+        w = at.w.copy()
+        w[index] = moved
+        trial = _point(problem, A, w)
+        if trial.value < (at if best is None else best).value:
+            best = trial
+        if at.value - trial.value >= 0.1 * length * promise:
+            return trial, length == 1.0
+    return best, False
