@@ -1,5 +1,10 @@
 """Convex programs of every loss with sample weights: optimum, dual, gradient, β_max, weights as repetitions."""
 
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -8,6 +13,7 @@ import torch
 from reluopt.errors import ConfigError, ReluoptError, SolverError
 from reluopt.losses import LOSSES, make_loss
 from reluopt.losses.huber import Huber
+from reluopt.losses.protocol import RealLoss
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.problem import Problem
 from reluopt.programs.dual import block_norms, dual_bound
@@ -16,7 +22,7 @@ from reluopt.programs.exact import ExactProgram
 from reluopt.programs.gated import GatedProgram
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.programs.ridge import RidgeProgram
-from reluopt.solvers import CvxpySolver, Status
+from reluopt.solvers import CvxpySolver, NativeSolver, Status, WarmStart, regularization_path
 
 SPECS = ["squared", "huber:0.5", "absolute", "quantile:0.3", "hinge", "squared_hinge", "logistic"]
 KINDS = [RelaxedProgram, GatedProgram]
@@ -75,10 +81,11 @@ def check_bracket(program, solution, tolerance):
 def test_the_bracket_holds_the_optimum(spec, kind, seed):
     program = made(spec, kind, seed, weighted=seed > 0)
     optimum = plain_statement(program)
-    solution = CvxpySolver(tolerance=1e-6).solve(program)
-    check_bracket(program, solution, 1e-6)
-    assert solution.value == pytest.approx(optimum, rel=1e-6)
-    assert solution.dual.value <= optimum * (1 + 1e-7)
+    for solver in (CvxpySolver(tolerance=1e-6), NativeSolver(tolerance=1e-7)):
+        solution = solver.solve(program)
+        check_bracket(program, solution, solver.tolerance)
+        assert solution.value == pytest.approx(optimum, rel=1e-6)
+        assert solution.dual.value <= optimum * (1 + 1e-7)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -118,11 +125,12 @@ def test_beta_max_makes_zero_optimal(spec, kind):
     above, below = program.with_beta(1.001 * program.beta), program.with_beta(0.9 * program.beta)
     zero = program.problem.zero_value
     assert dual_bound(above, above.problem.zero_dual_point).value == pytest.approx(zero, rel=1e-12)
-    solution = CvxpySolver(tolerance=1e-6).solve(above)
-    assert not solution.blocks.any()
-    assert solution.value == zero
-    if program.problem.loss.smooth:
-        assert CvxpySolver(tolerance=1e-7).solve(below).value < zero * (1 - 1e-6)
+    for solver in (CvxpySolver(), NativeSolver()):
+        solution = solver.solve(above)
+        assert not solution.blocks.any()
+        assert solution.value == zero
+    if program.problem.loss.smooth:  # with kinks z of the zero network is not unique
+        assert NativeSolver(tolerance=1e-7).solve(below).value < zero * (1 - 1e-6)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -141,6 +149,116 @@ def test_weights_are_repetitions(spec, kind):
     z = one.dual_point(blocks)
     spread = (z / np.maximum(times, 1))[repeated]
     assert dual_bound(one, z).value == pytest.approx(dual_bound(many, spread).value, rel=1e-6)
+    optima = [NativeSolver(tolerance=1e-7).solve(program).value for program in (one, many)]
+    assert optima[0] == pytest.approx(optima[1], rel=2e-7)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ratio", [0.9, 1e-3])
+def test_the_native_solver_from_little_to_much_decay(spec, kind, ratio):
+    program = made(spec, kind, 2, n=40, d=4, gates=15, ratio=ratio)
+    check_bracket(program, NativeSolver(tolerance=1e-6).solve(program), 1e-6)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_warm_starts_and_paths(spec, kind):
+    program = made(spec, kind, 3, n=40, d=4, gates=15)
+    cold = NativeSolver(tolerance=1e-6).solve(program)
+    starts = (
+        cold,
+        cold.blocks,
+        WarmStart(cold.blocks),
+        WarmStart(cold.blocks, cold.z),
+        WarmStart(program.zero_blocks(), program.y),
+    )
+    for start in starts:
+        for solver in (NativeSolver(tolerance=1e-6), CvxpySolver(tolerance=1e-5)):
+            again = solver.solve(program, start)
+            check_bracket(program, again, solver.tolerance)
+    betas = program.beta * np.array([3.0, 1.0, 0.5, 0.2])
+    for beta, solution in zip(betas, regularization_path(program, betas.tolist()), strict=True):
+        check_bracket(program.with_beta(beta), solution, 1e-6)
+
+
+@pytest.mark.parametrize("spec", ["huber:0.5", "logistic", "hinge", "quantile:0.9"])
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_units_of_the_data_do_not_matter(spec, unit):
+    program = made(spec, RelaxedProgram, 4)
+    problem = program.problem
+    scaled = RelaxedProgram(
+        Problem(unit * problem.X, problem.y, problem.loss, unit * problem.beta, problem.weights), program.patterns
+    )
+    ours, other = NativeSolver(tolerance=1e-7).solve(program), NativeSolver(tolerance=1e-7).solve(scaled)
+    check_bracket(scaled, other, 1e-7)
+    assert ours.value == pytest.approx(other.value, rel=1e-7)
+
+
+def test_a_warm_start_that_does_not_fit_is_refused():
+    program = made("hinge", GatedProgram)
+    for bad in (
+        program.zero_blocks()[:, 1:],
+        np.full(program.shape, np.nan),
+        WarmStart(program.zero_blocks(), np.ones(3)),
+    ):
+        for solver in (NativeSolver(), CvxpySolver()):
+            with pytest.raises(ConfigError, match="warm start"):
+                solver.solve(program, bad)
+
+
+@dataclass(frozen=True)
+class PseudoHuber(RealLoss):
+    """δ²(√(1 + r²/δ²) − 1): its domain [−δ, δ] ends at an infinite D', as that of the logistic loss."""
+
+    delta: float = 1.0
+    name: ClassVar[str] = "pseudo-huber"
+
+    def rescaled(self, unit):
+        return PseudoHuber(self.delta / unit), unit * unit
+
+    def value(self, f, y):
+        return self.delta**2 * ((1 + ((f - y) / self.delta) ** 2) ** 0.5 - 1)
+
+    def gradient(self, f, y):
+        return (f - y) / (1 + ((f - y) / self.delta) ** 2) ** 0.5
+
+    def curvature(self, f, y):
+        return (1 + ((f - y) / self.delta) ** 2) ** -1.5
+
+    def prox(self, f, y, step):
+        raise NotImplementedError
+
+    def domain(self, y):
+        return 0 * y - self.delta, 0 * y + self.delta
+
+    def dual(self, z, y):
+        return y * z + self.delta**2 * ((1 - (z / self.delta) ** 2).clip(0, 1) ** 0.5 - 1)
+
+    def dual_gradient(self, z, y):
+        return y - z / (1 - (z / self.delta) ** 2) ** 0.5
+
+    def dual_curvature(self, z, y):
+        return (1 - (z / self.delta) ** 2) ** -1.5
+
+    def dual_exact(self, z, y):
+        if abs(z) > self.delta:
+            return None
+        root = Fraction(math.sqrt(1 - (z / Fraction(self.delta)) ** 2)) - Fraction(1, 10**12)
+        return y * z + Fraction(self.delta) ** 2 * (root - 1)
+
+    def value_exact(self, f, y):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loss_that_the_solver_has_never_heard_of(kind):
+    program = made("squared", kind)
+    other = program.with_problem(
+        Problem(program.X, program.y, PseudoHuber(), program.beta / 3, program.problem.weights)
+    )
+    check_bracket(other, NativeSolver(tolerance=1e-6).solve(other), 1e-6)
+    assert not CvxpySolver().supports(other)
 
 
 def test_programs_are_made_of_problems_or_of_their_parts():

@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from scipy.optimize import brentq
 from torch import Tensor
 
+from reluopt.solvers.native.conjugate import Conjugate, Direction, Point
 from reluopt.solvers.native.instance import Instance
 from reluopt.solvers.native.lagrangian import Evaluation, Lagrangian
 from reluopt.solvers.native.newton import NewtonSystem
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 #: First penalty, in natural units, for a cold start and for a warm one; its growth; its largest value.
 SIGMA, WARM_SIGMA, GROWTH, SIGMA_MAX = 3.0, 30.0, 2.5, 1e12
-#: Newton ends when ½‖∇Ψ‖² is at most this times the gap.
+#: Newton ends when what it can still gain is at most this times the gap.
 PRECISION = 0.1
 #: Steps below SHORT raise the damping of Newton's matrix by the factor DAMPING, full ones lower it.
 SHORT, DAMPING = 0.1, 4.0
@@ -58,8 +59,8 @@ class Engine:
         self.instance, self.deadline = instance, deadline
         self.lagrangian = Lagrangian(instance, self.late)
         self.steps, self.damping = 0, 0.0
-        self.z: Tensor | None = None
-        self.behind: tuple[float, Tensor, Tensor] | None = None
+        self.at: Point | None = None
+        self.behind: tuple[float, Tensor, Point] | None = None
         self.bracket = self._zero_bracket()
 
     def late(self) -> bool:
@@ -67,42 +68,43 @@ class Engine:
         return time.perf_counter() >= self.deadline
 
     def _zero_bracket(self) -> Bracket:
-        y = self.instance.y
-        return Bracket(0.5 * float(y @ y), torch.zeros_like(self.lagrangian.U))
+        conjugate = self.instance.conjugate
+        return Bracket(conjugate.primal(torch.zeros_like(conjugate.y)), torch.zeros_like(self.lagrangian.U))
 
     def warm(self, U: Float[Tensor, "m d"], z: Float[Tensor, " n"] | None) -> None:
         """Start from blocks (any), and a dual point where there is one."""
         blocks = (U != 0).any(dim=1).nonzero()[:, 0]
         self.lagrangian.U = U
-        self.z = self.instance.y - self.instance.fit(U[blocks], blocks) if z is None else z
+        self.at = self.instance.conjugate.start(self.instance.fit(U[blocks], blocks), z)
         if self.instance.faces is not None:
             self.instance.faces.seed(blocks, U[blocks])
 
     def move(self, beta: float, deadline: float | None) -> None:
         """To another β (in the program's units) and deadline; everything that was learnt is kept.
 
-        Along a path U and z are nearly linear in β: from the second move on they are extrapolated.
+        Along a path U and z (or f) are nearly linear in β: from the second move on they are extrapolated.
         """
         instance, lagrangian = self.instance, self.lagrangian
-        before, beta = instance.beta, beta / (instance.scale_x * instance.scale_y)
+        before = instance.beta
         self.deadline = math.inf if deadline is None else deadline
-        instance.beta = beta
-        if self.z is None:
+        instance.set_beta(beta)
+        if self.at is None:
             return
-        U, z = lagrangian.U, self.z
+        U, at, self.damping = lagrangian.U, self.at, 0.0
         if self.behind is not None and before != self.behind[0]:
-            reach = min(max((beta - before) / (before - self.behind[0]), 0.0), 2.0)
-            alive = (U != 0).any(dim=1, keepdim=True)
-            lagrangian.U = U + reach * (U - self.behind[1]) * alive
-            self.z = z + reach * (z - self.behind[2])
-        self.behind = (before, U, z)
+            reach = min(max((instance.beta - before) / (before - self.behind[0]), 0.0), 2.0)
+            blocks = (U != 0).any(dim=1).nonzero()[:, 0]
+            lagrangian.U = U.index_add(0, blocks, (U - self.behind[1])[blocks], alpha=reach)
+            fit = instance.fit(lagrangian.U[blocks], blocks)
+            self.at = instance.conjugate.beyond(self.behind[2], at, reach, fit)
+        self.behind = (before, U, at)
 
     def run(self, tolerance: float, max_steps: int) -> Status:
         """Until the bracket is relatively as narrow as ``tolerance``."""
         self.bracket = self._zero_bracket()
         lagrangian, idle = self.lagrangian, 0
-        lagrangian.sigma = SIGMA if self.z is None else WARM_SIGMA
-        at = self._cold_start() if self.z is None else lagrangian.evaluate(self.z)
+        lagrangian.sigma = SIGMA if self.at is None else WARM_SIGMA
+        at = self._cold_start() if self.at is None else self._restart(self.at)
         for _ in range(max_steps):
             self._offer(at)
             if self.bracket.gap <= tolerance:
@@ -122,52 +124,78 @@ class Engine:
         return Status.ITERATION_LIMIT
 
     def _cold_start(self) -> Evaluation:
-        """Ψ along z = ty is known from one projection of the correlations of y: start at its minimum."""
-        y, lagrangian = self.instance.y, self.lagrangian
-        at = lagrangian.evaluate(y)
-        norms = at.points.norm(dim=1) / lagrangian.sigma
-        t = _best_multiple(float(y @ y), norms, lagrangian.sigma, self.instance.beta)
+        """Ψ along z = tz₀, z₀ of the zero network, is known from one projection: start at its minimum."""
+        conjugate, lagrangian = self.instance.conjugate, self.lagrangian
+        zero = conjugate.from_fit(torch.zeros_like(conjugate.y))
+        at = lagrangian.evaluate(zero)
         self._offer(at)
+        t = _best_multiple(
+            conjugate, zero.z, at.points.norm(dim=1) / lagrangian.sigma, lagrangian.sigma, self.instance.beta
+        )
         if self.instance.faces is not None:
             self.instance.faces.weights.mul_(t)
-        return lagrangian.evaluate(t * y)
+        return self._restart(conjugate.at(t * zero.z))
+
+    def _restart(self, at: Point) -> Evaluation:
+        """Ψ at a point around which the proximal term, where there is one, is centred."""
+        return self.lagrangian.evaluate(self.instance.conjugate.recentred(at, self.lagrangian.sigma))
 
     def _solved(self, at: Evaluation) -> bool:
-        """Ψ is 1-strongly convex: ½‖∇Ψ‖² bounds what Newton can still gain; it need not be far below the gap."""
-        gap = at.value - max(at.dual_value(self.instance.y, self.instance.beta), self.bracket.dual)
-        return 0.5 * float(at.gradient @ at.gradient) <= PRECISION * gap
+        """Whether what Newton can still gain is far enough below the gap; it need not be far."""
+        gap = at.value - max(at.dual, self.bracket.dual)
+        return self.instance.conjugate.gain(at.gradient) <= PRECISION * gap
 
     def _outer(self, at: Evaluation, growth: float) -> Evaluation:
         lagrangian = self.lagrangian
         lagrangian.step_multipliers(at)
         lagrangian.sigma = min(growth * lagrangian.sigma, SIGMA_MAX)
         log.debug("step %d: σ = %.1e, gap %.2e, %d blocks", self.steps, lagrangian.sigma, self.bracket.gap, len(at.new))
-        return lagrangian.evaluate(at.z)
+        return self._restart(at.at)
 
     def _newton(self, at: Evaluation) -> Evaluation | None:
         """One Newton step with line search; None where Ψ can not be lowered."""
         self.steps += 1
-        system = NewtonSystem(self.instance, self.lagrangian.sigma, at.blocks, at.points, self.damping)
+        weight = self.instance.conjugate.weight(at.at)
+        system = NewtonSystem(self.instance, self.lagrangian.sigma, at.blocks, at.points, weight, self.damping)
         direction = system.solve(at.gradient)
-        slope = float(at.gradient @ direction)
+        slope = float(at.gradient @ direction.dz)
         if not slope < 0:
             return None
-        following, step = _line_search(self.lagrangian.evaluate, at, direction, slope, self.late)
+        following, step = self._line_search(at, direction, slope)
         if step < SHORT:  # faces change within the step: a shorter one in the soft directions goes further
             self.damping = max(DAMPING * self.damping, 1.0)
         elif step == 1.0:
             self.damping = self.damping / DAMPING if self.damping > 1.0 else 0.0
         return following
 
+    def _line_search(self, at: Evaluation, direction: Direction, slope: float) -> tuple[Evaluation | None, float]:
+        """(point, step): Armijo with secants on Ψ'; near rounding a smaller |Ψ'| will do (Hager & Zhang 2005)."""
+        conjugate, step = self.instance.conjugate, 1.0
+        for _ in range(30):
+            trial = self.lagrangian.evaluate(conjugate.moved(at.at, direction, step))
+            if self.late():
+                return trial, step
+            # where z bends along the step, what Ψ should lose is that of the step that was made
+            linear = step * slope
+            if direction.df is not None:
+                linear = min(float(at.gradient @ (trial.at.z - at.at.z)), 0.0)
+            if trial.psi <= at.psi + 1e-4 * linear:
+                return trial, step
+            there = float(trial.gradient @ conjugate.tangent(trial.at, direction))
+            if trial.psi <= at.psi + 1e-12 * abs(at.psi) and abs(there) <= 0.9 * abs(slope):
+                return trial, step
+            secant = step * slope / (slope - there) if there > 0 else 0.5 * step
+            step = min(max(secant, 0.1 * step), 0.6 * step)
+        return None, 0.0
+
     def _offer(self, at: Evaluation) -> None:
         """Keep what is better than the bracket so far."""
-        self.z = at.z
+        self.at = at.at
         if at.exact and at.value < self.bracket.value:
             self.bracket.value = at.value
             self.bracket.blocks = torch.zeros_like(self.lagrangian.U).index_copy_(0, at.blocks, at.new)
-        dual = at.dual_value(self.instance.y, self.instance.beta)
-        if dual > self.bracket.dual:
-            self.bracket.dual, self.bracket.z = dual, at.z
+        if at.dual > self.bracket.dual:
+            self.bracket.dual, self.bracket.z = at.dual, at.z
             if self.instance.faces is not None:
                 faces = self.instance.faces
                 self.bracket.rows = faces.rows.clone()
@@ -180,32 +208,16 @@ def _stalled(before: Evaluation, after: Evaluation) -> bool:
     return flat and float(after.gradient.norm()) > 0.5 * float(before.gradient.norm())
 
 
-def _best_multiple(yy: float, norms: Float[Tensor, " b"], sigma: float, beta: float) -> float:
-    """argmin_t ½t²‖y‖² − t‖y‖² + (σ/2) Σ(t h_b − β)₊² for h ≥ β: piecewise quadratic, by its breakpoints."""
-    h = norms.sort(descending=True).values
-    squares, sums = (sigma * h * h).cumsum(0), (sigma * beta * h).cumsum(0)
-    if len(h) == 0:
+def _best_multiple(
+    conjugate: Conjugate, z: Float[Tensor, " n"], norms: Float[Tensor, " b"], sigma: float, beta: float
+) -> float:
+    """argmin_{0<t≤1} h(tz) + (σ/2) Σ(t h_b − β)₊² for block norms h_b ≥ β, by its increasing slope."""
+
+    def slope(t: float) -> float:
+        inner = float(z @ conjugate.at(t * z).f.clamp(-1e100, 1e100))
+        return sigma * float(norms @ (t * norms - beta).clamp(min=0.0)) - inner
+
+    if len(norms) == 0 or slope(1.0) <= 0:
         return 1.0
-    t = (yy + sums) / (yy + squares)
-    following = torch.cat([beta / h[1:], h.new_full((1,), torch.inf)])
-    fits = (t >= beta / h) & (t <= following)
-    return float(t[fits][0]) if bool(fits.any()) else min(1.0, beta / float(h[0]))
-
-
-def _line_search(
-    evaluate: Callable[[Tensor], Evaluation], at: Evaluation, direction: Tensor, slope: float, late: Callable[[], bool]
-) -> tuple[Evaluation | None, float]:
-    """(point, step): Armijo with secants on Ψ'; near rounding a smaller |Ψ'| will do (Hager & Zhang 2005)."""
-    step = 1.0
-    for _ in range(30):
-        trial = evaluate(at.z + step * direction)
-        if late():
-            return trial, step
-        if trial.psi <= at.psi + 1e-4 * step * slope:
-            return trial, step
-        there = float(trial.gradient @ direction)
-        if trial.psi <= at.psi + 1e-12 * abs(at.psi) and abs(there) <= 0.9 * abs(slope):
-            return trial, step
-        secant = step * slope / (slope - there) if there > 0 else 0.5 * step
-        step = min(max(secant, 0.1 * step), 0.6 * step)
-    return None, 0.0
+    least = min(1.0, beta / float(norms.max()))
+    return least if slope(least) >= 0 else float(brentq(slope, least, 1.0, xtol=1e-6, rtol=1e-6))

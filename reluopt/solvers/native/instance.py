@@ -1,4 +1,4 @@
-"""A pattern program as tensors in natural units: rows of X of about unit size, y of unit standard deviation."""
+"""A convex program as tensors in natural units: rows of X of about unit size, real targets of mean square one."""
 
 from __future__ import annotations
 
@@ -10,51 +10,57 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reluopt.losses import Loss
+from reluopt.problem import Problem, Units
 from reluopt.programs.cone_faces import ConeFaces
 from reluopt.programs.convex import ConvexProgram
+from reluopt.solvers.native.box import conjugate_of
+from reluopt.solvers.native.conjugate import Conjugate
 
 
 @dataclass(eq=False)
 class Instance:
-    """X/c_x, y/c_y and β/(c_x c_y): blocks are then in units of c_y/c_x, values in units of c_y².
+    """X and the targets in ``units``; blocks are then in units of f/x.
 
     Blocks are flat here: block b belongs to pattern ``pattern_of[b]`` and side ``sign[b]``.
     """
 
     X: Float[Tensor, "n d"]
-    y: Float[Tensor, " n"]
+    conjugate: Conjugate
     masks: Float[Tensor, "P n"]
     pattern_of: Int[Tensor, " m"]
     sign: Float[Tensor, " m"]
     beta: float
     faces: ConeFaces | None
     shape: tuple[int, int, int]
-    scale_x: float
-    scale_y: float
+    units: Units
 
     @classmethod
     def of(cls, program: ConvexProgram, dtype: torch.dtype, device: torch.device | str) -> Instance:
         """Move a program to the device."""
         k, count, d = program.shape
-        scale_x = _or_one(float(np.linalg.norm(program.X)) / math.sqrt(d))
-        scale_y = _or_one(float(np.linalg.norm(program.y)) / math.sqrt(len(program.y)))
+        units, loss = _units(program.problem)
         to = {"dtype": dtype, "device": device}
-        X = torch.tensor(program.X / scale_x, **to)  # type: ignore[arg-type]
+        X = torch.tensor(program.X / units.x, **to)  # type: ignore[arg-type]
+        y = torch.tensor(program.y / units.f, **to)  # type: ignore[arg-type]
+        kappa = torch.tensor(program.problem.weights, **to) if program.problem.is_weighted else None  # type: ignore[arg-type]
         masks = torch.tensor(np.ascontiguousarray(program.patterns.dense.T), **to)  # type: ignore[arg-type]
         pattern_of = torch.arange(count, device=device).repeat(k)
-        faces = ConeFaces(X, 2.0 * masks - 1.0, pattern_of) if program.has_cones else None
         return cls(
             X=X,
-            y=torch.tensor(program.y / scale_y, **to),  # type: ignore[arg-type]
+            conjugate=conjugate_of(loss, y, kappa),
             masks=masks,
             pattern_of=pattern_of,
             sign=torch.tensor(program.sides, **to).repeat_interleave(count),  # type: ignore[arg-type]
-            beta=program.beta / (scale_x * scale_y),
-            faces=faces,
+            beta=program.beta * units.weight**2 / units.value,
+            faces=ConeFaces(X, 2.0 * masks - 1.0, pattern_of) if program.has_cones else None,
             shape=(k, count, d),
-            scale_x=scale_x,
-            scale_y=scale_y,
+            units=units,
         )
+
+    def set_beta(self, beta: float) -> None:
+        """To another β, in the program's units."""
+        self.beta = beta * self.units.weight**2 / self.units.value
 
     def correlations(self, z: Float[Tensor, " n"]) -> Float[Tensor, "m d"]:
         """± XᵀD_i z of every block."""
@@ -71,16 +77,16 @@ class Instance:
 
     def flat(self, blocks: Float[np.ndarray, "k P d"]) -> Float[Tensor, "m d"]:
         """The program's blocks in natural units."""
-        scaled = blocks.reshape(-1, self.shape[2]) * (self.scale_x / self.scale_y)
+        scaled = blocks.reshape(-1, self.shape[2]) / self.units.weight**2
         return torch.tensor(scaled, dtype=self.X.dtype, device=self.X.device)
 
     def dual(self, z: Float[np.ndarray, " n"]) -> Float[Tensor, " n"]:
         """A dual point of the program in natural units."""
-        return torch.tensor(z / self.scale_y, dtype=self.X.dtype, device=self.X.device)
+        return torch.tensor(z / self.units.z, dtype=self.X.dtype, device=self.X.device)
 
     def blocks(self, flat: Float[Tensor, "m d"]) -> Float[np.ndarray, "k P d"]:
         """Back to the program's units."""
-        return self.numpy(flat).reshape(self.shape) * (self.scale_y / self.scale_x)
+        return self.numpy(flat).reshape(self.shape) * self.units.weight**2
 
     def cleaned(self, flat: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
         """Blocks that are in their cones up to the rounding of σ-times larger points, projected once more."""
@@ -97,6 +103,9 @@ class Instance:
         return t.detach().cpu().to(torch.float64, copy=True).numpy()
 
 
-def _or_one(scale: float) -> float:
-    """The scale, or 1 where it is zero."""
-    return scale if scale > 0 else 1.0
+def _units(problem: Problem) -> tuple[Units, Loss]:
+    """Units where ‖X‖_F = √d and, where targets are numbers, ‖y‖ = √n; the loss in them."""
+    x = float(np.linalg.norm(problem.X)) / math.sqrt(problem.d) or 1.0
+    f = 1.0 if problem.loss.classes else float(np.linalg.norm(problem.y)) / math.sqrt(problem.n) or 1.0
+    loss, value = problem.loss.rescaled(f)
+    return Units(x, f, value), loss

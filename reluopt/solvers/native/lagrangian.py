@@ -1,14 +1,15 @@
 r"""The augmented Lagrangian of the dual at a point z, its gradient, and the bracket that comes with it.
 
 With multipliers U (the primal blocks) and penalty σ, for blocks b with correlations g_b = ±XᵀD z,
-    Ψ(z) = ½‖z‖² − yᵀz + (1/2σ) Σ_b (‖p_b‖ − σβ)₊²,   p_b = proj_{K_b}(U_b + σ g_b),
-    ∇Ψ(z) = z − (y − f(U⁺)),   U⁺_b = (1 − σβ/‖p_b‖)₊ p_b.
+    Ψ(z) = h(z) + (1/2σ) Σ_b (‖p_b‖ − σβ)₊²,   p_b = proj_{K_b}(U_b + σ g_b),   h of :mod:`conjugate`,
+    ∇Ψ(z) = f(U⁺) − f(z),   f(z) = −∇h(z),   U⁺_b = (1 − σβ/‖p_b‖)₊ p_b.
 U⁺ is primal feasible. p_b = U_b + σg_b + Aᵀλ with λ ≥ 0 gives ‖g_b + Aᵀλ/σ‖ = ‖p_b − U_b‖/σ, a proved bound of the
 dual norm of every block: each evaluation brackets the optimum at no further cost.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,31 +17,28 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from reluopt.solvers.native.conjugate import Point
 from reluopt.solvers.native.instance import Instance
 
 
 @dataclass(eq=False)
 class Evaluation:
-    """Ψ at z. ``blocks`` are those with U⁺ ≠ 0, ``points`` their p, ``new`` their U⁺."""
+    """Ψ at a point. ``blocks`` are those with U⁺ ≠ 0, ``points`` their p, ``new`` their U⁺.
 
+    ``value`` is the program's at U⁺, ``dual`` the best dual value of a feasible multiple of ``z``, the point
+    brought into the domain.
+    """
+
+    at: Point
     z: Float[Tensor, " n"]
     psi: float
     gradient: Float[Tensor, " n"]
-    residual: Float[Tensor, " n"]
     blocks: Int[Tensor, " b"]
     points: Float[Tensor, "b d"]
     new: Float[Tensor, "b d"]
     value: float
-    bound: float
+    dual: float
     exact: bool
-
-    def dual_value(self, y: Float[Tensor, " n"], beta: float) -> float:
-        """t yᵀz − ½t²‖z‖² with the feasible scaling t of z."""
-        yz, zz = float(y @ self.z), float(self.z @ self.z)
-        if zz == 0.0 or yz <= 0.0:
-            return 0.0
-        t = min(yz / zz, beta / self.bound) if self.bound > 0 else yz / zz
-        return t * yz - 0.5 * t * t * zz
 
 
 class Lagrangian:
@@ -60,13 +58,11 @@ class Lagrangian:
         self.seen = instance.X.new_zeros(m, d)
         self.known = instance.X.new_zeros(m)
         self.scale = instance.X.new_ones(m)
-        self.evaluations = 0
 
-    def evaluate(self, z: Float[Tensor, " n"]) -> Evaluation:
-        """Ψ(z) with everything that a step needs. Blocks that cannot be active are not projected."""
+    def evaluate(self, at: Point) -> Evaluation:
+        """Ψ with everything that a step needs. Blocks that cannot be active are not projected."""
         instance, sigma, beta = self.instance, self.sigma, self.instance.beta
-        self.evaluations += 1
-        g = instance.correlations(z)
+        g = instance.correlations(at.z)
         bound = self.known + (g - self.seen).norm(dim=1)
         idle = (bound <= beta) & (self.U == 0).all(dim=1)
         busy = (~idle).nonzero()[:, 0]
@@ -80,17 +76,22 @@ class Lagrangian:
         blocks, points, lengths = busy[on], points[on], lengths[on]
         excess = lengths - sigma * beta
         new = points * (excess / lengths)[:, None]
-        residual = instance.y - instance.fit(new, blocks)
+        f = instance.fit(new, blocks)
+        conjugate = instance.conjugate
+        z = conjugate.inside(at.z)
+        if z is not at.z:  # the same λ prove the norms there, but for the change of the correlations
+            bound = bound + instance.correlations(z - at.z).norm(dim=1)
+        dual, largest = conjugate.dual(z), float(bound.max())
         return Evaluation(
+            at=at,
             z=z,
-            psi=float(0.5 * z @ z - instance.y @ z + (excess @ excess) / (2 * sigma)),
-            gradient=z - residual,
-            residual=residual,
+            psi=conjugate.value(at, dual) + float(excess @ excess) / (2 * sigma),
+            gradient=f - at.f,
             blocks=blocks,
             points=points,
             new=new,
-            value=float(0.5 * residual @ residual + beta * excess.sum()),
-            bound=float(bound.max()),
+            value=conjugate.primal(f) + beta * float(excess.sum()),
+            dual=conjugate.best_dual(z, dual, beta / largest if largest > 0 else math.inf),
             exact=bool(exact[on].all()),
         )
 
@@ -106,8 +107,3 @@ class Lagrangian:
     def step_multipliers(self, at: Evaluation) -> None:
         """U ← U⁺."""
         self.U = torch.zeros_like(self.U).index_copy_(0, at.blocks, at.new)
-
-    def change(self, at: Evaluation) -> float:
-        """‖U⁺ − U‖."""
-        U = torch.zeros_like(self.U).index_copy_(0, at.blocks, at.new)
-        return float((U - self.U).norm())

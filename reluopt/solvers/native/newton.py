@@ -1,4 +1,6 @@
-r"""The generalised Newton system (I + σ Σ_b D X J_b Xᵀ D) δ = −g of the augmented Lagrangian.
+r"""The generalised Newton system (W⁻¹ + σ Σ_b D X J_b Xᵀ D) δ = −g of the augmented Lagrangian, W⁻¹ = h''.
+
+With S = W^½ and v = S⁻¹δ it is (I + σ Σ_b SD X J_b XᵀDS) v = −Sg: that of the rows SX. Samples with w = 0 do not move.
 
 For an active block with p = proj(W), s = σβ/‖p‖ and Π the projector on the linear span of its face,
 J_b = Π((1 − s)I + s p̂p̂ᵀ)Π. Two structures make it cheap, and the n × dP design is never formed:
@@ -15,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reluopt.solvers.native.conjugate import Direction
 from reluopt.solvers.native.instance import Instance
 
 #: The n × n matrix is made in about this many parts, of at least so many rows.
@@ -24,9 +27,10 @@ SHIFTS = (0.0, 1e-13, 1e-10, 1e-7)
 
 
 class NewtonSystem:
-    """The Newton system at the active blocks (``blocks``, with projections ``points`` (b, d)), (1 + μ)I in place of I.
+    """The Newton system at the active blocks (``blocks``, with projections ``points`` (b, d)), (1 + μ)W⁻¹ for W⁻¹.
 
-    The damping μ shortens steps in the directions that Ψ hardly bends in, and leaves the others.
+    ``weight`` is w (n,), None for 1. The damping μ shortens steps in the directions that Ψ hardly bends in, and leaves
+    the others.
     """
 
     def __init__(
@@ -35,9 +39,11 @@ class NewtonSystem:
         sigma: float,
         blocks: Int[Tensor, " b"],
         points: Float[Tensor, "b d"],
+        weight: Float[Tensor, " n"] | None = None,
         damping: float = 0.0,
     ) -> None:
         self.instance, self.blocks = instance, blocks
+        self.root = None if weight is None else weight.sqrt()
         # (1 + μ)I + σ… = (1 + μ)(I + σ/(1 + μ)…)
         self.identity, self.sigma = 1.0 + damping, sigma / (1.0 + damping)
         norms = points.norm(dim=1)
@@ -54,8 +60,15 @@ class NewtonSystem:
         if self.small:
             self.wide = torch.zeros_like(self.wide)
 
-    def solve(self, gradient: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """δ, by one Cholesky factorisation; zero where none succeeds."""
+    def solve(self, gradient: Float[Tensor, " n"]) -> Direction:
+        """δ, by one Cholesky factorisation; zero where none succeeds. In f it is −W⁻¹δ."""
+        if self.root is None:
+            step = self._solve(gradient)
+            return Direction(step, None)
+        step = self._solve(self.root * gradient)
+        return Direction(self.root * step, -step / self.root.where(self.root > 0, torch.ones_like(self.root)))
+
+    def _solve(self, gradient: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         narrow = self._narrow_columns()
         if self.small:
             return -_woodbury(narrow, gradient / self.identity)
@@ -76,7 +89,12 @@ class NewtonSystem:
         root = (1.0 - self.shrink).sqrt()[owner]
         along = (basis * self.unit[owner]).sum(dim=1)
         vectors = root[:, None] * basis + ((1.0 - root) * along)[:, None] * self.unit[owner]
-        return self.instance.columns(vectors * self.sigma**0.5, self.blocks[owner])
+        return self._columns(vectors * self.sigma**0.5, self.blocks[owner])
+
+    def _columns(self, vectors: Float[Tensor, "c d"], blocks: Int[Tensor, " c"]) -> Float[Tensor, "n c"]:
+        """± S D_i X v."""
+        columns = self.instance.columns(vectors, blocks)
+        return columns if self.root is None else columns.mul_(self.root[:, None])
 
     def _bases(self, which: Tensor) -> tuple[Tensor, Tensor]:
         if self.instance.faces is not None:
@@ -90,14 +108,15 @@ class NewtonSystem:
         """I + σ Σ D X J Xᵀ D as an n × n matrix; its lower triangle, a few rows at a time."""
         instance, wide = self.instance, self.wide.nonzero()[:, 0]
         X, blocks = instance.X, self.blocks[wide]
+        X = X if self.root is None else self.root[:, None] * X
         masks = instance.masks[instance.pattern_of[blocks]]
         weight = self.sigma * (1.0 - self.shrink[wide])
-        along = instance.columns(self.unit[wide] * (self.sigma * self.shrink[wide]).sqrt()[:, None], blocks)
+        along = self._columns(self.unit[wide] * (self.sigma * self.shrink[wide]).sqrt()[:, None], blocks)
         positive = torch.cat([narrow, along], dim=1)
         negative = positive[:, :0]
         if instance.faces is not None:
             span, owner = instance.faces.span_basis(blocks)
-            negative = instance.columns(span * weight.sqrt()[owner][:, None], blocks[owner])
+            negative = self._columns(span * weight.sqrt()[owner][:, None], blocks[owner])
         H = X.new_zeros(len(X), len(X))
         for rows in torch.arange(len(X), device=X.device).split(max(ROWS, len(X) // PARTS)):
             start, end = int(rows[0]), int(rows[-1]) + 1

@@ -64,13 +64,7 @@ class NativeSolver:
 
     def supports(self, program: ConvexProgram) -> bool:
         """Group norms, with or without cones, with every loss."""
-        problem = program.problem
-        return (
-            isinstance(program.penalty, GroupNorm)
-            and not program.exact_fit
-            and problem.loss.name == "squared"
-            and not problem.is_weighted
-        )
+        return isinstance(program.penalty, GroupNorm) and not program.exact_fit
 
     def solve(self, program: ConvexProgram, warm_start: Startable | None = None) -> Solution:
         """Bracket the program's optimum.
@@ -126,7 +120,7 @@ class NativeSolver:
 def _results(program: ConvexProgram, instance: Instance, bracket: Bracket) -> tuple[np.ndarray, DualBound]:
     """Blocks in their cones, and the proved dual bound."""
     blocks = into_cones(program, instance.blocks(instance.cleaned(bracket.blocks)))
-    z = program.y if bracket.z is None else instance.numpy(bracket.z) * instance.scale_y
+    z = program.problem.zero_dual_point if bracket.z is None else instance.numpy(bracket.z) * instance.units.z
     return blocks, prove(program, z, _multipliers(instance, bracket))
 
 
@@ -135,7 +129,7 @@ def _multipliers(instance: Instance, bracket: Bracket) -> Multipliers | None:
     if bracket.rows is None or bracket.weights is None or instance.faces is None:
         return None
     norms = instance.numpy(instance.faces.norms)
-    rows, weights = bracket.rows.cpu().numpy(), instance.numpy(bracket.weights) * instance.scale_y
+    rows, weights = bracket.rows.cpu().numpy(), instance.numpy(bracket.weights) * instance.units.z
     weights = weights / np.where(norms > 0, norms, 1.0)[rows]
 
     def dense(blocks: np.ndarray) -> np.ndarray:
