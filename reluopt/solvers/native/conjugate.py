@@ -148,8 +148,8 @@ class Conjugate:
         t = min(most, 1.0)
         for _ in range(3):
             ratio = self.ratio(t * z)
-            slope = float(z @ self.loss.dual_gradient(ratio, self.y).clamp(-1e100, 1e100))
-            bend = float((z * z / self.unit) @ self.loss.dual_curvature(ratio, self.y).clamp(max=1e100))
+            slope = float(z @ self.loss.dual_gradient(ratio, self.y).clamp(-1e30, 1e30))
+            bend = float((z * z / self.unit) @ self.loss.dual_curvature(ratio, self.y).clamp(max=1e30))
             following = min(max(t + slope / bend if bend > 0 else t, 0.1 * t), most)
             if abs(following - t) <= 1e-9 * t:
                 break

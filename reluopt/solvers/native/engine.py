@@ -214,7 +214,7 @@ def _best_multiple(
     """argmin_{0<t≤1} h(tz) + (σ/2) Σ(t h_b − β)₊² for block norms h_b ≥ β, by its increasing slope."""
 
     def slope(t: float) -> float:
-        inner = float(z @ conjugate.at(t * z).f.clamp(-1e100, 1e100))
+        inner = float(z @ conjugate.at(t * z).f.clamp(-1e30, 1e30))
         return sigma * float(norms @ (t * norms - beta).clamp(min=0.0)) - inner
 
     if len(norms) == 0 or slope(1.0) <= 0:
