@@ -1,8 +1,8 @@
 from .bounds import closed_form as closed_form
 from .bounds import moment as moment
+from .certificate.certificate import Certificate as Certificate
 from .certificate.certify import certify as certify
 from .certificate.config import CertifyConfig as CertifyConfig
-from .certificate.ladder import Certificate as Certificate
 from .data import DataConfig as DataConfig
 from .data import Dataset as Dataset
 from .data import gaussian as gaussian

@@ -46,8 +46,10 @@ def balanced(U: Array, alpha: Array) -> tuple[Array, Array]:
     norms, sizes = xp.linalg.norm(U, axis=1) if xp is np else U.norm(dim=1), abs(alpha)
     alive = (norms > 0) & (sizes > 0)
     one, zero = xp.ones_like(norms), xp.zeros_like(norms)
+    # a factor that underflows makes a zero neuron
     c = xp.where(alive, sizes, one) ** 0.5 / xp.where(alive, norms, one) ** 0.5
-    return xp.where(alive, c, zero)[:, None] * U, xp.where(alive, alpha / c, zero)
+    alive = alive & (c > 0)
+    return xp.where(alive, c, zero)[:, None] * U, xp.where(alive, alpha / xp.where(alive, c, one), zero)
 
 
 def merged(

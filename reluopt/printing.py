@@ -22,9 +22,6 @@ UNKNOWN = "unknown"
 #: Percentages of so many digits before the point are written as powers of ten.
 _LONG = 6
 
-#: What is proved of an optimum over fewer networks bounds that optimum from below, although it may lie above p*.
-_FROM_BELOW = ("own_dual",)
-
 Number = float | int | Fraction
 
 
@@ -61,13 +58,12 @@ def excess(upper: float, lower: float) -> Fraction | float:
     return Fraction(float(upper)) / Fraction(float(lower)) - 1
 
 
-def rung(record: Mapping[str, Any], digits: int = 8) -> str:
-    """The value of a rung of the ladder (a record with key, kind, side and value), rounded as its kind and side ask."""
+def estimate(record: Mapping[str, Any], digits: int = 8) -> str:
+    """The value of an estimate (a record with value, relation and status), rounded as its relation and status ask."""
     value = math.nan if record["value"] is None else record["value"]
-    if record["kind"] != "proved":
-        return nearest(value, digits)
-    from_below = record.get("side") == "below" or record.get("key") in _FROM_BELOW
-    return below(value, digits) if from_below else above(value, digits)
+    if record["status"] != "proved":
+        return UNKNOWN if math.isnan(value) else nearest(value, digits)
+    return below(value, digits) if record["relation"] == ">=" else above(value, digits)
 
 
 def float32_below(value: float) -> float:

@@ -18,6 +18,7 @@ import hashlib
 import math
 import struct
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
 
-from reluopt import neurons
+from reluopt import neurons, rounding
 from reluopt.errors import ConfigError
 from reluopt.gate import as_beta, as_matrix, as_targets, as_weights
 from reluopt.losses import Loss, exact, make_loss
@@ -125,6 +126,12 @@ class Problem:
         """L of the zero network: p* is at most this, and is this for β ≥ β_max."""
         return self.loss_value(np.zeros(self.n))
 
+    @cached_property
+    def zero_value_lower(self) -> float:
+        """≤ L of the zero network, proved: the optimum over no pattern at all."""
+        below = exact.loss_upper(self.loss, *2 * (np.zeros(self.n),), self.targets, self.weights)
+        return math.nextafter(below * (1 - 2.0**-50), -math.inf)
+
     def predict(self, U: Array, alpha: Array) -> Array:
         """f = Σ_j (X u_j)_+ α_j."""
         return neurons.predict(self.X, U, alpha)
@@ -133,9 +140,32 @@ class Problem:
         """L(U, α)."""
         return self.loss_value(self.predict(U, alpha)) + float(neurons.weight_decay(U, alpha, self.beta))
 
+    def gradient(self, U: Array, alpha: Array) -> tuple[Array, Array]:
+        """∇L with ReLU'(0) = 0: shapes (m, d) and (m,).
+
+        ∂L/∂u_j = −α_j Xᵀ(1[Xu_j > 0] ∘ z) + β u_j,  ∂L/∂α_j = −zᵀ(Xu_j)_+ + β α_j,  z = −κ ∘ ∂ℓ/∂f.
+        """
+        h = self.X @ U.T
+        active = h > 0
+        z = self.dual_point((h * active) @ alpha)
+        back = active * z[:, None]
+        return self.beta * U - alpha[:, None] * (back.T @ self.X), self.beta * alpha - (h * active).T @ z
+
     def balanced_objective(self, U: Array, alpha: Array) -> float:
         """L_bal = Σ κℓ + β Σ_j ‖u_j‖|α_j| ≤ L, with equality iff ‖u_j‖ = |α_j| for all j."""
         return self.loss_value(self.predict(U, alpha)) + self.beta * float(neurons.strength(U, alpha).sum())
+
+    def objective_upper(self, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]) -> float:
+        """≥ L(U, α), rounding accounted for, for weights taken as exact float64; ``inf`` where it is not finite."""
+        if not (np.isfinite(U).all() and np.isfinite(alpha).all()):
+            return math.inf
+        low, high = rounding.fit_interval(self.X, U, alpha)
+        loss = exact.loss_upper(self.loss, low, high, self.targets, self.weights)
+        return (
+            rounding.round_up(Fraction(loss) + rounding.decay_upper(U, alpha, self.beta))
+            if math.isfinite(loss)
+            else math.inf
+        )
 
     # -- the dual side -----------------------------------------------------------------------------------------------
 

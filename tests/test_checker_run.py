@@ -96,23 +96,23 @@ def record(run, change):
     path.write_text(json.dumps(content))
 
 
-def rung(content, key):
-    return next(r for r in content["rungs"] if r["key"] == key)
+def estimate(content, name):
+    return next(e for e in content["estimates"] if e["name"] == name)
 
 
 RECORDS = {
     "the verdict": lambda c: c.update(verdict=c["verdict"] + " It is optimal."),
     "markup in the verdict": lambda c: c.update(verdict="[bold]Proved[/]\x1b[2J: everything."),
-    "a lower bound": lambda c: rung(c, "moment").update(value=rung(c, "moment")["value"] * 1.01),
-    "a lower bound that is said to be proved": lambda c: c["rungs"].append(
-        {"key": "x", "label": "x", "value": 1e9, "kind": "proved", "side": "below", "meaning": ""}
+    "a lower bound": lambda c: estimate(c, "moment").update(value=estimate(c, "moment")["value"] * 1.01),
+    "a lower bound that is said to be proved": lambda c: c["estimates"].append(
+        {**estimate(c, "moment"), "name": "x", "value": 1e9}
     ),
-    "a bound that is not finite": lambda c: rung(c, "moment").update(value=None),
-    "the objective": lambda c: rung(c, "objective").update(value=rung(c, "objective")["value"] * 0.99),
-    "the objective, raised": lambda c: rung(c, "objective").update(value=rung(c, "objective")["value"] * 1.01),
+    "a bound that is not finite": lambda c: estimate(c, "moment").update(value=None),
+    "the objective": lambda c: estimate(c, "objective").update(value=estimate(c, "objective")["value"] * 0.99),
+    "the objective, raised": lambda c: estimate(c, "objective").update(value=estimate(c, "objective")["value"] * 1.01),
     "β": lambda c: c["settings"].update(beta=1.0),
     "the data": lambda c: c["data"].update(fingerprint="0" * 64),
-    "a fact that the verdict names": lambda c: c["facts"]["pricing"].update(largest_price_over_beta=7.0),
+    "a fact that the verdict names": lambda c: c["pricing"].update(largest_price_over_beta=7.0),
 }
 
 
@@ -127,9 +127,9 @@ def test_an_edited_record_is_refused(run, what, verified):
 
 
 MALFORMED = {
-    "types": lambda c: rung(c, "objective").update(value="7"),
+    "types": lambda c: estimate(c, "objective").update(value="7"),
     "settings": lambda c: c.update(settings=[]),
-    "no rungs": lambda c: c.pop("rungs"),
+    "no estimates": lambda c: c.pop("estimates"),
     "a format of tomorrow": lambda c: c.update(format=99),
 }
 
@@ -142,7 +142,7 @@ def test_a_malformed_record_is_never_accepted(run, what, verified):
 
 def test_a_weaker_record_is_accepted_where_its_words_say_the_same(run, verified):
     """Only what goes beyond the proof is refused: a lower bound that is not the best may be lowered."""
-    record(run, lambda c: rung(c, "closed_form").update(value=0.0))
+    record(run, lambda c: estimate(c, "closed_form").update(value=0.0))
     assert verified(run).exit_code == 0
 
 

@@ -25,7 +25,7 @@ def test_adam_with_a_falling_step_is_proved_stationary(name):
     Trainer(network, case.X, case.y, case.beta, config, progress=False).fit()
     certificate = certify(network, case.X, case.y, case.beta, CertifyConfig(gaussian_patterns=0, effort="fast"))
     objective = certificate["objective"].value
-    alone = certificate.facts["stationarity"]["gap_to_own_patterns"]["active"]["relative_gap"]
+    alone = certificate.stationarity.active.relative_gap
     assert alone <= NNLS_ALONE[name]
     assert (objective - certificate["own_dual"].value) / objective <= PROGRAM_SOLVED
     assert certificate["moment"].value <= case.values["best_known"]

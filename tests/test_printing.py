@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from reluopt import printing
-from reluopt.certificate.ladder import Certificate, Kind, Rung
+from reluopt.certificate.certificate import Certificate
+from reluopt.certificate.estimates import (
+    Estimate,
+    PatternGap,
+    Pricing,
+    Quantity,
+    Relation,
+    Stationarity,
+    Status,
+    TheoryFacts,
+)
 from reluopt.certificate.verdict import verdict
 from reluopt.cli import show, sweep, theory
 from reluopt.runs import RunFolder
@@ -127,18 +137,21 @@ PROVED = r"lower|bound|(?<!resi)dual\b|within|proved|rung|own_patterns_gap|exces
 PATTERN = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
 
 
-def rungs(lower, upper):
+def estimates(lower, upper):
     middle = math.sqrt(lower) * math.sqrt(upper)
     return [
-        Rung("moment", "moment lower bound", lower, Kind.PROVED, "below", "how"),
-        Rung("own_dual", "p̃(S(θ)) from below", middle, Kind.PROVED, "above", "how"),
-        Rung("own_primal", "p̃(S(θ)) from above", math.nan, Kind.MEASURED, "above", "how"),
-        Rung("balanced", "L_bal", upper, Kind.PROVED, "above", "how"),
-        Rung("objective", "L(θ)", upper, Kind.PROVED, "above", "how"),
+        Estimate(name, label, quantity, relation, value, status, "method", "how")
+        for name, label, quantity, relation, value, status in (
+            ("moment", "moment lower bound", Quantity.OPTIMUM, Relation.AT_LEAST, lower, Status.PROVED),
+            ("own_dual", "p̃(S(θ)) from below", Quantity.OWN, Relation.AT_LEAST, middle, Status.PROVED),
+            ("own_primal", "p̃(S(θ)) from above", Quantity.OWN, Relation.AT_MOST, math.nan, Status.MEASURED),
+            ("balanced", "L_bal", Quantity.BALANCED, Relation.AT_MOST, upper, Status.PROVED),
+            ("objective", "L(θ)", Quantity.OBJECTIVE, Relation.AT_MOST, upper, Status.PROVED),
+        )
     ]
 
 
-FACTS = {"pricing": {"largest_price_over_beta": 1e300}, "biases": None}
+PRICING = Pricing(1e300, 0.1)
 pairs = st.tuples(st.floats(1e-300, 1e300), st.floats(1.0, 1e3)).map(lambda p: (p[0], p[0] * p[1]))
 
 
@@ -151,7 +164,7 @@ def numbers(text):
 @example((5e-324, 1.7e308))
 def test_the_verdict(pair):
     lower, upper = pair
-    text = verdict(rungs(lower, upper), FACTS)
+    text = verdict(estimates(lower, upper), PRICING, None)
     assert len(text) < 600
     own, least, here, within, _ = numbers(text)
     middle = math.sqrt(lower) * math.sqrt(upper)
@@ -162,9 +175,9 @@ def test_the_verdict(pair):
 
 @given(pairs, st.integers(2, 9))
 @example((LOWER, UPPER), 8)
-def test_a_rung_by_its_kind_and_side(pair, digits):
-    texts = {rung.key: printing.rung(asdict(rung), digits) for rung in rungs(*pair)}
-    values = {rung.key: rung.value for rung in rungs(*pair)}
+def test_an_estimate_by_its_relation_and_status(pair, digits):
+    texts = {found.name: printing.estimate(asdict(found), digits) for found in estimates(*pair)}
+    values = {found.name: found.value for found in estimates(*pair)}
     assert texts["own_primal"] == printing.UNKNOWN
     for key in ("moment", "own_dual"):
         assert Fraction(texts[key]) <= Fraction(values[key])
@@ -173,20 +186,23 @@ def test_a_rung_by_its_kind_and_side(pair, digits):
 
 
 def assert_outward(shown):
-    """The texts of the ladder's rungs, in the order of ``rungs``."""
+    """The texts of the ladder, in the order of ``estimates``."""
     assert Fraction(shown[0]) <= Fraction(LOWER)
-    assert Fraction(shown[1]) <= Fraction(rungs(LOWER, UPPER)[1].value)
+    assert Fraction(shown[1]) <= Fraction(estimates(LOWER, UPPER)[1].value)
     assert Fraction(shown[-1]) >= Fraction(UPPER) and Fraction(shown[-2]) >= Fraction(UPPER)
 
 
 def test_the_ladders_of_the_command_and_of_tensorboard(tmp_path):
-    ladder = [asdict(rung) for rung in rungs(LOWER, UPPER)]
+    ladder = [asdict(found) for found in estimates(LOWER, UPPER)]
+    gap = PatternGap(1, LOWER, 1.0, 0.1)
     certificate = Certificate(
-        "", tuple(rungs(LOWER, UPPER)), {}, {"n": 1, "d": 1}, {}, {}, seconds=1.0, notes=()
+        verdict="", estimates=tuple(estimates(LOWER, UPPER)), pricing=PRICING, theory=TheoryFacts(1.0, 1.0, 1.0),
+        stationarity=Stationarity(gap, gap, gap, 0.0, 0.0, 0.0, 1, 0, False, "", 0.0, 0.0), biases=None,
+        kept_patterns=None, drift=None, data={"n": 1, "d": 1}, settings={}, network={}, seconds=1.0,
     )  # fmt: skip
     table = show._ladder_table(certificate)
     cells = list(table.columns[1].cells)
-    assert_outward([cell for cell in cells if re.fullmatch(PATTERN, cell)])
+    assert_outward([cell for cell in map(str, cells) if re.fullmatch(PATTERN, cell)])
     run = RunFolder.create(tmp_path / "run")
     log_certificate(run, "verdict", ladder, step=1)
     reader = EventAccumulator(str(run.path), size_guidance={"tensors": 0}).Reload()
@@ -196,7 +212,7 @@ def test_the_ladders_of_the_command_and_of_tensorboard(tmp_path):
 
 
 def test_the_picture_of_the_ladder():
-    figure = ladder_figure([asdict(rung) for rung in rungs(LOWER, UPPER)])
+    figure = ladder_figure([asdict(found) for found in estimates(LOWER, UPPER)])
     texts = [text.get_text().strip() for text in figure.axes[0].texts]
     assert_outward([text for text in texts if re.fullmatch(PATTERN, text)])
 

@@ -31,18 +31,14 @@ CERTIFICATE = [
     "certificate/lower_bound", "certificate/proved_within_percent", "certificate/own_patterns_within_percent",
 ]  # fmt: skip
 CONFIG = TrainConfig(width=6, epochs=20, record_every=3, checkpoint_every=5)
-RUNGS = [
-    {
-        "key": "moment",
-        "label": "lower |bound|",
-        "value": 98.41995793,
-        "kind": "proved",
-        "side": "below",
-        "meaning": "m",
-    },
-    {"key": "own_dual", "label": "p̃", "value": 100.1, "kind": "proved", "side": "above", "meaning": "m"},
-    {"key": "objective", "label": "L(θ)", "value": 103.2, "kind": "proved", "side": "above", "meaning": "‖u‖ = |α|"},
-    {"key": "missing", "label": "p̃", "value": float("nan"), "kind": "measured", "side": "above", "meaning": "no time"},
+ESTIMATES = [
+    {"label": label, "quantity": quantity, "relation": relation, "value": value, "status": status, "meaning": meaning}
+    for label, quantity, relation, value, status, meaning in (
+        ("lower |bound|", "p*", ">=", 98.41995793, "proved", "m"),
+        ("p̃", "p̃(S(θ))", ">=", 100.1, "proved", "m"),
+        ("L(θ)", "L(θ)", "<=", 103.2, "proved", "‖u‖ = |α|"),
+        ("p̃", "p̃(S(θ))", "<=", float("nan"), "unknown", "no time"),
+    )
 ]
 FACTS = [("L(θ) − d_S(z)", "0.1, 0.02 of L", "proved", "left"), ("largest |price|", "1 β", "measured", "above β")]
 
@@ -117,8 +113,8 @@ def test_a_certificate_is_in_the_same_run_and_replaces_the_one_before(tmp_path):
     run = RunFolder.create(tmp_path / "run")
     fit(run)
     Figure().savefig(run.ladder_file)
-    log_certificate(run, "First verdict.", [{**rung, "value": 1.0} for rung in RUNGS], FACTS, step=20)
-    log_certificate(run, "Second verdict.", RUNGS, FACTS, step=20)
+    log_certificate(run, "First verdict.", [{**found, "value": 1.0} for found in ESTIMATES], FACTS, step=20)
+    log_certificate(run, "Second verdict.", ESTIMATES, FACTS, step=20)
     reader = read(run)
     shown = {tag: reader.Scalars(tag) for tag in reader.Tags()["scalars"] if tag.startswith("certificate/")}
     assert {tag: len(events) for tag, events in shown.items()} == dict.fromkeys(CERTIFICATE, 1)
@@ -131,7 +127,7 @@ def test_a_certificate_is_in_the_same_run_and_replaces_the_one_before(tmp_path):
     (text,) = reader.Tensors("certificate/verdict/text_summary")
     assert "Second verdict." in text.tensor_proto.string_val[0].decode()
     rows = [line for line in text.tensor_proto.string_val[0].decode().splitlines() if line.startswith("|")]
-    assert len(rows) == len(RUNGS) + len(FACTS) + 2 * 2
+    assert len(rows) == len(ESTIMATES) + len(FACTS) + 2 * 2
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}, "a bar within a cell ends it"
     assert len(reader.Images("certificate/ladder")) == 1
     assert_same_as_metrics(run, reader)  # the training's points stay

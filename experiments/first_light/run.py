@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 import reluopt
 from reluopt import printing
+from reluopt.certificate.certificate import best_lower_bound
 from reluopt.certificate.config import CertifyConfig
-from reluopt.certificate.verdict import best_lower_bound
 from reluopt.sweep.study import Study, main
 from reluopt.tracking.plots import ladder_figure
 
@@ -42,7 +42,7 @@ def task(point: dict[str, Any]) -> dict[str, Any]:
     reluopt.Trainer(network, data.X, data.y, beta, config, progress=False).fit()
     trained = time.perf_counter()
     certificate = reluopt.certify(network, data.X, data.y, beta, CertifyConfig(effort=point["effort"]))
-    bound = best_lower_bound(certificate.rungs)
+    bound = best_lower_bound(certificate.estimates)
     assert bound is not None
     objective = certificate["objective"].value
     return {
@@ -56,12 +56,12 @@ def task(point: dict[str, Any]) -> dict[str, Any]:
         "train_seconds": round(trained - started, 1),
         "certify_seconds": round(certificate.seconds, 1),
         "verdict": certificate.verdict,
-        "rungs": json.dumps(json.loads(certificate.to_json())["rungs"], ensure_ascii=False),
+        "estimates": json.dumps(json.loads(certificate.to_json())["estimates"], ensure_ascii=False),
     }
 
 
 def summarise(rows: list[dict[str, Any]], config: dict[str, Any]) -> dict[str, Any]:
-    """A line for each data set, each effort's bound within it; and the rungs of the ladder that is drawn."""
+    """A line for each data set, each effort's bound within it; and the estimates of the ladder that is drawn."""
     lines = []
     for name in dict.fromkeys(row["data"] for row in rows):
         mine = [row for row in rows if row["data"] == name]
@@ -69,7 +69,7 @@ def summarise(rows: list[dict[str, Any]], config: dict[str, Any]) -> dict[str, A
         lines.append({key: mine[0][key] for key in SHARED} | {"efforts": efforts})
     shown = next(row for row in rows if row["data"] == config["datasets"][0] and row["effort"] == config["efforts"][-1])
     title = f"{shown['data']}: n = {shown['n']}, d = {shown['d']}, β = {config['beta_fraction']:g} β_max"
-    return {"data": lines, "ladder": {"title": title, "rungs": json.loads(shown["rungs"])}}
+    return {"data": lines, "ladder": {"title": title, "estimates": json.loads(shown["estimates"])}}
 
 
 def table(results: dict[str, Any]) -> list[str]:
@@ -96,7 +96,7 @@ def table(results: dict[str, Any]) -> list[str]:
 
 def draw(results: dict[str, Any], config: dict[str, Any]) -> Figure:
     """The ladder of the first data set, with the most thorough of its bounds."""
-    return ladder_figure(results["ladder"]["rungs"], results["ladder"]["title"])
+    return ladder_figure(results["ladder"]["estimates"], results["ladder"]["title"])
 
 
 study = Study(here=HERE, points=points, task=task, summarise=summarise, draw=draw)

@@ -22,7 +22,7 @@ from torch import nn
 import reluopt
 from reluopt import objective
 from reluopt.bounds import tightened
-from reluopt.certificate.verdict import best_lower_bound
+from reluopt.certificate.certificate import best_lower_bound
 from reluopt.patterns.sampling import discover_patterns
 from reluopt.threads import one_thread_if_small
 
@@ -66,7 +66,7 @@ def train(question: Question) -> Answer:
     reluopt.Trainer(network, question.X, question.y, question.beta, config, progress=False).fit()
     certify = reluopt.CertifyConfig(effort=s["effort"])
     certificate = reluopt.certify(network, question.X, question.y, question.beta, certify)
-    bound = best_lower_bound(certificate.rungs)
+    bound = best_lower_bound(certificate.estimates)
     return Answer(network, None if bound is None else bound.value)
 
 

@@ -18,6 +18,11 @@ class CertifyConfig(Config):
         "up to four times that on large data).",
         choices=("fast", "standard", "thorough"),
     )
+    time_limit: float | None = setting(
+        None,
+        "Seconds for the whole certificate (default: 60, 90 or 240 by effort, up to four times that on large data).",
+        above=0.0,
+    )
     time_budget: float = setting(
         30.0, "Seconds for the convex programs; when they end, the brackets reached so far stand.", minimum=0.0
     )

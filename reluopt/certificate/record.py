@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from reluopt.certificate import checker
+from reluopt.certificate.certificate import DERIVED, Certificate
 from reluopt.certificate.checker import Refused
-from reluopt.certificate.ladder import Certificate, Kind
+from reluopt.certificate.estimates import Quantity, Relation
 from reluopt.certificate.verdict import verdict as in_words
 from reluopt.errors import CertificateError
 from reluopt.problem import Problem
@@ -51,31 +54,39 @@ def _same(what: str, run: object, certificate: object) -> None:
         )
 
 
+def _same_number(name: str, stated: Any, value: float) -> None:
+    if stated != (value if math.isfinite(value) else None):
+        raise Refused(f"certificate.json gives {name} as {checker.shown(stated)}, which its estimates do not say")
+
+
 def check_record(run: RunFolder, problem: Problem, proved: checker.Verdict) -> str:
     """Hold certificate.json against the proof; returns what was compared.
 
-    Every rung that is called proved and bounds the optimum from below, the objective, β, the data, and the words of
-    the verdict. Rungs over the network's own patterns have no evidence in the file and are not compared.
+    Every estimate of p* that is called proved, the objective, β, the data, and the words of
+    the verdict. Estimates over the network's own patterns have no evidence in the file and are not compared.
 
     Raises
     ------
     Refused : a number or words beyond what is proved.
     CertificateError : no record, or one that cannot be read.
     """
-    record = read_record(run.certificate_file)
+    record, stated = read_record(run.certificate_file)
     try:
+        for name, value in stated.items():
+            _same_number(name, value, getattr(record, name))
         _same("data", problem.fingerprint, record.data.get("fingerprint", problem.fingerprint))
         _same("beta", problem.beta, record.settings["beta"])
-        bounds = [rung for rung in record.rungs if rung.side == "below" and rung.kind is Kind.PROVED]
-        for rung in bounds:
-            if not (math.isfinite(rung.value) and _at_most(Fraction(rung.value), proved.lower)):
+        _same("loss", problem.loss.spec, record.settings["loss"])
+        bounds = [e for e in record.estimates if e.quantity is Quantity.OPTIMUM and e.is_proved]
+        for found in bounds:
+            if found.relation is not Relation.AT_LEAST or not _at_most(Fraction(found.value), proved.lower):
                 raise Refused(
-                    f"certificate.json says {rung.value!r} for {checker.shown(rung.key)}, more than is proved"
+                    f"certificate.json says {found.value!r} for {checker.shown(found.name)}, more than is proved"
                 )
-        objective = record["objective"].value
+        objective = record.objective
         if not (math.isfinite(objective) and proved.upper is not None and _near(Fraction(objective), proved.upper)):
             raise Refused(f"certificate.json gives the objective {objective!r}, which is not the network's")
-        words = in_words(record.rungs, record.facts)
+        words = in_words(record.estimates, record.pricing, record.biases)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise Refused(f"certificate.json is not a record of certify ({type(error).__name__})") from error
     if words != record.verdict:
@@ -83,8 +94,8 @@ def check_record(run: RunFolder, problem: Problem, proved: checker.Verdict) -> s
     return f"certificate.json agrees: {len(bounds)} lower bounds, the objective, the verdict"
 
 
-def read_record(path: Path) -> Certificate:
-    """certificate.json of a run.
+def read_record(path: Path) -> tuple[Certificate, dict[str, Any]]:
+    """certificate.json of a run, and what it repeats of its estimates.
 
     Raises
     ------
@@ -95,7 +106,9 @@ def read_record(path: Path) -> Certificate:
     if path.stat().st_size > MAX_RECORD:
         raise CertificateError(f"{checker.shown(str(path))} is too large for a record.", "Certify the run again.")
     try:
-        return Certificate.from_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        record = Certificate.from_json(text)
+        return record, {name: json.loads(text)[name] for name in DERIVED}
     except (UnicodeDecodeError, RecursionError) as error:
         raise CertificateError(f"{checker.shown(str(path))} is not a record.", "Certify the run again.") from error
 

@@ -12,12 +12,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import lsq_linear
 
-from reluopt import objective as scaling
+from reluopt import neurons
 from reluopt.patterns.drift import unchanged_neurons
 from reluopt.patterns.pattern_set import PatternSet, kinks
-
-#: A neuron is active when ‖u_j‖|α_j| exceeds this fraction of the largest; others are training's leftovers.
-ACTIVE_TOLERANCE = 1e-6
+from reluopt.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -40,14 +38,6 @@ class NeuronPatterns:
     kinks_capped: bool
 
 
-def active_mask(
-    U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], tolerance: float = ACTIVE_TOLERANCE
-) -> Bool[np.ndarray, " m"]:
-    """Neurons with ‖u_j‖|α_j| > tolerance · the largest (none in a zero network)."""
-    contribution = np.linalg.norm(U, axis=1) * np.abs(alpha)
-    return contribution > tolerance * contribution.max(initial=0.0)
-
-
 def neuron_patterns(
     X: Float[np.ndarray, "n d"],
     U: Float[np.ndarray, "m d"],
@@ -55,10 +45,10 @@ def neuron_patterns(
     *,
     kink_tolerance: float,
     kink_cap: int,
-    active_tolerance: float = ACTIVE_TOLERANCE,
+    active_tolerance: float = neurons.ACTIVE_TOLERANCE,
 ) -> NeuronPatterns:
     """The pattern sets of the network: active, with both sides of kinks up to ``kink_cap`` more, with inactive."""
-    mask = active_mask(U, alpha, active_tolerance)
+    mask = neurons.active(U, alpha, active_tolerance)
     active = PatternSet.from_gates(X, U[mask].T)
     assert active.gates is not None  # made from gates just above
     kink = kinks(X, active.gates, kink_tolerance)
@@ -110,32 +100,27 @@ class ClarkeResidual:
 
 
 def clarke_residual(
-    X: Float[np.ndarray, "n d"],
-    y: Float[np.ndarray, " n"],
-    U: Float[np.ndarray, "m d"],
-    alpha: Float[np.ndarray, " m"],
-    beta: float,
-    *,
-    kink_tolerance: float,
+    problem: Problem, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], *, kink_tolerance: float
 ) -> ClarkeResidual:
     """Minimise ‖∂L‖ over the slopes s_ij ∈ [0, 1] of the kinks: one small bounded least squares a neuron with kinks.
 
-    At a kink (within ``kink_tolerance``, relative) the part α_j r_i s_ij x_i of ∂L/∂u_j is free; the derivative
-    by α_j does not depend on it. With a positive tolerance this is the residual of a nearby point's subdifferential.
+    At a kink (within ``kink_tolerance``, relative) the part −α_j z_i s_ij x_i of ∂L/∂u_j is free, z = −κ∂ℓ/∂f; the
+    derivative by α_j does not depend on it. With a positive tolerance this is the residual of a nearby point's
+    subdifferential. Of a loss with kinks of its own one subgradient is taken.
     """
-    grad_u, grad_alpha = scaling.gradient(X, y, U, alpha, beta)
+    grad_u, grad_alpha = problem.gradient(U, alpha)
     plain = float(np.sqrt((grad_u**2).sum() + (grad_alpha**2).sum()))
-    residual = scaling.SQUARED.gradient(scaling.predict(X, U, alpha), y)
-    kink = kinks(X, U.T, kink_tolerance)
-    strictly = (X @ U.T > 0) & kink
+    residual = -problem.dual_point(problem.predict(U, alpha))
+    kink = kinks(problem.X, U.T, kink_tolerance)
+    strictly = (problem.X @ U.T > 0) & kink
     squares = (grad_u**2).sum(axis=1)
     for j in np.flatnonzero(kink.any(axis=0) & (alpha != 0) & U.any(axis=1)):
         at = kink[:, j]
-        free = (alpha[j] * residual[at])[:, None] * X[at]
+        free = (alpha[j] * residual[at])[:, None] * problem.X[at]
         fixed = grad_u[j] - free[strictly[at, j]].sum(axis=0)
         squares[j] = min(squares[j], 2.0 * float(lsq_linear(free.T, -fixed, bounds=(0.0, 1.0)).cost))
     value = float(np.sqrt(squares.sum() + (grad_alpha**2).sum()))
-    size = beta * float(np.sqrt((U**2).sum() + (alpha**2).sum()))
+    size = problem.beta * float(np.sqrt((U**2).sum() + (alpha**2).sum()))
     relative = value / size if size > 0 else (0.0 if value == 0 else float("inf"))
     return ClarkeResidual(value, plain, relative)
 

@@ -5,30 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 from reluopt import printing
-from reluopt.certificate.ladder import Kind, Rung
+from reluopt.certificate.certificate import best_lower_bound
+from reluopt.certificate.estimates import Biases, Estimate, Pricing, Quantity, Relation
 
 #: A model's own objective is only called above a bound if it is so by more than its rounding in float64.
 SLACK = 1e-9
 
 
-def best_lower_bound(rungs: Sequence[Rung]) -> Rung | None:
-    """The largest proved lower bound on p*."""
-    proved = [r for r in rungs if r.side == "below" and r.kind is Kind.PROVED and math.isfinite(r.value)]
-    return max(proved, key=lambda r: r.value, default=None)
-
-
-def verdict(rungs: Sequence[Rung], facts: dict[str, Any]) -> str:
+def verdict(estimates: Sequence[Estimate], pricing: Pricing, biases: Biases | None) -> str:
     """Plain words on stationarity (own patterns), on the global optimum (any width), and on a known way down."""
-    by_key = {r.key: r for r in rungs}
-    objective = by_key["objective"].value
-    biases = facts.get("biases")
-    own = None if biases is None else biases["none_decayed"]
-    return " ".join(
-        [_stationarity(objective, by_key["own_dual"].value), _global(objective, rungs, own), _escape(facts)]
-    ).strip()
+    objective = _value(estimates, Quantity.OBJECTIVE, Relation.AT_MOST)
+    own_dual = _value(estimates, Quantity.OWN, Relation.AT_LEAST)
+    own = None if biases is None else biases.none_decayed
+    words = [_stationarity(objective, own_dual), _global(objective, estimates, own), _escape(pricing)]
+    return " ".join(words).strip()
+
+
+def _value(estimates: Sequence[Estimate], quantity: Quantity, relation: Relation) -> float:
+    return next(e.value for e in estimates if e.quantity is quantity and e.relation is relation)
 
 
 def _stationarity(objective: float, own_dual: float) -> str:
@@ -47,8 +43,8 @@ def _stationarity(objective: float, own_dual: float) -> str:
     )
 
 
-def _global(objective: float, rungs: Sequence[Rung], own: float | None) -> str:
-    bound = best_lower_bound(rungs)
+def _global(objective: float, estimates: Sequence[Estimate], own: float | None) -> str:
+    bound = best_lower_bound(estimates)
     if bound is None or bound.value <= 0:
         return "No useful lower bound on the global optimum is known."
     least, here = printing.below(bound.value), printing.above(objective)
@@ -62,8 +58,8 @@ def _global(objective: float, rungs: Sequence[Rung], own: float | None) -> str:
     )
 
 
-def _escape(facts: dict[str, Any]) -> str:
-    price = facts["pricing"]["largest_price_over_beta"]
+def _escape(pricing: Pricing) -> str:
+    price = pricing.largest_price_over_beta
     if price > 1.001:
         much = printing.nearest(price, decimals=3)
         return f"A new neuron of price {much} β would lower the objective further: a wider network can do better."

@@ -12,12 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
+from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.certify import CertifyInterrupted
 from reluopt.certificate.certify import certify as make_certificate
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.file import write_certificate
-from reluopt.certificate.ladder import Certificate
-from reluopt.certificate.verdict import best_lower_bound
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.output import console, tell
 from reluopt.cli.show import fact_lines, show_certificate
@@ -74,7 +73,7 @@ def certify(
             f"The certificate was not saved: '{folder.path}' cannot be written.",
             "Allow writing there, or certify a copy of the folder.",
         )
-    if best_lower_bound(certificate.rungs) is None:
+    if certificate.lower_bound <= 0:
         raise typer.Exit(1)
 
 
@@ -141,15 +140,15 @@ def keep(trained: Trained, certificate: Certificate) -> None:
     assert bound is not None  # certify always makes one
     about = {"name": data.name, "preprocessing": data.preprocessing}
     proof = partial(write_certificate, network=trained.network.weights(), data=about)
-    rungs = [asdict(rung) for rung in certificate.rungs]
+    estimates = [asdict(estimate) for estimate in certificate.estimates]
     title = f"{data.name}: n = {data.n}, d = {data.d}, β = {trained.beta / trained.beta_max:.3g} β_max"
     step = int(trained.last.get("epoch", 0))
-    lines = [tuple(map(str, line)) for line in fact_lines(certificate.facts)]
+    lines = [tuple(map(str, line)) for line in fact_lines(certificate)]
     steps: dict[str, Callable[[], object]] = {
         folder.proof_file.name: lambda: proof(folder.proof_file, data.X, data.y, trained.beta, bound),
         folder.certificate_file.name: lambda: write_atomically(folder.certificate_file, certificate.to_json()),
-        folder.ladder_file.name: lambda: save_ladder(folder.ladder_file, rungs, title),
-        "TensorBoard's entries": lambda: log_certificate(folder, certificate.verdict, rungs, lines, step=step),
+        folder.ladder_file.name: lambda: save_ladder(folder.ladder_file, estimates, title),
+        "TensorBoard's entries": lambda: log_certificate(folder, certificate.verdict, estimates, lines, step=step),
     }
     failed = []
     for name, write in steps.items():

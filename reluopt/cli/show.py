@@ -10,12 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from reluopt import printing
-from reluopt.certificate.ladder import Certificate, Kind, Rung
+from reluopt.certificate.certificate import Certificate
+from reluopt.certificate.estimates import Estimate, Quantity, Stationarity
 from reluopt.cli.output import console, next_steps, quoted, styled
 from reluopt.runs import RunFolder
 from reluopt.training import TrainResult
 
-_STYLES = {Kind.PROVED: "bold blue", Kind.MEASURED: "yellow", Kind.THEORY: "dim"}
+#: How a value is known, and its style; "theory" is what a theorem states, under its hypotheses.
+_STYLES = {"proved": "bold blue", "measured": "yellow", "unknown": "dim", "theory": "dim"}
+
+#: (what, value, how it is known, meaning)
+Fact = tuple[str, str, str, str]
 
 
 def show_training(result: TrainResult, run: RunFolder | None) -> None:
@@ -52,59 +57,62 @@ def _ladder_table(certificate: Certificate) -> Table:
     data = certificate.data
     title = f"The ladder of {data.get('name', 'the network')} (n = {data['n']}, d = {data['d']})"
     table = Table(title=title, title_justify="left", show_lines=False)
-    table.add_column("rung")
+    table.add_column("estimate")
     table.add_column("value", justify="right")
-    table.add_column("kind")
+    table.add_column("known as")
     table.add_column("meaning")
-    below = [r for r in certificate.rungs if r.side == "below"]
-    own = [r for r in certificate.rungs if r.side == "above"]
-    for rung in below:
-        _add(table, rung)
+    for estimate in certificate.estimates:
+        if estimate.quantity is Quantity.OPTIMUM:
+            _add(table, estimate)
     table.add_row(styled(("p*", "bold")), styled(("?", "bold")), "", "the global optimum over all widths is in between")
-    for rung in own:
-        _add(table, rung)
+    for estimate in certificate.estimates:
+        if estimate.quantity is not Quantity.OPTIMUM:
+            _add(table, estimate)
     return table
 
 
-def _add(table: Table, rung: Rung) -> None:
-    table.add_row(rung.label, rung.text(), Text(rung.kind, _STYLES[rung.kind]), rung.meaning)
+def _add(table: Table, estimate: Estimate) -> None:
+    status = Text(estimate.status, _STYLES[estimate.status])
+    table.add_row(estimate.label, estimate.text(), status, estimate.meaning)
 
 
 def _facts_table(certificate: Certificate) -> Table:
     table = Table(title="Beside the ladder", title_justify="left")
-    for heading in ("fact", "value", "kind", "meaning"):
+    for heading in ("fact", "value", "known as", "meaning"):
         table.add_column(heading)
-    for what, value, kind, meaning in fact_lines(certificate.facts):
+    for what, value, kind, meaning in fact_lines(certificate):
         table.add_row(what, value, Text(kind, _STYLES[kind]), meaning)
     return table
 
 
-def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str, Kind, str]]:
-    """The facts beside the ladder as (what, value, kind, meaning)."""
-    return [*_stationarity_lines(facts["stationarity"]), *_context_lines(facts), *_drift_lines(facts.get("drift"))]
+def fact_lines(certificate: Certificate) -> list[Fact]:
+    """The facts beside the ladder, a line each."""
+    own = _stationarity_lines(certificate.stationarity)
+    return [*own, *_context_lines(certificate), *_drift_lines(certificate.drift)]
 
 
-def _stationarity_lines(own: Mapping[str, Any]) -> list[tuple[str, str, Kind, str]]:
-    gaps = own["gap_to_own_patterns"]
-    cap = " (their cap was met)" if own["kink_cap_met"] else ""
-    sets = (("active patterns", "active"), ("with both sides of kinks" + cap, "with_kinks"))
+def _stationarity_lines(own: Stationarity) -> list[Fact]:
+    cap = " (their cap was met)" if own.kink_cap_met else ""
+    sets = (
+        ("active patterns", own.active),
+        (f"with both sides of kinks{cap}", own.with_kinks),
+        ("with those of inactive neurons", own.with_inactive),
+    )
     lines = [
         (
-            f"L(θ) − d_S(z), {gaps[key]['patterns']} patterns",
-            _gap(gaps[key]["gap"], gaps[key]["relative_gap"]),
-            Kind.PROVED,
+            f"L(θ) − d_S(z), {found.patterns} patterns", _gap(found.gap, found.relative_gap), "proved",
             f"improvement left over these patterns: {what}",
         )
-        for what, key in (*sets, ("with those of inactive neurons", "with_inactive"))
-    ]
-    solved = _gap(own["gap_after_program"], own["relative_gap_after_program"])
-    residual = f"{own['clarke_residual']:.3e}, {own['clarke_residual_relative']:.1e} of β‖θ‖"
-    counts = f"{own['active_neurons']}, {own['kinks']}"
+        for what, found in sets
+    ]  # fmt: skip
+    solved = _gap(own.gap_after_program, own.relative_gap_after_program)
+    residual = f"{own.clarke_residual:.3e}, {own.clarke_residual_relative:.1e} of β‖θ‖"
+    counts = f"{own.active_neurons}, {own.kinks}"
     return [
         *lines,
-        ("the same, with the program", solved, Kind.PROVED, f"active patterns, program: {own['program_status']}"),
-        ("stationarity residual", residual, Kind.MEASURED, "‖∇L‖, least over the slopes allowed at kinks (Clarke)"),
-        ("active neurons, kinks", counts, Kind.MEASURED, "neurons that contribute; their samples at x·u = 0"),
+        ("the same, with the program", solved, "proved", f"active patterns, program: {own.program_status}"),
+        ("stationarity residual", residual, "measured", "‖∇L‖, least over the slopes allowed at kinks (Clarke)"),
+        ("active neurons, kinks", counts, "measured", "neurons that contribute; their samples at x·u = 0"),
     ]
 
 
@@ -113,27 +121,27 @@ def _gap(gap: float, relative: float) -> str:
     return f"{printing.above(gap, 4)}, {printing.above(relative, 2)} of L"
 
 
-def _context_lines(facts: Mapping[str, Any]) -> list[tuple[str, str, Kind, str]]:
-    theory, pricing = facts["theory"], facts["pricing"]
-    price = f"{printing.nearest(pricing['largest_price_over_beta'], 7)} β"
-    fraction = printing.nearest(pricing["beta_over_beta_max_estimate"], 4)
-    factor = printing.nearest(theory["instance_factor"], 4)
+def _context_lines(certificate: Certificate) -> list[Fact]:
+    theory, pricing = certificate.theory, certificate.pricing
+    price = f"{printing.nearest(pricing.largest_price_over_beta, 7)} β"
+    fraction = printing.nearest(pricing.beta_over_beta_max_estimate, 4)
+    factor = printing.nearest(theory.instance_factor, 4)
     return [
-        ("largest price found", price, Kind.MEASURED, "above β, adding that neuron lowers L"),
-        ("β / β_max", fraction, Kind.MEASURED, "β_max by local search, a lower estimate"),
-        ("√log(2n)", f"{theory['sqrt_log_2n']:.3f}", Kind.THEORY, "growth of the factor in KP Thm 2.1 and 2.5"),
-        ("2√2·√κ", factor, Kind.THEORY, "KP Thm 3.8's worst-case factor for this X"),
+        ("largest price found", price, "measured", "above β, adding that neuron lowers L"),
+        ("β / β_max", fraction, "measured", "β_max by local search, a lower estimate"),
+        ("√log(2n)", f"{theory.sqrt_log_2n:.3f}", "theory", "growth of the factor in KP Thm 2.1 and 2.5"),
+        ("2√2·√κ", factor, "theory", "KP Thm 3.8's worst-case factor for this X"),
     ]
 
 
-def _drift_lines(drift: Mapping[str, float] | None) -> list[tuple[str, str, Kind, str]]:
+def _drift_lines(drift: Mapping[str, float] | None) -> list[Fact]:
     if not drift:
         return []
     kept, entries = drift["patterns/preserved_from_init"], drift["patterns/entries_preserved"]
     holds = "holds" if kept >= 0.5 else "fails"
     return [
-        ("patterns preserved", f"{100 * kept:.1f} %", Kind.MEASURED, f"since the start; (A2) asks for half: {holds}"),
-        ("entries preserved", f"{100 * entries:.1f} %", Kind.MEASURED, "(sample, neuron) activations as at the start"),
+        ("patterns preserved", f"{100 * kept:.1f} %", "measured", f"since the start; (A2) asks for half: {holds}"),
+        ("entries preserved", f"{100 * entries:.1f} %", "measured", "(sample, neuron) activations as at the start"),
     ]
 
 

@@ -6,9 +6,9 @@ import functools
 from fractions import Fraction
 from typing import Any
 
+from reluopt.certificate.certificate import best_lower_bound
 from reluopt.certificate.certify import certify
 from reluopt.certificate.config import CertifyConfig
-from reluopt.certificate.verdict import best_lower_bound
 from reluopt.data import DataConfig, Dataset, load_dataset
 from reluopt.errors import DataError
 from reluopt.network import TwoLayerReLU
@@ -92,15 +92,15 @@ class _End(Callback):
 
 def _certified(network: TwoLayerReLU, data: Dataset, beta: float, config: CertifyConfig) -> Row:
     certificate = certify(network, data.X, data.y, beta, config)
-    values = {rung.key: rung.value for rung in certificate.rungs}
-    best = best_lower_bound(certificate.rungs)
+    values = {estimate.name: estimate.value for estimate in certificate.estimates}
+    best = best_lower_bound(certificate.estimates)
     bound = best.value if best is not None else None
     return {
         "own_below": values["own_dual"],
         "own_above": values["own_primal"],
-        "own_status": certificate.facts["stationarity"]["program_status"],
+        "own_status": certificate.stationarity.program_status,
         "lower_bound": bound,
-        "lower_bound_method": best.key if best is not None else None,
+        "lower_bound_method": best.name if best is not None else None,
         "proved_ratio": _ratio(values["objective"], bound) if bound is not None and bound > 0 else None,
         "gaussian": values.get("gaussian"),
     }

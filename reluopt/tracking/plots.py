@@ -13,52 +13,53 @@ from matplotlib.figure import Figure
 from reluopt import printing
 from reluopt.tracking import style
 
-#: A colour and a marker for each kind of rung.
-COLOURS = {"proved": style.COLOURS[0], "measured": style.COLOURS[1], "theory": style.GREY}
-MARKERS = {"proved": "o", "measured": "D", "theory": "s"}
+#: A colour and a marker for each way a value is known.
+COLOURS = {"proved": style.COLOURS[0], "measured": style.COLOURS[1]}
+MARKERS = {"proved": "o", "measured": "D"}
 
 
-def ladder_figure(rungs: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
-    """The ladder as a picture: one row a rung, its value on the axis of the objective, the region of p* marked.
+def ladder_figure(estimates: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
+    """The ladder as a picture: one row an estimate, its value on the axis of the objective, the region of p* marked.
 
     Parameters
     ----------
-    rungs : records with keys label, value, kind ("proved", "measured", "theory") and side ("below", "above" p*).
-        Rungs whose value is not finite are listed without a mark.
+    estimates : records with keys label, quantity, relation (">=", "<="), value and status ("proved", "measured",
+        "unknown"). Those whose value is not finite are listed without a mark.
     """
-    drawn = sorted((r for r in rungs if _finite(r)), key=lambda r: r["value"])
-    missing = [r for r in rungs if not _finite(r)]
+    drawn = sorted((r for r in estimates if _finite(r)), key=lambda r: r["value"])
+    missing = [r for r in estimates if not _finite(r)]
     rows = [*drawn, *missing]
     figure, axes = style.figure(9.0, 1.6 + 0.42 * len(rows))
     axes.grid(False)
     _mark_optimum(axes, drawn)
     for height, record in enumerate(rows):
         if _finite(record):
-            kind, value = record["kind"], record["value"]
+            kind, value = record["status"], record["value"]
             axes.hlines(height, 0, value, color="#DDDDDD", linewidth=1, zorder=1)
             axes.plot(value, height, MARKERS[kind], color=COLOURS[kind], markersize=9, zorder=3)
         axes.annotate(
-            f"  {printing.rung(record, 6)}", (1.0, height), xycoords=("axes fraction", "data"), va="center",
+            f"  {printing.estimate(record, 6)}", (1.0, height), xycoords=("axes fraction", "data"), va="center",
             fontsize=9, color=style.INK, annotation_clip=False,
         )  # fmt: skip
     _finish(figure, axes, rows, drawn, title)
     return figure
 
 
-def save_ladder(path: Path, rungs: Sequence[Mapping[str, Any]], title: str = "") -> None:
+def save_ladder(path: Path, estimates: Sequence[Mapping[str, Any]], title: str = "") -> None:
     """Write the ladder's picture as a PNG of 150 dpi."""
-    style.save(ladder_figure(rungs, title), path)
+    style.save(ladder_figure(estimates, title), path)
 
 
-def _finite(rung: Mapping[str, Any]) -> bool:
-    return rung["value"] is not None and math.isfinite(rung["value"])
+def _finite(record: Mapping[str, Any]) -> bool:
+    return record["value"] is not None and math.isfinite(record["value"])
 
 
 def _mark_optimum(axes: Axes, drawn: Sequence[Mapping[str, Any]]) -> None:
     """Shade where the global optimum p* lies: between the best proved lower and the best proved upper bound."""
-    low = max((r["value"] for r in drawn if r["side"] == "below" and r["kind"] == "proved"), default=0.0)
-    # own_dual is proved as a lower bound of one program's optimum; only networks bound p* from above
-    high = min((r["value"] for r in drawn if r.get("key") in ("balanced", "objective")), default=None)
+    proved = [r for r in drawn if r["status"] == "proved"]
+    low = max((r["value"] for r in proved if r["quantity"] == "p*" and r["relation"] == ">="), default=0.0)
+    # p̃(S(θ)) from below is about one program; only networks bound p* from above
+    high = min((r["value"] for r in proved if r["quantity"] in ("L_bal", "L(θ)")), default=None)
     if high is not None and high >= low:
         axes.axvspan(low, high, color=style.SHADE, zorder=0, label="the global optimum p* is in here")
 
@@ -74,11 +75,11 @@ def _finish(
         axes.set_xlim(min(values) / 1.5, max(values) * 1.3)
     elif values:
         axes.set_xlim(0, max(values) * 1.06)
-    axes.set_xlabel("objective ½‖f − y‖² + (β/2)(‖U‖² + ‖α‖²)")
+    axes.set_xlabel("objective Σ κℓ(f, y) + (β/2)(‖U‖² + ‖α‖²)")
     if title:
         style.title(axes, title)
     for kind in COLOURS:
-        if any(r["kind"] == kind for r in drawn):
+        if any(r["status"] == kind for r in drawn):
             axes.plot([], [], MARKERS[kind], color=COLOURS[kind], label=kind)
     style.legend(figure)
     axes.spines["left"].set_visible(False)

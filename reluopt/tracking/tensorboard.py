@@ -121,7 +121,7 @@ def drawn(figure: Figure) -> UInt8[np.ndarray, "height width 3"]:
 def log_certificate(
     run: RunFolder,
     verdict: str,
-    rungs: Sequence[Mapping[str, Any]],
+    estimates: Sequence[Mapping[str, Any]],
     facts: Sequence[Sequence[str]] = (),
     *,
     step: int,
@@ -133,15 +133,15 @@ def log_certificate(
 
     Parameters
     ----------
-    rungs : records with keys key, label, value, kind, side and meaning, in the order in which they are listed.
-    facts : what stands beside the ladder: lines of (what, value, kind, meaning).
+    estimates : records with keys label, quantity, relation, value, status and meaning, in the order to list them in.
+    facts : what stands beside the ladder: lines of (what, value, status, meaning).
     """
     step += 1
     writer = open_writer(run, step, CERTIFICATE)
-    for tag, value in _scalars(rungs).items():
+    for tag, value in _scalars(estimates).items():
         writer.add_scalar(tag, value, step)
-    cells = [(rung["label"], printing.rung(rung, 6), rung["kind"], rung["meaning"]) for rung in rungs]
-    parts = [verdict, _markdown(("rung", "value", "known as", "meaning"), cells)]
+    cells = [(r["label"], printing.estimate(r, 6), r["status"], r["meaning"]) for r in estimates]
+    parts = [verdict, _markdown(("estimate", "value", "known as", "meaning"), cells)]
     if facts:
         parts.append(_markdown(("beside the ladder", "value", "known as", "meaning"), facts))
     writer.add_text("certificate/verdict", "\n\n".join(parts), step)
@@ -150,12 +150,12 @@ def log_certificate(
     writer.close()
 
 
-def _scalars(rungs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    values = {rung["key"]: rung["value"] for rung in rungs}
-    lower = [rung["value"] for rung in rungs if rung["side"] == "below" and rung["kind"] == "proved"]
-    bound = max((value for value in lower if math.isfinite(value)), default=None)
-    unknown = math.nan
-    return vocabulary.certificate_scalars(values.get("objective", unknown), bound, values.get("own_dual", unknown))
+def _scalars(estimates: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    proved = [r for r in estimates if r["status"] == "proved"]
+    bound = max((r["value"] for r in proved if (r["quantity"], r["relation"]) == ("p*", ">=")), default=None)
+    own = max((r["value"] for r in proved if (r["quantity"], r["relation"]) == ("p̃(S(θ))", ">=")), default=math.nan)
+    objective = max((r["value"] for r in proved if r["quantity"] == "L(θ)"), default=math.nan)
+    return vocabulary.certificate_scalars(objective, bound, own)
 
 
 def open_writer(run: RunFolder, step: int, suffix: str = "") -> SummaryWriter:

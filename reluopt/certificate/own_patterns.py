@@ -1,0 +1,160 @@
+r"""What a network's own patterns allow: stationarity without solving any program, then the programs.
+
+z = −κ∂ℓ/∂f of the network, scaled into the dual's feasible set, proves L(θ) − d_S(z) (section 3 of SPEC.md has the
+dual; KP Thm 2.5 the theorem).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt import neurons, printing, rounding
+from reluopt.certificate.case import Case
+from reluopt.certificate.estimates import Estimate, PatternGap, Quantity, Relation, Stationarity, Status
+from reluopt.certificate.stationarity import clarke_residual, kept_patterns
+from reluopt.patterns.pattern_set import PatternSet
+from reluopt.patterns.sampling import sample_patterns
+from reluopt.programs.dual import dual_bound
+from reluopt.programs.mapping import blocks_from_network
+from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, solve
+from reluopt.solvers import Status as SolverStatus
+
+#: Each of the three values d_S(z) gets at most this long, and this share of the clock; what is proved by then stands.
+PROOF_SECONDS, PROOF_SHARE = 20.0, 0.15
+
+
+def stationarity(case: Case, objective: float) -> Stationarity:
+    """L(θ) − d_S(z) for the three pattern sets, and the Clarke residual; no program is solved yet."""
+    case.say("proving stationarity from the network's own residual")
+    sets = case.sets
+    gaps = [_pattern_gap(case, patterns, objective) for patterns in (sets.active, sets.with_kinks, sets.with_inactive)]
+    residual = clarke_residual(case.problem, case.U, case.alpha, kink_tolerance=case.config.kink_tolerance)
+    return Stationarity(
+        active=gaps[0],
+        with_kinks=gaps[1],
+        with_inactive=gaps[2],
+        clarke_residual=residual.value,
+        clarke_residual_relative=residual.relative,
+        gradient_norm=residual.plain,
+        active_neurons=sets.active_neurons,
+        kinks=sets.kink_count,
+        kink_cap_met=sets.kinks_capped,
+        program_status="no program was solved",
+        gap_after_program=gaps[0].gap,
+        relative_gap_after_program=gaps[0].relative_gap,
+    )
+
+
+def _pattern_gap(case: Case, patterns: PatternSet, objective: float) -> PatternGap:
+    value = _bound_over(case, patterns)
+    return PatternGap(len(patterns), value, *gap(objective, value))
+
+
+def gap(upper: float, lower: float) -> tuple[float, float]:
+    """upper − lower and its share of upper, both rounded up; NaN where a bound is not finite."""
+    if not (math.isfinite(upper) and math.isfinite(lower)):
+        return math.nan, math.nan
+    exact = Fraction(upper) - Fraction(lower)
+    return rounding.round_up(exact), rounding.round_up(exact / Fraction(upper)) if upper > 0 else 0.0
+
+
+def _bound_over(case: Case, patterns: PatternSet) -> float:
+    """d_S(z), rounded down; over no pattern at all the only network is zero."""
+    if len(patterns) == 0:
+        return case.problem.zero_value_lower
+    clock = case.clock.part(PROOF_SHARE, PROOF_SECONDS)
+    bound = dual_bound(case.program(patterns), case.z, stop=lambda: clock.over)
+    if clock.over:
+        case.notes.append(f"d_S(z) over {len(patterns)} patterns was cut off by its time: valid, but loose.")
+    return bound.value
+
+
+def own_estimates(case: Case, found: Stationarity, objective: float) -> tuple[Stationarity, list[Estimate]]:
+    """p̃(S(θ)), the optimum over the network's own active patterns, bracketed within the budget."""
+    patterns, dual = case.sets.active, found.active.dual_value
+    primal, status, method = math.nan, "no program was solved (no time for it)", "none"
+    if len(patterns) == 0:
+        primal, status = case.problem.zero_value, "the network is zero"
+    elif _seconds(case, 1.0) > 0:
+        program = case.program(patterns)
+        mask = neurons.active(case.U, case.alpha)
+        own = blocks_from_network(program, case.U[mask], case.alpha[mask])
+        # the network itself is a feasible point: a solve that was cut short may not have come so far
+        primal, status = program.value(own), "the program was not solved: interrupted"
+        solution = case.unless_stopped(lambda: _solve(case, program, 0.6, own), None)
+        if solution is not None:
+            primal, method = min(solution.value, primal), solution.solver
+            dual, status = max(dual, solution.dual.value), solution.status.value
+    absolute, relative = gap(objective, dual)
+    found = dataclasses.replace(
+        found, program_status=status, gap_after_program=absolute, relative_gap_after_program=relative
+    )
+    return found, [
+        Estimate(
+            "own_dual", "p̃(S(θ)) from below", Quantity.OWN, Relation.AT_LEAST, dual, Status.PROVED, method,
+            "no network with these activation patterns is below this",
+        ),
+        Estimate(
+            "own_primal", "p̃(S(θ)) from above", Quantity.OWN, Relation.AT_MOST, float(primal), Status.MEASURED, method,
+            f"the best found with these patterns ({status})",
+        ),
+    ]  # fmt: skip
+
+
+def comparisons(case: Case, initial_U: Float[np.ndarray, "m d"] | None) -> tuple[int | None, list[Estimate]]:
+    """|S_kept|, and p̃ over Gaussian patterns and over those kept since initialisation (KP Thm 2.1, 2.5)."""
+    found: list[Estimate] = []
+    if case.config.gaussian_patterns and _seconds(case, 1.0) > 0:
+        rng = np.random.default_rng(case.config.seed)
+        gaussian = sample_patterns(case.problem.X, case.config.gaussian_patterns, rng)
+        label = f"p̃(Gaussian, P={len(gaussian)})"
+        found.append(_solved(case, Quantity.GAUSSIAN, label, gaussian, "the relaxation over random patterns", 0.7))
+    if initial_U is None:
+        return None, found
+    kept = kept_patterns(case.problem.X, initial_U, case.U)
+    text = f"over the {len(kept)} patterns unchanged since the start"
+    if len(kept) == 0:
+        value, text = case.problem.zero_value, f"{text}: the zero network"
+        found.append(_measured(Quantity.KEPT, "p̃(S_kept)", value, "network", text))
+    elif _seconds(case, 1.0) > 0:
+        found.append(_solved(case, Quantity.KEPT, f"p̃(S_kept), {len(kept)} patterns", kept, text, 1.0))
+    return len(kept), found
+
+
+def _solved(case: Case, quantity: Quantity, label: str, patterns: PatternSet, text: str, share: float) -> Estimate:
+    solution = _solve(case, case.program(patterns), share)
+    how = solution.status.value
+    if solution.status is not SolverStatus.CONVERGED:
+        how += f", its optimum is in [{printing.below(solution.dual.value)}, {printing.above(solution.value)}]"
+    return _measured(quantity, label, solution.value, solution.solver, f"{text} ({how})")
+
+
+def _measured(quantity: Quantity, label: str, value: float, method: str, meaning: str) -> Estimate:
+    name = {Quantity.GAUSSIAN: "gaussian", Quantity.KEPT: "kept"}[quantity]
+    return Estimate(name, label, quantity, Relation.AT_MOST, value, Status.MEASURED, method, meaning)
+
+
+def _seconds(case: Case, share: float) -> float:
+    """How long a program may take: ``share`` of what is left of the budget for programs, within the clock."""
+    return min(share * (case.config.time_budget - case.solving), case.clock.left)
+
+
+def _solve(
+    case: Case, program: RelaxedProgram, share: float, warm_start: Float[np.ndarray, "2 P d"] | None = None
+) -> Solution:
+    """Solve within ``share`` of the budget (at least a moment, to start at all)."""
+    case.say(f"solving the convex program over {len(program.patterns)} patterns")
+    limit, tolerance = max(0.1, _seconds(case, share)), case.config.tolerance
+    solver: Solver = NativeSolver(tolerance=tolerance, time_limit=limit)
+    if case.config.solver != "native" or not solver.supports(program):
+        backend = "clarabel" if case.config.solver == "native" else case.config.solver
+        solver = CvxpySolver(backend=backend, tolerance=tolerance, time_limit=limit)
+    solution = solve(program, solver, warm_start=warm_start)
+    case.solving += solution.seconds
+    return solution
