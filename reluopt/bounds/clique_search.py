@@ -55,7 +55,7 @@ class CliqueSettings:
     enough: float = 1.0003
     edge: float = 0.01
     idle: float = 1e12
-    envelopes: tuple[float, float] = (0.1, 0.003)
+    envelopes: tuple[float, float] = (0.3, 0.05)
     falls: float = 0.7
 
 
