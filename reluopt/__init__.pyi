@@ -37,6 +37,10 @@ from .search.records import Refined as Refined
 from .search.records import RefineSettings as RefineSettings
 from .search.refinement import refine as refine
 from .search.refinement import refinements as refinements
+from .search.solving import Progress as Progress
+from .search.solving import Solved as Solved
+from .search.solving import SolveInterrupted as SolveInterrupted
+from .search.solving import solve_problem as solve_problem
 from .solvers import CvxpySolver as CvxpySolver
 from .solvers import NativeSolver as NativeSolver
 from .solvers import solve as solve

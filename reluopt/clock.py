@@ -16,7 +16,17 @@ class Clock:
 
     def __init__(self, seconds: float | None = None) -> None:
         self.started = time.perf_counter()
-        self.end = math.inf if seconds is None else self.started + seconds
+        self._end = math.inf if seconds is None else self.started + seconds
+        self._whole: Clock | None = None
+
+    @property
+    def end(self) -> float:
+        """When it is over, as ``time.perf_counter()`` counts."""
+        return self._end if self._whole is None else min(self._end, self._whole.end)
+
+    def stop(self) -> None:
+        """Time is over now, for this clock and all its parts; any thread may call it."""
+        self._end = -math.inf
 
     @property
     def spent(self) -> float:
@@ -40,4 +50,6 @@ class Clock:
     def part(self, share: float = 1.0, most: float = math.inf) -> Clock:
         """A clock that ends after ``share`` of what is left, after ``most`` seconds, and never after this one."""
         left = min(share * self.left, most)
-        return Clock(left if math.isfinite(left) else None)
+        part = Clock(left if math.isfinite(left) else None)
+        part._whole = self
+        return part

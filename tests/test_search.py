@@ -173,7 +173,7 @@ def test_every_iterate_is_a_network_and_none_is_worse(loss: str, weighted: bool)
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_global_optimum_is_reached_at_small_rank(seed: int) -> None:
-    n, d = [(20, 2), (14, 3), (40, 2), (18, 3), (12, 3)][seed % 5]
+    n, d = [(20, 2), (12, 3), (25, 2), (12, 3), (10, 3)][seed % 5]
     made = problem(50 + seed, n=n, d=d, share=[0.1, 0.01][seed % 2])
     optimum = bounds.exact(made.X, made.y, made.beta).value
     found = refine(made, tolerance=1e-5, seed=seed, settings=RefineSettings(confirm=256))

@@ -1,0 +1,107 @@
+"""solve_problem: what it says about its end holds."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from reluopt import Problem, bounds, from_weights
+from reluopt.clock import Clock
+from reluopt.errors import ConfigError, DataError
+from reluopt.losses import LOSSES, make_loss
+from reluopt.pricing import beta_max_estimate
+from reluopt.search import solving
+from reluopt.search.solving import SolveInterrupted, objective_upper, solve_problem
+
+
+def problem(seed: int, n: int = 30, d: int = 4, loss: str = "squared", share: float = 0.1) -> Problem:
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d))
+    y = np.abs(X @ rng.standard_normal(d)) - 1.0 + 0.1 * rng.standard_normal(n)
+    y = np.where(y > 0, 1.0, -1.0) if make_loss(loss).classes else y
+    made = Problem(X, y, loss, 1.0, rng.integers(1, 3, n).astype(float))
+    return made.with_beta(share * beta_max_estimate(made))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_closed_gap_is_proved(loss: str) -> None:
+    made, lines = problem(1, loss=loss), []
+    solved = solve_problem(made, gap=0.5, budget=120.0, callback=lines.append)
+    assert solved.status == "gap" and solved.gap <= 0.5 and solved.bound is not None
+    value = made.objective(*solved.network.weights())
+    assert value <= solved.objective <= value * (1 + 1e-9)
+    assert Fraction(solved.objective) <= Fraction(solved.bound.value) * (1 + Fraction(solved.gap))
+    # the bound is one: its evidence proves it again, and no other network is below it
+    assert bounds.lower_bound.prove(made, solved.bound.evidence, method="", started=0.0).value == solved.bound.value
+    assert tuple(lines) == solved.trace
+    values, below, seconds = ([getattr(line, name) for line in lines] for name in ("objective", "bound", "seconds"))
+    assert (np.diff(values) <= 0).all() and sorted(below) == below and sorted(seconds) == seconds
+
+
+def test_what_cannot_be_closed_ends_with_the_budget() -> None:
+    made = problem(2, n=60, d=8, share=0.01)
+    solved = solve_problem(made, gap=1e-9, budget=3.0)
+    assert solved.status == "budget" and solved.gap > 1e-9
+    assert solved.objective < made.zero_value
+
+
+def test_at_small_rank_the_optimum_is_proved() -> None:
+    made = problem(3, n=15, d=2)
+    solved = solve_problem(made, gap=1e-4, budget=60.0, tolerance=1e-6)
+    assert solved.status == "gap" and solved.gap <= 1e-4
+
+
+def test_it_starts_from_a_network() -> None:
+    made = problem(4)
+    rng = np.random.default_rng(0)
+    network = from_weights(0.1 * rng.standard_normal((3, 4)), 0.1 * rng.standard_normal(3))
+    lines = []
+    solve_problem(made, network=network, gap=1.0, budget=30.0, callback=lines.append)
+    assert lines[0].objective <= made.objective(*network.weights())
+
+
+def test_an_interruption_keeps_what_was_found() -> None:
+    made, lines = problem(5, n=60, d=8, share=0.01), []
+
+    def third(line: solving.Progress) -> None:
+        lines.append(line)
+        if len(lines) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(SolveInterrupted) as stop:
+        solve_problem(made, gap=1e-9, budget=60.0, callback=third)
+    solved = stop.value.solved
+    assert solved.status == "interrupted" and solved.refined.objective <= lines[-1].objective < made.zero_value
+
+
+def test_an_error_of_the_bounds_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise DataError("Broken.", "Mend it.")
+
+    monkeypatch.setattr(solving, "race", broken)
+    with pytest.raises(DataError):
+        solve_problem(problem(6), budget=30.0)
+
+
+@pytest.mark.parametrize("bad", [{"gap": 0.0}, {"gap": math.nan}, {"budget": -1.0}])
+def test_bad_arguments_are_named(bad: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        solve_problem(problem(7), **bad)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_upper_bound_is_above_by_rounding_only(loss: str) -> None:
+    made = problem(8, loss=loss)
+    rng = np.random.default_rng(1)
+    U, alpha = rng.standard_normal((5, 4)), rng.standard_normal(5)
+    value, upper = made.objective(U, alpha), objective_upper(made, from_weights(U, alpha))
+    assert value * (1 - 1e-13) <= upper <= value * (1 + 1e-10)
+
+
+def test_a_stopped_clock_stops_its_parts() -> None:
+    clock = Clock()
+    part = clock.part(0.5).part(most=1000.0)
+    assert not part.over and 900 < part.left <= 1000
+    clock.stop()
+    assert part.over and part.left == 0.0 and clock.over
