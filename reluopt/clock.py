@@ -38,10 +38,6 @@ class Clock:
         """Seconds until the deadline; never negative, ``inf`` without one."""
         return max(0.0, self.end - time.perf_counter())
 
-    def stop(self) -> None:
-        """Let the time be over now."""
-        self.end = time.perf_counter()
-
     @property
     def over(self) -> bool:
         """Whether the deadline has passed."""

@@ -12,7 +12,7 @@ from reluopt.errors import ConfigError, DataError
 from reluopt.losses import LOSSES, make_loss
 from reluopt.pricing import beta_max_estimate
 from reluopt.search import solving
-from reluopt.search.solving import SolveInterrupted, objective_upper, solve_problem
+from reluopt.search.solving import SolveInterrupted, solve_problem
 
 
 def problem(seed: int, n: int = 30, d: int = 4, loss: str = "squared", share: float = 0.1) -> Problem:
@@ -88,15 +88,6 @@ def test_an_error_of_the_bounds_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
 def test_bad_arguments_are_named(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         solve_problem(problem(7), **bad)
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_the_upper_bound_is_above_by_rounding_only(loss: str) -> None:
-    made = problem(8, loss=loss)
-    rng = np.random.default_rng(1)
-    U, alpha = rng.standard_normal((5, 4)), rng.standard_normal(5)
-    value, upper = made.objective(U, alpha), objective_upper(made, from_weights(U, alpha))
-    assert value * (1 - 1e-13) <= upper <= value * (1 + 1e-10)
 
 
 def test_a_stopped_clock_stops_its_parts() -> None:

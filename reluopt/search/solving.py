@@ -136,25 +136,6 @@ def solve_problem(
     return solved
 
 
-def objective_upper(problem: Problem, network: TwoLayerReLU) -> float:
-    """≥ L of the network's exact weights, rounding accounted for; ``inf`` where anything is not finite.
-
-    ℓ is convex, so over the interval that f_i lies in it is at most what it is at one of the ends.
-    """
-    U, alpha = network.weights()
-    if not (np.isfinite(U).all() and np.isfinite(alpha).all()):
-        return math.inf
-    low, high = rounding.fit_interval(problem.X, U, alpha)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        return math.inf
-    loss, total = problem.loss, rounding.decay_upper(U, alpha, problem.beta)
-    for i in np.flatnonzero(problem.weights > 0):
-        y = Fraction(problem.targets[i])
-        ends = (loss.value_exact(Fraction(f[i]), y) for f in (low, high))
-        total += Fraction(problem.weights[i]) * max(ends)
-    return rounding.round_up(total)
-
-
 class _Bounding:
     """The thread of the bounds, and what the two sides tell each other."""
 
@@ -247,7 +228,7 @@ class _Story:
         line = Progress(self.clock.spent, iterate.objective, lower, excess, iterate.price, iterate.neurons)
         self.trace.append(line)
         if excess <= self.gap:
-            self.closed = printing.excess(objective_upper(self.problem, iterate.network), lower) <= self.gap
+            self.closed = printing.excess(self.problem.objective_upper(*iterate.network.weights()), lower) <= self.gap
         if self.callback is not None:
             self.callback(line)
 
@@ -262,7 +243,7 @@ class _Story:
         iterate, bound = self.iterate, self.side.best
         if iterate is None:  # interrupted before the first iterate
             iterate = next(refinements(self.problem, clock=Clock(0.0)))
-        upper = objective_upper(self.problem, iterate.network)
+        upper = self.problem.objective_upper(*iterate.network.weights())
         excess = math.inf if bound is None else printing.excess(upper, bound.value)
         gap = rounding.round_up(excess) if isinstance(excess, Fraction) else excess
         return Solved(iterate.network, upper, bound, gap, status, self.clock.spent, iterate, tuple(self.trace))
