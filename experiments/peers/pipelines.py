@@ -102,6 +102,11 @@ def scs(question: Question) -> Answer:
     return Answer(reluopt.network_from_blocks(peers.scs(question.program(), 1e-4)))
 
 
+def adelie(question: Question) -> Answer:
+    """The relaxed program by adelie with its default tolerance 1e-7, cones as linear constraints."""
+    return Answer(reluopt.network_from_blocks(peers.adelie(question.program(), 1e-7)))
+
+
 def pyscnn(question: Question) -> Answer:
     """pyscnn's augmented Lagrangian with its defaults (float32) and its own network; its loss has 1/n, so λ = β/n."""
     from scnn.metrics import Metrics
@@ -142,11 +147,12 @@ PIPELINES: dict[str, Callable[[Question], Answer]] = {
     "clarabel": clarabel,
     "scs": scs,
     "pyscnn": pyscnn,
+    "adelie": adelie,
     "refine": refined,
     "bound": bound,
 }
 #: What is not this project's is stopped at the limit; ours take times of their own.
-LIMITED = ("clarabel", "scs", "pyscnn")
+LIMITED = ("clarabel", "scs", "pyscnn", "adelie")
 #: Imported once, in the process from which all others are forked.
 SLOW_IMPORTS = ["cvxpy", *(f"reluopt.{room}" for room in ("certificate.certify", "search.polynomial", "sweep.study"))]
 

@@ -36,6 +36,7 @@ TOOLS = {
     "clarabel": ("Clarabel by CVXPY, P patterns", ("cvxpy", "clarabel"), "nothing (a gap for p̃(S), in floating point)"),
     "scs": ("SCS by CVXPY, P patterns", ("cvxpy", "scs"), "nothing (residuals for p̃(S))"),
     "pyscnn": ("pyscnn, P patterns", ("pyscnn",), "nothing"),
+    "adelie": ("adelie, P patterns", ("adelie",), "nothing"),
     "refine": ("reluopt relax, refined", ("reluopt",), "p̃ of its last patterns"),
     "bound": ("reluopt lower bound alone", ("reluopt",), "a bound on p*, checked with rounding"),
 }
