@@ -65,10 +65,12 @@ class Instance:
     def correlations(self, z: Float[Tensor, " n"]) -> Float[Tensor, "m d"]:
         """± XᵀD_i z of every block."""
         g = (self.masks * z) @ self.X
-        return self.sign[:, None] * g.repeat(self.shape[0], 1)
+        return g if self.shape[0] == 1 else self.sign[:, None] * g.repeat(self.shape[0], 1)
 
     def columns(self, vectors: Float[Tensor, "b d"], blocks: Int[Tensor, " b"]) -> Float[Tensor, "n b"]:
         """± D_i X v for vectors v of the given blocks."""
+        if self.shape[0] == 1:
+            return (self.X @ vectors.T).mul_(self.masks[blocks].T)
         return (self.X @ vectors.T).mul_(self.masks[self.pattern_of[blocks]].T).mul_(self.sign[blocks])
 
     def fit(self, vectors: Float[Tensor, "b d"], blocks: Int[Tensor, " b"]) -> Float[Tensor, " n"]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from reluopt.solvers.native.conjugate import Point
@@ -58,20 +58,15 @@ class Lagrangian:
         self.seen = instance.X.new_zeros(m, d)
         self.known = instance.X.new_zeros(m)
         self.scale = instance.X.new_ones(m)
+        self._every = torch.arange(m, device=self.U.device)
+        self._exact = torch.ones_like(self._every, dtype=torch.bool)
 
     def evaluate(self, at: Point) -> Evaluation:
         """Ψ with everything that a step needs. Blocks that cannot be active are not projected."""
         instance, sigma, beta = self.instance, self.sigma, self.instance.beta
         g = instance.correlations(at.z)
-        bound = self.known + (g - self.seen).norm(dim=1)
-        idle = (bound <= beta) & (self.U == 0).all(dim=1)
-        busy = (~idle).nonzero()[:, 0]
-        points, exact = self._project(busy, g)
+        busy, points, exact, bound = self._all_points(g) if instance.faces is None else self._projected(g)
         lengths = points.norm(dim=1)
-        self.seen[busy] = g[busy]
-        self.known[busy] = (points - self.U[busy]).norm(dim=1) / sigma
-        self.scale[busy] = sigma
-        bound[busy] = self.known[busy]
         on = lengths > sigma * beta
         blocks, points, lengths = busy[on], points[on], lengths[on]
         excess = lengths - sigma * beta
@@ -95,14 +90,26 @@ class Lagrangian:
             exact=bool(exact[on].all()),
         )
 
-    def _project(self, busy: Tensor, g: Tensor) -> tuple[Float[Tensor, "b d"], Bool[Tensor, " b"]]:
-        W = self.U[busy] + self.sigma * g[busy]
-        faces = self.instance.faces
-        if faces is None:
-            return W, torch.ones_like(busy, dtype=torch.bool)
-        faces.rescale(busy, self.sigma / self.scale[busy])
-        self.scale[busy] = self.sigma
-        return faces.project(W, busy, enough=self.sigma * self.instance.beta, stop=self.stop)
+    def _all_points(self, g: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(blocks, their p, which are exact, bounds of all dual norms) without cones."""
+        return self._every, self.U + self.sigma * g, self._exact, g.norm(dim=1)
+
+    def _projected(self, g: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same with cones, for the blocks that can be active: others are not projected."""
+        faces, sigma = self.instance.faces, self.sigma
+        assert faces is not None
+        bound = self.known + (g - self.seen).norm(dim=1)
+        idle = (bound <= self.instance.beta) & (self.U == 0).all(dim=1)
+        busy = (~idle).nonzero()[:, 0]
+        faces.rescale(busy, sigma / self.scale[busy])
+        points, exact = faces.project(
+            self.U[busy] + sigma * g[busy], busy, enough=sigma * self.instance.beta, stop=self.stop
+        )
+        self.seen[busy] = g[busy]
+        self.known[busy] = (points - self.U[busy]).norm(dim=1) / sigma
+        self.scale[busy] = sigma
+        bound[busy] = self.known[busy]
+        return busy, points, exact, bound
 
     def step_multipliers(self, at: Evaluation) -> None:
         """U ← U⁺."""

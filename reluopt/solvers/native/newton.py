@@ -84,6 +84,8 @@ class NewtonSystem:
     def _narrow_columns(self) -> Float[Tensor, "n c"]:
         """√σ D X N(√(1−s) I + (1−√(1−s)) vvᵀ) with N a basis of the face, Nv = p̂."""
         which = (~self.wide).nonzero()[:, 0]
+        if len(which) == 0:
+            return self.unit.new_zeros(len(self.instance.X), 0)
         basis, owner = self._bases(which)
         owner = which[owner]
         root = (1.0 - self.shrink).sqrt()[owner]
@@ -123,8 +125,12 @@ class NewtonSystem:
             part = (masks[:, start:end].T * weight) @ masks[:, :end]
             part *= X[start:end] @ X[:end].T
             part.addmm_(positive[start:end], positive[:end].T)
-            part.addmm_(negative[start:end], negative[:end].T, alpha=-1.0)
-            H[start:end, :end] = part
+            if negative.shape[1]:
+                part.addmm_(negative[start:end], negative[:end].T, alpha=-1.0)
+            if end - start == len(X):
+                H = part
+            else:
+                H[start:end, :end] = part
         H.diagonal().add_(1.0)
         return H
 

@@ -66,6 +66,7 @@ class NativeSolver:
         """Group norms, with or without cones, with every loss."""
         return isinstance(program.penalty, GroupNorm) and not program.exact_fit
 
+    @torch.inference_mode()
     def solve(self, program: ConvexProgram, warm_start: Startable | None = None) -> Solution:
         """Bracket the program's optimum.
 
