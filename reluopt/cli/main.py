@@ -35,6 +35,14 @@ COMMANDS = {
         "Find a network without training: sample patterns, solve the convex relaxation, map it back, prune "
         "(KP Thm 2.3).",
     ),
+    "solve": (
+        "reluopt.cli.solve:solve",
+        "Find a network by column generation and bound the optimum beside it, until their gap is proved to be small.",
+    ),
+    "refine": (
+        "reluopt.cli.solve:refine",
+        "Go below the network of a run, and bound the optimum beside it; the result is a run of its own.",
+    ),
     "theory": (
         "reluopt.cli.theory:theory",
         "Compute the paper's quantities for a data set, theorem by theorem: hypothesis, value, number.",

@@ -50,6 +50,35 @@ def save_ladder(path: Path, estimates: Sequence[Mapping[str, Any]], title: str =
     style.save(ladder_figure(estimates, title), path)
 
 
+def race_figure(lines: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
+    """L from above and the proved bound from below over time.
+
+    Parameters
+    ----------
+    lines : records with keys seconds, objective and bound, in the order of time.
+    """
+    figure, axes = style.figure(8.0, 4.5)
+    seconds = [line["seconds"] for line in lines]
+    for key, colour, label in (
+        ("objective", style.COLOURS[1], "L of the network"),
+        ("bound", style.COLOURS[0], "proved bound"),
+    ):
+        points = [(s, line[key]) for s, line in zip(seconds, lines, strict=True) if math.isfinite(line[key])]
+        if points:
+            axes.step(*zip(*points, strict=True), where="post", color=colour, label=label)
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("objective")
+    axes.set_yscale("log")
+    axes.set_title(title)
+    axes.legend()
+    return figure
+
+
+def save_race(path: Path, lines: Sequence[Mapping[str, Any]], title: str = "") -> None:
+    """Write the picture of :func:`race_figure` as a PNG."""
+    style.save(race_figure(lines, title), path)
+
+
 def _finite(record: Mapping[str, Any]) -> bool:
     return record["value"] is not None and math.isfinite(record["value"])
 

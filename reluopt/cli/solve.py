@@ -1,0 +1,202 @@
+"""`reluopt solve` and `reluopt refine`: a network without training, or from a trained one, and a proof beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reluopt import printing
+from reluopt.certificate.file import write_certificate
+from reluopt.cli.columns import load_aloud
+from reluopt.cli.options import read_toml, settle, with_settings
+from reluopt.cli.output import console, next_steps, quoted, tell
+from reluopt.cli.train import next_folder, read_run, show_problem, where_it_started
+from reluopt.data import DataConfig, Dataset
+from reluopt.interrupts import Interrupted, exit_code
+from reluopt.network import TwoLayerReLU, from_weights
+from reluopt.pricing import beta_max_estimate
+from reluopt.problem import Problem
+from reluopt.progress import working
+from reluopt.runs import RunFolder, unwritable, write_atomically
+from reluopt.search.config import SolveConfig
+from reluopt.search.solving import Progress, Solved, SolveInterrupted, solve_problem
+from reluopt.tracking.plots import save_race
+from reluopt.training import TrainConfig
+from reluopt.training.checkpoint import load_weights, save_weights
+
+TABLES = {"data": DataConfig, "solve": SolveConfig}
+#: Seconds between two lines of the live table.
+LINE_EVERY = 1.0
+WORDS = {
+    "gap": "the gap asked for is proved",
+    "budget": "the budget is over",
+    "exhausted": "neither network nor bound found anything more",
+    "interrupted": "interrupted",
+}
+
+
+@with_settings(**TABLES)
+def solve(
+    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
+    beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
+    beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
+    config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[solve].")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")] = False,
+    *,
+    given: dict[str, dict[str, Any]],
+) -> None:
+    """Find a network by column generation and bound the optimum beside it, until their gap is proved to be small.
+
+    [bold]Examples[/]
+
+      reluopt solve breast_cancer --gap 0.05 --budget 60
+
+      reluopt solve table.csv --target price --beta-fraction 0.01 --out runs/price
+    """
+    file, where = read_toml(config, TABLES), str(config or "the command line")
+    given["data"]["dataset"] = dataset
+    data_config = settle(DataConfig, "data", file["data"], given["data"], where)
+    settings = settle(SolveConfig, "solve", file["solve"], given["solve"], where)
+    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction)
+    data = load_aloud(data_config)
+    with working("searching β_max", quiet=quiet):
+        beta_max = beta_max_estimate(data.X, data.y)
+    run = RunFolder(out or next_folder(data.name))
+    tables = {"data": data_config.to_mapping()}
+    _run(run, tables, data, (choice.resolve_beta(beta_max), beta_max), settings, None, replace, quiet, "reluopt solve")
+
+
+@with_settings(solve=SolveConfig)
+def refine(
+    run: Annotated[Path, typer.Argument(help="A run folder with the network to start from.")],
+    out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
+    config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[solve].")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")] = False,
+    *,
+    given: dict[str, dict[str, Any]],
+) -> None:
+    """Go below the network of a run, and bound the optimum beside it; the result is a run of its own.
+
+    [bold]Example[/]
+
+      reluopt refine runs/diabetes-001 --budget 30 --out runs/diabetes-refined
+    """
+    file = read_toml(config, TABLES)
+    settings = settle(SolveConfig, "solve", file["solve"], given["solve"], str(config or "the command line"))
+    source = RunFolder.open(run)
+    data, _, beta, beta_max = read_run(source)
+    network = from_weights(*load_weights(source))
+    tables = {"data": source.config()["data"]}
+    target = RunFolder(out or next_folder(data.name))
+    _run(target, tables, data, (beta, beta_max), settings, network, replace, quiet, "reluopt refine")
+
+
+def _run(
+    run: RunFolder,
+    tables: dict[str, Any],
+    data: Dataset,
+    betas: tuple[float, float],
+    settings: SolveConfig,
+    network: TwoLayerReLU | None,
+    replace: bool,
+    quiet: bool,
+    command: str,
+) -> None:
+    beta, beta_max = betas
+    run.require_free(overwrite=replace, need=2**20)
+    if not quiet:
+        show_problem(data, beta, beta_max)
+    facts = {"beta": beta, "beta_max_estimate": beta_max, "fingerprint": data.fingerprint}
+    tables = tables | {"run": {**where_it_started(run), **facts, "solve": settings.to_mapping()}}
+    with run.locked():
+        solved, stop = _solved(Problem(data.X, data.y, beta=beta), settings, network, quiet)
+        _keep(run, tables, solved, network, data, beta, replace, command)
+    if quiet:
+        console.print(str(run.path), soft_wrap=True)
+    else:
+        _show(solved)
+        next_steps(("all estimates of this network, for 'reluopt verify'", f"reluopt certify {quoted(run.path)}"))
+    if stop is not None:
+        raise Interrupted("Interrupted: the run holds what was found and proved by then.", exit_code(stop) - 128)
+
+
+def _solved(
+    problem: Problem, settings: SolveConfig, network: TwoLayerReLU | None, quiet: bool
+) -> tuple[Solved, KeyboardInterrupt | None]:
+    shown = [-math.inf]
+
+    def line(now: Progress) -> None:
+        if now.seconds - shown[0] >= LINE_EVERY:
+            shown[0] = now.seconds
+            tell(_row(now))
+
+    if not quiet:
+        tell(f"{'seconds':>8} {'L':>13} {'bound':>13} {'within':>9} {'price/β':>9} {'neurons':>8}")
+    try:
+        solved = solve_problem(
+            problem, gap=settings.gap, budget=settings.budget, network=network, seed=settings.seed,
+            tolerance=settings.tolerance, callback=None if quiet else line,
+        )  # fmt: skip
+    except SolveInterrupted as stop:
+        return stop.solved, stop
+    if not quiet and solved.trace:
+        tell(_row(solved.trace[-1]))
+    return solved, None
+
+
+def _row(now: Progress) -> str:
+    bound = printing.below(now.bound, 7) if math.isfinite(now.bound) else "-"
+    within = printing.percent_above(now.gap, 3) if math.isfinite(now.gap) else "-"
+    return (
+        f"{now.seconds:8.1f} {printing.above(now.objective, 7):>13} {bound:>13} {within:>9} "
+        f"{now.price:9.5f} {now.neurons:8d}"
+    )
+
+
+def _show(solved: Solved) -> None:
+    below = "no bound was proved in time"
+    if solved.bound is not None:
+        within = f", so L is within {printing.percent_above(solved.gap, 3)} of the optimum (proved)"
+        below = f"p* ≥ {printing.below(solved.bound.value, 8)} ({solved.bound.method})"
+        below += within if math.isfinite(solved.gap) else ""
+    console.print(
+        f"{WORDS[solved.status]} after {solved.seconds:.1f} s: {solved.refined.neurons} neurons, "
+        f"L ≤ {printing.above(solved.objective, 8)}, largest price found {solved.refined.price:.5f} β\n{below}",
+        soft_wrap=True,
+    )
+
+
+def _keep(
+    run: RunFolder,
+    tables: dict[str, Any],
+    solved: Solved,
+    start: TwoLayerReLU | None,
+    data: Dataset,
+    beta: float,
+    replace: bool,
+    command: str,
+) -> None:
+    """Make the run; where that fails, no half of it stays."""
+    try:
+        run.make(tables, overwrite=replace)
+        for which, network in (("initial", start or solved.network), ("latest", solved.network)):
+            save_weights(run, which, network, data.X, data.y, beta, command)
+        lines = [{k: v if math.isfinite(v) else None for k, v in asdict(line).items()} for line in solved.trace]
+        write_atomically(run.path / "solve.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        save_race(run.path / "gap.png", [asdict(line) for line in solved.trace], data.name)
+        if solved.bound is not None:
+            about = {"name": data.name, "preprocessing": data.preprocessing}
+            proof = partial(write_certificate, network=solved.network.weights(), data=about)
+            proof(run.proof_file, data.X, data.y, beta, solved.bound)
+    except OSError as error:
+        run.clear()
+        raise unwritable(run.path, error) from error

@@ -1,0 +1,17 @@
+"""The settings of `reluopt solve` and `reluopt refine`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reluopt.config import Config, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolveConfig(Config):
+    """How long to search, and when it is enough."""
+
+    gap: float = setting(0.05, "Stop when L is proved to be at most so much above the optimum.", above=0.0)
+    budget: float = setting(120.0, "Seconds for network and bound together.", above=0.0)
+    tolerance: float = setting(1e-4, "A network is done when no neuron is dearer than β(1 + tolerance).", above=0.0)
+    seed: int = setting(0, "Seed of the starts of pricing.", minimum=0)
