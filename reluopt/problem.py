@@ -110,6 +110,19 @@ class Problem:
         """The same problem with another weight decay."""
         return self._trusted(self.X, self.targets, self.loss, as_beta(beta), self.weights)
 
+    def class_balanced(self) -> Problem:
+        """The same problem with weights κ_i = n/(2 n_c), n_c the number of samples of the class of i.
+
+        Raises
+        ------
+        ConfigError : a loss without classes, or one class only.
+        """
+        positive = int((self.targets > 0).sum())
+        if not self.loss.classes or positive in (0, self.n):
+            raise ConfigError("There are no two classes to balance.", "Leave the class weights out.")
+        sizes = np.where(self.targets > 0, positive, self.n - positive)
+        return self._trusted(self.X, self.targets, self.loss, self.beta, self.n / (2.0 * sizes))
+
     def select(self, index: np.ndarray) -> Problem:
         """The problem of some samples."""
         X, targets, weights = (np.ascontiguousarray(part[index]) for part in (self.X, self.targets, self.weights))
@@ -324,7 +337,7 @@ def as_problem(
     DataError, ConfigError : see :class:`Problem`; also ConfigError where a problem comes with more than itself.
     """
     if isinstance(X, Problem):
-        if y is not None or beta is not None:
+        if y is not None or (beta is not None and beta != X.beta):
             raise ConfigError("A problem was given together with y or β.", "Give the problem alone.")
         return X
     if y is None and hasattr(X, "X") and hasattr(X, "y"):  # a Dataset

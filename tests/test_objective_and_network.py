@@ -68,7 +68,7 @@ def test_one_sgd_step_with_coupled_decay_goes_along_the_gradient_of_L(shape, bet
     X, y, U, alpha = torch_problem(*shape)
     network = from_weights(U, alpha)
     config = TrainConfig(optimizer="sgd", learning_rate=1e-3, momentum=0.0)
-    state = begin(network, X, y, beta, config, None)
+    state = begin(network, config.make_problem(X, y, beta), config, None)
     scaling.SQUARED.value(network(X), y).backward()
     state.optimizer.step()
     gU, ga = scaling.gradient(X, y, U, alpha, beta)

@@ -121,7 +121,9 @@ def test_mini_batches_are_scaled_by_n_over_their_size():
     config = settings(optimizer="sgd", momentum=0.0, learning_rate=1e-3, schedule="constant", batch_size=10, epochs=1)
     X, y = (torch.from_numpy(a) for a in problem())
     U, alpha = (p.detach().clone() for p in config.make_network(D).parameters())
-    order = torch.randperm(N, generator=begin(config.make_network(D), X, y, BETA, config, None).sampler)
+    order = torch.randperm(
+        N, generator=begin(config.make_network(D), config.make_problem(X, y, BETA), config, None).sampler
+    )
     for batch in (order[:10], order[10:20], order[20:]):
         whole = scaling.gradient(X[batch], y[batch], U, alpha, 0.0)
         gU, ga = (N / len(batch) * g for g in whole)

@@ -25,7 +25,8 @@ class Record:
 
     Attributes
     ----------
-    scalars : numbers under their TensorBoard tags: ``train/objective``, ``train/loss`` (½‖f−y‖²),
+    scalars : numbers under their TensorBoard tags: ``train/objective``, ``train/loss`` (Σ κℓ),
+        ``train/R2`` or ``train/accuracy``,
         ``train/stationarity_residual`` (‖∇L‖ with ReLU'(0) = 0), ``train/learning_rate``; callbacks add theirs.
     relative_residual : ‖∇L‖·‖θ‖/L, the share of L that first-order moves of the size of the weights can change.
     preactivations : X Uᵀ (n, m), from the training step itself where it is a full batch.
@@ -109,7 +110,7 @@ class SaveCheckpoints(Callback):
 
     def on_start(self, state: TrainState) -> None:
         """Keep the initial weights, exactly: drift and S_kept are measured against them."""
-        self.data = fingerprint(state.X, state.y)
+        self.data = fingerprint(state.X, state.y, state.weights)
         self._resumed_at = state.epoch
         if not state.resumed:
             save_checkpoint(self.run.initial_checkpoint, state, self.data)

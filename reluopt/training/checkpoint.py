@@ -36,10 +36,10 @@ FORMAT = 1
 FREE_SETTINGS = {"checkpoint_every"}
 
 
-def fingerprint(X: Tensor, y: Tensor) -> str:
-    """sha256 of the data as the trainer sees them: dtype, shape and bytes of X and y."""
+def fingerprint(X: Tensor, y: Tensor, weights: Tensor | None = None) -> str:
+    """sha256 of the data as the trainer sees them: dtype, shape and bytes of X, y and weights, where there are any."""
     digest = hashlib.sha256()
-    for array in (X.cpu().numpy(), y.cpu().numpy()):
+    for array in (part.cpu().numpy() for part in (X, y, weights) if part is not None):
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

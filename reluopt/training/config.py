@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from reluopt.config import Config, setting, short
 from reluopt.errors import ConfigError
+from reluopt.losses import LOSSES, make_loss
 from reluopt.network import TwoLayerReLU
+from reluopt.problem import Problem, as_problem
 
 #: β as a fraction of β_max where neither ``beta`` nor ``beta_fraction`` is given.
 DEFAULT_BETA_FRACTION = 0.1
@@ -36,6 +39,16 @@ class TrainConfig(Config):
         None,
         f"Weight decay as a fraction of β_max (default {DEFAULT_BETA_FRACTION} where beta is not given).",
         above=0.0,
+    )
+    loss: str = setting(
+        "squared",
+        f"The loss: {', '.join(LOSSES)}; huber and quantile take a parameter, as in huber:1.5 and quantile:0.9. hinge, "
+        "squared_hinge and logistic are for two classes.",
+    )
+    class_weight: str | None = setting(
+        None,
+        "Sample weights by class: balanced gives both classes the same total weight.",
+        choices=("balanced",),
     )
     optimizer: str = setting("adam", "The optimizer, with coupled weight decay.", choices=("adam", "sgd"))
     learning_rate: float = setting(
@@ -67,6 +80,12 @@ class TrainConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        loss = make_loss(self.loss)
+        if self.class_weight is not None and not loss.classes:
+            raise ConfigError(
+                f"'class_weight' was given with the {loss.name} loss, which has no classes.",
+                "Leave it out, or choose hinge, squared_hinge or logistic.",
+            )
         if self.beta is not None and self.beta_fraction is not None:
             raise ConfigError("Both 'beta' and 'beta_fraction' are given.", "Give one of the two.")
         if self.schedule != "constant" and self.final_learning_rate > self.learning_rate:
@@ -81,6 +100,20 @@ class TrainConfig(Config):
             return self.beta
         fraction = self.beta_fraction if self.beta_fraction is not None else DEFAULT_BETA_FRACTION
         return fraction * beta_max
+
+    def make_problem(self, X: Any, y: Any = None, beta: Any = None, weights: Any = None) -> Problem:
+        """The training problem of these settings on X (n, d), y (n,); a problem is returned as it is.
+
+        Raises
+        ------
+        DataError, ConfigError : see :class:`~reluopt.Problem`; also ConfigError for weights beside ``class_weight``.
+        """
+        problem = as_problem(X, y, self.beta if beta is None else beta, loss=self.loss, weights=weights)
+        if self.class_weight is None or problem is X:
+            return problem
+        if weights is not None:
+            raise ConfigError("Both weights and 'class_weight' are given.", "Give one of the two.")
+        return problem.class_balanced()
 
     def make_network(self, d: int) -> TwoLayerReLU:
         """The random start: weights N(0, init_scale²) from ``seed``, the same numbers on every device.

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from reluopt.errors import ConfigError, DataError
+from reluopt.losses import make_loss
 from reluopt.network import TwoLayerReLU
+from reluopt.problem import Problem
 from reluopt.runs import RunFolder
 from reluopt.training.config import TrainConfig, require_memory
 
@@ -20,13 +21,17 @@ from reluopt.training.config import TrainConfig, require_memory
 class TrainState:
     """What the loop moves and what callbacks see. ``epoch`` counts the epochs that the weights have behind them.
 
+    ``X`` (n, d), ``y`` (n,) and ``weights`` (n,) (None where all are 1) are the problem's, on the network's device and
+    in its precision.
+
     ``interrupted`` is the number of the signal that asked to stop, 0 as long as none did.
     """
 
     network: TwoLayerReLU
+    problem: Problem
     X: Tensor
     y: Tensor
-    beta: float
+    weights: Tensor | None
     config: TrainConfig
     run: RunFolder | None
     optimizer: Optimizer
@@ -38,6 +43,11 @@ class TrainState:
     interrupted: int = 0
     callbacks: tuple[Any, ...] = field(default=(), repr=False)
 
+    @property
+    def beta(self) -> float:
+        """The weight decay β."""
+        return self.problem.beta
+
     def stop(self, reason: str) -> None:
         """Ask the loop to end at the present epoch, after its record."""
         self.stopped_because = self.stopped_because or reason
@@ -48,42 +58,44 @@ class TrainState:
         return float(self.optimizer.param_groups[0]["lr"])
 
 
-def begin(network: TwoLayerReLU, X: Any, y: Any, beta: float, config: TrainConfig, run: RunFolder | None) -> TrainState:
-    """The state at epoch 0; ``X`` and ``y`` are brought to the network's dtype and device.
+def begin(network: TwoLayerReLU, problem: Problem, config: TrainConfig, run: RunFolder | None) -> TrainState:
+    """The state at epoch 0; the data are brought to the network's dtype and device.
 
     Raises
     ------
-    DataError : shapes that do not fit, or non-finite data.
-    ConfigError : β that is not a positive finite number, a batch larger than the data, a configuration that
-        contradicts β or the network.
+    DataError : data of another dimension than the network's.
+    ConfigError : a batch larger than the data, a configuration that contradicts the problem or the network.
     """
-    X, y = (torch.as_tensor(array).to(network.U) for array in (X, y))
-    if X.ndim != 2 or y.shape != X.shape[:1] or X.shape[1] != network.d or len(X) < 1:
+    if problem.d != network.d:
         raise DataError(
-            f"Data of shapes X {tuple(X.shape)} and y {tuple(y.shape)} for a network of {network.d} inputs.",
-            "Give X (n, d) and y (n,); a bias is a column of ones in X.",
+            f"The network takes {network.d} inputs, X has {problem.d} columns.",
+            "Give a network for these data; a bias is a column of ones in X.",
         )
+    X, y = (torch.from_numpy(array).to(network.U) for array in (problem.X, problem.targets))
     if not bool(torch.isfinite(X).all() and torch.isfinite(y).all()):
         raise DataError(
-            "The data hold NaN or infinite numbers.", "Load them through reluopt.data, which names the cell."
+            f"The data hold numbers that are infinite in {str(network.U.dtype).removeprefix('torch.')}.",
+            "Train in float64, or standardise the data.",
         )
-    if not (np.isfinite(beta) and beta > 0):
-        raise ConfigError(f"β is {beta}.", "Give a positive finite number.")
+    weights = torch.from_numpy(problem.weights).to(network.U) if problem.is_weighted else None
     if config.batch_size is not None and config.batch_size > len(X):
         raise ConfigError(
             f"'batch_size' is {config.batch_size}, but there are {len(X)} samples.", "Leave it out for full batches."
         )
     # preactivations, outputs of the ReLU, and their gradients
     require_memory(4 * (config.batch_size or len(X)) * network.width * network.U.element_size(), "A training step")
-    config = _as_it_is(network, float(beta), config)
-    optimizer = make_optimizer(network, beta, config)
+    config = _as_it_is(network, problem, config)
+    optimizer = make_optimizer(network, problem.beta, config)
     # a stream of its own: the seed itself drew the weights
     sampler = torch.Generator().manual_seed(config.seed + 2**62)
-    return TrainState(network, X, y, float(beta), config, run, optimizer, make_schedule(optimizer, config), sampler)
+    schedule = make_schedule(optimizer, config)
+    return TrainState(network, problem, X, y, weights, config, run, optimizer, schedule, sampler)
 
 
-def _as_it_is(network: TwoLayerReLU, beta: float, config: TrainConfig) -> TrainConfig:
-    """The configuration with the network's own width, dtype and device: what checkpoints and TensorBoard then tell.
+def _as_it_is(network: TwoLayerReLU, problem: Problem, config: TrainConfig) -> TrainConfig:
+    """The configuration with the problem's loss and the network's own width, dtype and device.
+
+    Checkpoints and TensorBoard tell these.
 
     A setting that was left at its default follows; one that was given must agree.
     """
@@ -91,9 +103,12 @@ def _as_it_is(network: TwoLayerReLU, beta: float, config: TrainConfig) -> TrainC
         "width": network.width,
         "dtype": str(network.U.dtype).removeprefix("torch."),
         "device": str(network.U.device),
-        "beta": beta if config.beta is not None else None,
+        "beta": problem.beta if config.beta is not None else None,
+        "loss": problem.loss.spec,
     }
     changes = {name: value for name, value in own.items() if getattr(config, name) != value}
+    if make_loss(config.loss) == problem.loss:
+        changes.pop("loss", None)  # another spelling of the same
     if torch.device(config.device) == network.U.device or config.device == network.U.device.type:
         changes.pop("device", None)
     for name, value in changes.items():

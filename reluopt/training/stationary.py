@@ -1,7 +1,7 @@
 r"""When training has converged: at a stationary point of L, and at none that only looks like one near zero.
 
 The test ‖∇L‖·‖θ‖ ≤ ε L alone has a hole: near θ = 0 the gradient vanishes with the weights, whatever β is. What a
-neuron near zero does next is told by the price of its direction: with z = y − f,
+neuron near zero does next is told by the price of its direction: with z = −∂L/∂f (y − f for the squared loss),
 
 .. math:: |zᵀ(Xu)_+| > β‖u‖   ⇒   the neuron (u, ±1), added with a small weight, lowers L.
 
@@ -66,8 +66,10 @@ def _idle(state: TrainState, record: Record, tolerance: float) -> torch.Tensor:
 
 
 def _residual(state: TrainState, record: Record) -> torch.Tensor:
-    """The vector z = y − f."""
-    return state.y - torch.relu(record.preactivations) @ state.network.alpha.detach()
+    """The vector z = −κ ∘ ∂ℓ/∂f, for the squared loss y − f."""
+    fit = torch.relu(record.preactivations) @ state.network.alpha.detach()
+    z = -state.problem.loss.gradient(fit, state.y)
+    return z if state.weights is None else state.weights * z
 
 
 def _own_price(state: TrainState, record: Record, idle: torch.Tensor) -> float:

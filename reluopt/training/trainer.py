@@ -10,14 +10,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from reluopt.errors import CheckpointError
 from reluopt.interrupts import Interrupted
 from reluopt.network import TwoLayerReLU
-from reluopt.objective import SQUARED, weight_decay
+from reluopt.neurons import weight_decay
 from reluopt.patterns.drift import DriftRecorder
 from reluopt.runs import RunFolder
 from reluopt.threads import one_thread_if_small
@@ -62,7 +61,7 @@ class TrainResult:
 
 
 class Trainer:
-    """Trains ``network`` in place on ``X`` (n, d), ``y`` (n,) with weight decay ``beta``.
+    """Trains ``network`` in place on ``X`` (n, d), ``y`` (n,) with weight decay ``beta``, or on a problem.
 
     A step goes along ∇L of the full batch, or of a mini-batch of size B with its loss scaled by n/B; weight decay β on
     both layers goes through the optimizer (coupled). A full-batch step makes the record of its epoch by the way, from
@@ -70,6 +69,8 @@ class Trainer:
 
     Parameters
     ----------
+    X, y, beta, config : data and β, whose loss and class weights are those of ``config``; or a
+        :class:`~reluopt.Problem` in the place of X: ``Trainer(network, problem, config=config)``.
     callbacks : further callbacks; they see the drift in the record and come before the metrics file.
     run : where metrics and checkpoints go; without it nothing is written.
     progress : a progress bar on standard error; without a terminal a line every few seconds.
@@ -82,16 +83,17 @@ class Trainer:
     def __init__(
         self,
         network: TwoLayerReLU,
-        X: np.ndarray | Tensor,
-        y: np.ndarray | Tensor,
-        beta: float,
-        config: TrainConfig,
+        X: Any,
+        y: Any = None,
+        beta: Any = None,
+        config: TrainConfig | None = None,
         *,
         callbacks: Sequence[Callback] = (),
         run: RunFolder | None = None,
         progress: bool = True,
     ) -> None:
-        self.state = begin(network, X, y, beta, config, run)
+        config = config or TrainConfig()
+        self.state = begin(network, config.make_problem(X, y, beta), config, run)
         self.drift = DriftRecorder(self.state.X)
         own: list[Callback] = [RecordDrift(self.drift), StopWhenStationary(config.stationarity_tolerance), *callbacks]
         if run is not None:
@@ -192,25 +194,30 @@ class Trainer:
 
     def _full_pass(self) -> tuple[Tensor, Tensor]:
         """Preactivations and loss on all data; the gradient of the loss is left in ``.grad``."""
-        return self._backward(self.state.X, self.state.y, 1.0)
+        return self._backward(self.state.X, self.state.y, self.state.weights)
 
     def _mini_batches(self, size: int) -> None:
         """One epoch of steps over a random order of the samples."""
         state, n = self.state, len(self.state.X)
         order = torch.randperm(n, generator=state.sampler).to(state.X.device)
         for batch in order.split(size):
-            self._backward(state.X[batch], state.y[batch], n / len(batch))
+            factor = n / len(batch)
+            weights = None if state.weights is None else factor * state.weights[batch]
+            self._backward(state.X[batch], state.y[batch], weights, factor)
             state.optimizer.step()
 
-    def _backward(self, X: Tensor, y: Tensor, factor: float) -> tuple[Tensor, Tensor]:
-        network = self.state.network
+    def _backward(self, X: Tensor, y: Tensor, weights: Tensor | None, factor: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Preactivations and Σ κ ℓ; its gradient goes back from the closed form of ∂ℓ/∂f."""
+        network, loss = self.state.network, self.state.problem.loss
         self.state.optimizer.zero_grad()
         H = network.preactivations(X)
-        loss = factor * SQUARED.value(torch.relu(H) @ network.alpha, y)
-        if not math.isfinite(float(loss.detach())):
+        f = torch.relu(H) @ network.alpha
+        fit, kappa = f.detach(), factor if weights is None else weights
+        value = (kappa * loss.value(fit, y)).sum()
+        if not math.isfinite(float(value)):
             raise diverged(self.state.epoch)
-        loss.backward()
-        return H.detach(), loss.detach()
+        f.backward(kappa * loss.gradient(fit, y))
+        return H.detach(), value
 
     @torch.no_grad()
     def _make_record(self, H: Tensor, loss: Tensor) -> Record:
@@ -221,9 +228,11 @@ class Trainer:
         objective = float(loss) + decay
         residual = math.hypot(*(float(torch.add(grad, w, alpha=state.beta).norm()) for grad, w in slopes))
         size = math.sqrt(2 * decay / state.beta)  # ‖θ‖, since the decay is (β/2)‖θ‖²
+        name, score = state.problem.loss.score(torch.relu(H) @ state.network.alpha, state.y)
         scalars = {
             "train/objective": objective,
             "train/loss": float(loss),
+            f"train/{name}": score,
             "train/stationarity_residual": residual,
             "train/learning_rate": state.learning_rate,
         }
@@ -247,7 +256,7 @@ class Trainer:
         if resume:
             run.remove_leftovers()
             if present:
-                load_checkpoint(present[0], state, fingerprint(state.X, state.y))
+                load_checkpoint(present[0], state, fingerprint(state.X, state.y, state.weights))
             logger.info("%s resumes at epoch %d", run.path, state.epoch)
 
     def _tell(self, event: str, *arguments: Any) -> None:
