@@ -174,7 +174,7 @@ def test_a_proof_of_something_else_is_refused(run, what, verified):
 def test_a_checkpoint_that_went_on_is_refused(run, verified):
     folder = RunFolder(run)
     problem, (U, alpha) = run_problem(folder), load_weights(folder)
-    save_weights(folder, "latest", from_weights(U * (1 + 1e-15), alpha), problem.X, problem.targets, 0.5, "a test")
+    save_weights(folder, "latest", from_weights(U * (1 + 1e-15), alpha), problem, "a test")
     done = verified(run)
     assert done.exit_code == 1
     assert "another network" in done.output

@@ -7,12 +7,12 @@ from test_cli import reluopt
 
 from reluopt.certificate.config import CertifyConfig
 from reluopt.cli.certify import Trained, certify_run
-from reluopt.cli.train import read_run
 from reluopt.errors import CheckpointError
 from reluopt.runs import RunFolder
 from reluopt.theory.report import THEOREMS
 from reluopt.training import Trainer
 from reluopt.training.checkpoint import load_weights
+from reluopt.workflows.runs import read_run
 
 SMALL = ("planted", "--n", 25, "--d", 4)
 
@@ -47,9 +47,11 @@ def test_relax_with_more_patterns_than_the_data_have_takes_those_there_are(tmp_p
 
 def test_training_does_not_resume_from_a_relaxed_network(relaxed: tuple[RunFolder, str]) -> None:
     folder, _ = relaxed
-    data, config, beta, _ = read_run(folder)
+    record = read_run(folder)
     with pytest.raises(CheckpointError, match="reluopt relax"):
-        Trainer(config.make_network(data.d), data.X, data.y, beta, config, run=folder).fit(resume=True)
+        Trainer(record.train.make_network(record.data.d), record.problem, config=record.train, run=folder).fit(
+            resume=True
+        )
 
 
 @pytest.mark.parametrize(

@@ -21,16 +21,17 @@ from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.output import console, tell
 from reluopt.cli.show import fact_lines, show_certificate
 from reluopt.cli.train import TABLES as TRAIN_TABLES
-from reluopt.cli.train import read_run
 from reluopt.data import Dataset
 from reluopt.errors import CertificateError
 from reluopt.interrupts import Interrupted, exit_code
 from reluopt.network import TwoLayerReLU, from_weights
+from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.runs import RunFolder, write_atomically
 from reluopt.tracking.plots import save_ladder
 from reluopt.tracking.tensorboard import log_certificate
 from reluopt.training.checkpoint import load_weights
+from reluopt.workflows.runs import read_run
 
 TABLES = {"certify": CertifyConfig}
 
@@ -94,7 +95,7 @@ class Trained:
 
     folder: RunFolder
     data: Dataset
-    beta: float
+    problem: Problem
     beta_max: float
     network: TwoLayerReLU
     last: dict[str, Any]
@@ -102,9 +103,9 @@ class Trained:
     @classmethod
     def read(cls, folder: RunFolder) -> Trained:
         """Read a folder; CheckpointError where it is not as it was trained."""
-        data, _, beta, beta_max = read_run(folder)
-        records = folder.metrics()
-        return cls(folder, data, beta, beta_max, from_weights(*load_weights(folder)), records[-1] if records else {})
+        record, records = read_run(folder), folder.metrics()
+        network = from_weights(*load_weights(folder))
+        return cls(folder, record.data, record.problem, record.beta_max, network, records[-1] if records else {})
 
 
 def certify_run(
@@ -116,14 +117,15 @@ def certify_run(
     drift = {k: v for k, v in trained.last.items() if k.startswith("patterns/")} or None
     about = {
         "name": data.name,
-        "fingerprint": data.fingerprint,
+        "fingerprint": trained.problem.fingerprint,
         "preprocessing": data.preprocessing,
         "beta_max_estimate": trained.beta_max,
     }
-    arguments = (trained.network, data.X, data.y, trained.beta, settings)
     with working("certifying", quiet=quiet) as say:
         try:
-            certificate = make_certificate(*arguments, initial_U=initial_U, data=about, drift=drift, say=say)
+            certificate = make_certificate(
+                trained.network, trained.problem, config=settings, initial_U=initial_U, data=about, drift=drift, say=say
+            )
         except CertifyInterrupted as stop:
             return stop.certificate, stop
     return certificate, None
@@ -141,11 +143,11 @@ def keep(trained: Trained, certificate: Certificate) -> None:
     about = {"name": data.name, "preprocessing": data.preprocessing}
     proof = partial(write_certificate, network=trained.network.weights(), data=about)
     estimates = [asdict(estimate) for estimate in certificate.estimates]
-    title = f"{data.name}: n = {data.n}, d = {data.d}, β = {trained.beta / trained.beta_max:.3g} β_max"
+    title = f"{data.name}: n = {data.n}, d = {data.d}, β = {trained.problem.beta / trained.beta_max:.3g} β_max"
     step = int(trained.last.get("epoch", 0))
     lines = [tuple(map(str, line)) for line in fact_lines(certificate)]
     steps: dict[str, Callable[[], object]] = {
-        folder.proof_file.name: lambda: proof(folder.proof_file, data.X, data.y, trained.beta, bound),
+        folder.proof_file.name: lambda: proof(folder.proof_file, trained.problem, bound=bound),
         folder.certificate_file.name: lambda: write_atomically(folder.certificate_file, certificate.to_json()),
         folder.ladder_file.name: lambda: save_ladder(folder.ladder_file, estimates, title),
         "TensorBoard's entries": lambda: log_certificate(folder, certificate.verdict, estimates, lines, step=step),

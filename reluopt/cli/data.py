@@ -20,9 +20,11 @@ from reluopt.cli.show import show_data
 from reluopt.cli.train import TABLES as TRAIN_TABLES
 from reluopt.data import DataConfig, Dataset, describe
 from reluopt.errors import DataError
+from reluopt.pricing import beta_max_estimate
+from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.runs import write_atomically
-from reluopt.search.pricing import beta_max_estimate
+from reluopt.workflows.prepare import for_loss
 
 TABLES = {"data": DataConfig}
 
@@ -36,6 +38,7 @@ def data(
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[data].")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the prepared X and y to this .npz file.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the file of --save without asking.")] = False,
+    loss: Annotated[str, typer.Option(help="The loss whose β_max is looked for, as in 'reluopt train'.")] = "squared",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No signs of progress.")] = False,
     *,
     given: dict[str, dict[str, Any]],
@@ -51,22 +54,27 @@ def data(
       reluopt data iris.data --no-header --target last --positive Iris-setosa
 
       reluopt data planted --n 200 --d 20 --teacher-width 8
+
+      reluopt data breast_cancer --loss logistic
     """
     file = read_toml(config, TRAIN_TABLES)
     given["data"]["dataset"] = dataset
     settings = settle(DataConfig, "data", file["data"], given["data"], str(config or "the command line"))
     place = None if save is None else _place(save, replace)
-    loaded = load_aloud(settings)
+    loaded = load_aloud(for_loss(settings, loss))
+    problem = Problem(loaded.X, loaded.y, loss)
     if place is not None:
         _save(loaded, place)
     with working("searching β_max", quiet=quiet):
         beta_max = (
-            beta_max_estimate(loaded.X, loaded.y),
-            beta_max_upper(loaded.X, loaded.y, time_limit=BOUND_SECONDS),
+            beta_max_estimate(problem),
+            beta_max_upper(problem, time_limit=BOUND_SECONDS),
         )
     if (table := columns_table(loaded)) is not None:
         console.print(table)
     again = " ".join(["reluopt train", shlex.quote(dataset), *as_options(given["data"], leave=("dataset",))])
+    if loss != "squared":
+        again += f" --loss {shlex.quote(loss)}"
     if config is not None:
         again += f" --config {shlex.quote(str(config))}"
     show_data(describe(loaded).to_mapping(), beta_max, again)

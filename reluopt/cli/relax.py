@@ -12,9 +12,9 @@ from reluopt import printing
 from reluopt.cli.columns import load_aloud
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.output import console, next_steps, quoted
-from reluopt.cli.train import next_folder, show_problem, where_it_started
-from reluopt.data import DataConfig, Dataset
-from reluopt.pricing import beta_max_estimate
+from reluopt.cli.train import show_problem
+from reluopt.data import DataConfig
+from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.runs import RunFolder, unwritable
 from reluopt.search.polynomial import Relaxation, RelaxConfig, relax
@@ -22,6 +22,8 @@ from reluopt.solvers.native import NativeSolver
 from reluopt.theory.kernel import log_factor
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import save_weights
+from reluopt.workflows.prepare import for_loss, prepare
+from reluopt.workflows.runs import next_folder, where_it_started
 
 TABLES = {"data": DataConfig, "relax": RelaxConfig}
 
@@ -31,6 +33,7 @@ def relax_command(
     dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
     beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
     beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
+    loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[relax].")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
@@ -50,43 +53,43 @@ def relax_command(
     given["data"]["dataset"] = dataset
     data_config = settle(DataConfig, "data", file["data"], given["data"], where)
     settings = settle(RelaxConfig, "relax", file["relax"], given["relax"], where)
-    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction)
-    data = load_aloud(data_config)
-    with working("searching β_max", quiet=quiet):
-        beta_max = beta_max_estimate(data.X, data.y)
-    weight_decay = choice.resolve_beta(beta_max)
+    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss)
+    data_config = for_loss(data_config, loss)
+    with working("reading the data and searching β_max", quiet=quiet):
+        prepared = prepare(data_config, choice, load_aloud)
+    data, problem = prepared.data, prepared.problem
     run = RunFolder(out or next_folder(data.name))
     run.require_free(overwrite=replace, need=2**20)
     if not quiet:
-        show_problem(data, weight_decay, beta_max)
+        show_problem(data, problem, prepared.beta_max)
     solver = NativeSolver(tolerance=settings.tolerance, time_limit=settings.time_limit)
     rng = np.random.default_rng(settings.seed)
     with run.locked():
         with working("relaxing", quiet=quiet) as say:
-            found = relax(data.X, data.y, weight_decay, settings.patterns, rng, solver=solver, say=say)
+            found = relax(problem, patterns=settings.patterns, rng=rng, solver=solver, say=say)
         if not quiet:
             _show(found, settings.patterns)
         record = {
             **where_it_started(run),
-            "beta": weight_decay,
-            "beta_max_estimate": beta_max,
+            "beta": problem.beta,
+            "beta_max_estimate": prepared.beta_max,
             "fingerprint": data.fingerprint,
             "relax": settings.to_mapping(),
         }
-        _save(run, {"data": data_config.to_mapping(), "run": record}, found, data, replace)
+        _save(run, {"data": data_config.to_mapping(), "train": {"loss": loss}, "run": record}, found, problem, replace)
     if quiet:
         console.print(str(run.path), soft_wrap=True)
     else:
         next_steps(("then", f"reluopt certify {quoted(run.path)}"))
 
 
-def _save(run: RunFolder, tables: dict[str, Any], found: Relaxation, data: Dataset, replace: bool) -> None:
+def _save(run: RunFolder, tables: dict[str, Any], found: Relaxation, problem: Problem, replace: bool) -> None:
     """Make the run; where that fails, no half of it stays."""
     try:
         run.make(tables, overwrite=replace)
         # nothing moved: the start and the end are the same network
         for which in ("initial", "latest"):
-            save_weights(run, which, found.network, data.X, data.y, found.program.beta, "reluopt relax")
+            save_weights(run, which, found.network, problem, "reluopt relax")
     except OSError as error:
         run.clear()
         raise unwritable(run.path, error) from error

@@ -31,6 +31,9 @@ def show_training(result: TrainResult, run: RunFolder | None) -> None:
         f"objective {printing.nearest(result.objective, 8)}, ‖∇L‖ {result.stationarity_residual:.2e}",
         soft_wrap=True,
     )
+    if result.scores:
+        shown = (f"{tag.replace('/', ' ')} {printing.nearest(value, 4)}" for tag, value in result.scores.items())
+        console.print(", ".join(shown), soft_wrap=True)
     if run is not None:
         place = quoted(run.path)
         next_steps(("watch", f"tensorboard --logdir {place}"), ("then", f"reluopt certify {place}"))

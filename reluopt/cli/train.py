@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,16 +13,16 @@ from reluopt.cli.columns import load_aloud
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.output import console, tell
 from reluopt.cli.show import show_training
-from reluopt.config import short
-from reluopt.data import DataConfig, Dataset, load_dataset
-from reluopt.data.config import BUILT_IN
-from reluopt.errors import CheckpointError, ConfigError, DataError
-from reluopt.pricing import beta_max_estimate
+from reluopt.data import DataConfig, Dataset
+from reluopt.errors import ConfigError
+from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.runs import RunFolder
 from reluopt.tracking.tensorboard import TensorBoard
 from reluopt.training import TrainConfig, Trainer
-from reluopt.training.checkpoint import require_as_trained
+from reluopt.training.callbacks import Validate
+from reluopt.workflows.prepare import for_loss, prepare
+from reluopt.workflows.runs import next_folder, read_run, where_it_started
 
 TABLES = {"data": DataConfig, "train": TrainConfig}
 
@@ -82,19 +79,20 @@ def train(
 
 def _start(data_config: DataConfig, train_config: TrainConfig, out: Path | None, replace: bool, quiet: bool) -> None:
     train_config.torch_device()
-    data = load_aloud(data_config)
-    with working("searching β_max", quiet=quiet):
-        beta_max = beta_max_estimate(data.X, data.y)
-    beta = train_config.resolve_beta(beta_max)
+    data_config = for_loss(data_config, train_config.loss)
+    with working("reading the data and searching β_max", quiet=quiet):
+        prepared = prepare(data_config, train_config, load_aloud)
+    data, problem = prepared.data, prepared.problem
     run = RunFolder(out or next_folder(data.name))
-    trainer = _trainer(run, data, train_config, beta, quiet)
+    trainer = _trainer(run, data, problem, train_config, quiet)
     run.require_free(overwrite=replace, need=trainer.disk_space)
     if not quiet:
-        show_problem(data, beta, beta_max)
+        show_problem(data, problem, prepared.beta_max)
+    facts = {"beta": problem.beta, "beta_max_estimate": prepared.beta_max, "fingerprint": data.fingerprint}
     tables = {
         "data": data_config.to_mapping(),
         "train": train_config.to_mapping(),
-        "run": {**where_it_started(run), "beta": beta, "beta_max_estimate": beta_max, "fingerprint": data.fingerprint},
+        "run": {**where_it_started(run), **facts},
     }
     with run.locked():
         run.make(tables, overwrite=replace)
@@ -108,16 +106,17 @@ def _start(data_config: DataConfig, train_config: TrainConfig, out: Path | None,
 
 def _resume(path: Path, quiet: bool) -> None:
     run = RunFolder.open(path)
-    data, train_config, beta, beta_max = read_run(run)
+    record = read_run(run)
     if not quiet:
-        show_problem(data, beta, beta_max)
-    _fit(_trainer(run, data, train_config, beta, quiet), run, quiet, resume=True)
+        show_problem(record.data, record.problem, record.beta_max)
+    _fit(_trainer(run, record.data, record.problem, record.train, quiet), run, quiet, resume=True)
 
 
-def _trainer(run: RunFolder, data: Dataset, config: TrainConfig, beta: float, quiet: bool) -> Trainer:
+def _trainer(run: RunFolder, data: Dataset, problem: Problem, config: TrainConfig, quiet: bool) -> Trainer:
     network = config.make_network(data.d)
-    callbacks = [TensorBoard(run, hparams={"data.dataset": data.name})]
-    return Trainer(network, data.X, data.y, beta, config, callbacks=callbacks, run=run, progress=not quiet)
+    tested = [] if data.test_X is None else [Validate(data.test_X, data.test_y)]
+    callbacks = [*tested, TensorBoard(run, hparams={"data.dataset": data.name})]
+    return Trainer(network, problem, config=config, callbacks=callbacks, run=run, progress=not quiet)
 
 
 def _fit(trainer: Trainer, run: RunFolder, quiet: bool, *, resume: bool) -> None:
@@ -134,80 +133,16 @@ def _fit(trainer: Trainer, run: RunFolder, quiet: bool, *, resume: bool) -> None
         show_training(result, run)
 
 
-def show_problem(data: Dataset, beta: float, beta_max: float) -> None:
+def show_problem(data: Dataset, problem: Problem, beta_max: float) -> None:
     """One line on the data and β; a second one where β is so large that there is nothing to train."""
+    beta = problem.beta
+    loss = "" if problem.loss.name == "squared" else f"{problem.loss.spec} loss, "
     console.print(
-        f"{data.name}: n = {data.n}, d = {data.d}, β = {printing.nearest(beta)} = "
+        f"{data.name}: n = {data.n}, d = {data.d}, {loss}β = {printing.nearest(beta)} = "
         f"{printing.nearest(beta / beta_max, 4)} β_max (β_max ≈ {printing.nearest(beta_max)}, by local search)",
         soft_wrap=True,
     )
     if beta >= beta_max:
-        proved = beta >= beta_max_upper(data.X, data.y)
+        proved = beta >= beta_max_upper(problem, time_limit=10.0)
         how = "is proved" if proved else "as far as a local search sees β_max"
         tell(f"β ≥ β_max: the optimum is the zero network ({how}). Choose a smaller --beta or --beta-fraction.")
-
-
-# -- the record of a run ---------------------------------------------------------------------------------------------
-
-
-def where_it_started(run: RunFolder) -> dict[str, str]:
-    """The folder from which relative paths of the data are seen: as it is, and from the run (if both are moved)."""
-    here = Path.cwd()
-    return {"started_in": str(here), "started_from_run": os.path.relpath(here, run.path)}
-
-
-def read_run(run: RunFolder) -> tuple[Dataset, TrainConfig, float, float]:
-    """The data set, the training settings, β and the estimate of β_max of a run folder.
-
-    Raises
-    ------
-    CheckpointError : a folder without these, data that changed since, settings that are not those of the training.
-    """
-    tables = run.config()
-    facts = tables.get("run", {})
-    beta, beta_max = (_positive(run, facts, name) for name in ("beta", "beta_max_estimate"))
-    config = DataConfig.from_mapping(tables.get("data", {}), f"[data] of '{run.config_file}'")
-    data = _load(run, config, facts)
-    if data.fingerprint != facts.get("fingerprint"):
-        raise CheckpointError(
-            f"The data of '{run.path}' are not those it was trained on (another sha256 of X and y).",
-            "Put the original file and the settings in [data] back, or train a new run.",
-        )
-    train = TrainConfig.from_mapping(tables.get("train", {}), f"[train] of '{run.config_file}'")
-    if run.latest_checkpoint.is_file():
-        require_as_trained(run, data.X, data.y, beta, train.to_mapping() if "train" in tables else {})
-    return data, train, beta, beta_max
-
-
-def _positive(run: RunFolder, facts: Mapping[str, Any], name: str) -> float:
-    value = facts.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
-        raise CheckpointError(
-            f"'{run.config_file}' has {name} = {short(value)} in [run], which is no positive number.",
-            "Put back what training wrote there, or train a new run.",
-        )
-    return float(value)
-
-
-def _load(run: RunFolder, config: DataConfig, facts: Mapping[str, Any]) -> Dataset:
-    """The run's data; a relative path is looked for where the training was started, then from here."""
-    if config.dataset in BUILT_IN or Path(config.dataset).expanduser().is_absolute():
-        return load_dataset(config)
-    started = [facts.get("started_in"), facts.get("started_from_run")]
-    places = [run.path / text for text in started if isinstance(text, str)] + [Path()]
-    for place in places:
-        if (place / config.dataset).exists():
-            return load_dataset(config.replace(dataset=str(place / config.dataset)))
-    looked = ", ".join(f"'{os.path.normpath(place.absolute())}'" for place in places)
-    raise DataError(
-        f"The data '{config.dataset}' of '{run.config_file}' are not there; looked for in {looked}.",
-        "Put the file where it was when the run was trained, or write its full path under [data] of that file.",
-    )
-
-
-def next_folder(name: str) -> Path:
-    """runs/NAME-001, or the next free number."""
-    number = 1
-    while (Path("runs") / f"{name}-{number:03d}").exists():
-        number += 1
-    return Path("runs") / f"{name}-{number:03d}"

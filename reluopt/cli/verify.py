@@ -12,10 +12,10 @@ from rich.text import Text
 from reluopt.certificate import checker
 from reluopt.certificate.record import check_record, check_run
 from reluopt.cli.output import console
-from reluopt.cli.train import read_run
 from reluopt.errors import CertificateError, ReluoptError
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder
+from reluopt.workflows.runs import read_run
 
 #: A certificate or data file larger than this is not read, unless the user says otherwise.
 MAX_GIGABYTES = 8.0
@@ -88,8 +88,7 @@ def _checked(certificate: Path, data: Path | None, max_bytes: int) -> list[tuple
 
 def run_problem(run: RunFolder) -> Problem:
     """The training problem of a run folder, as its config.toml gives it; CheckpointError where it was changed."""
-    data, train, beta, _ = read_run(run)
-    return Problem(data.X, data.y, getattr(train, "loss", "squared"), beta)
+    return read_run(run).problem
 
 
 def _say(style: str, word: str, text: str) -> None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from reluopt import objective
 from reluopt.config import Config, setting
 from reluopt.errors import SolverError
+from reluopt.losses import Loss
 from reluopt.network import TwoLayerReLU
 from reluopt.patterns.sampling import Discovery, discover_patterns
+from reluopt.problem import Problem, as_problem
 from reluopt.programs.mapping import network_from_blocks
 from reluopt.programs.pruning import caratheodory
 from reluopt.programs.relaxed import RelaxedProgram
@@ -58,48 +59,51 @@ class Relaxation:
 
 
 def relax(
-    X: Float[np.ndarray, "n d"],
-    y: Float[np.ndarray, " n"],
-    beta: float,
-    patterns: int,
-    rng: np.random.Generator,
+    X: Any,
+    y: Any = None,
+    beta: Any = None,
+    patterns: int = 100,
+    rng: np.random.Generator | None = None,
     *,
+    loss: str | Loss = "squared",
     solver: Solver | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Relaxation:
     """Run the algorithm with ``patterns`` distinct Gaussian patterns, or with as many as X has.
 
+    Parameters
+    ----------
+    X, y, beta, loss : a :class:`~reluopt.Problem` in the place of X; or what makes one.
+    rng : of the gates; from seed 0 unless given.
+
     Raises
     ------
-    ConfigError : fewer than one pattern, or β not positive. DataError : data that cannot be used.
+    DataError, ConfigError : see :class:`~reluopt.Problem`; ConfigError also for fewer than one pattern.
     SolverError : the solver found no feasible point better than zero and says that it failed.
     """
+    problem = as_problem(X, y, beta, loss=loss)
     say(f"sampling {patterns} patterns")
-    found = discover_patterns(X, patterns, rng, at_most=True)
-    program = RelaxedProgram(X, y, found.patterns, beta)
+    found = discover_patterns(problem.X, patterns, rng or np.random.default_rng(0), at_most=True)
+    program = RelaxedProgram(problem, found.patterns)
     say(f"solving the relaxation over {len(found.patterns)} patterns")
     solution = solve(program, solver)
     if not np.isfinite(solution.value):
         raise SolverError(f"{solution.solver} found nothing ({solution.status.value}).", solution.status.remedy)
     say("mapping to a network and pruning")
-    network = _pruned(X, y, network_from_blocks(solution.blocks), beta)
-    value = _value(X, y, network, beta)
-    guarantee = thm_2_3(len(X), X.shape[1], len(found.patterns), solution.value, value, network.width)
+    network = _pruned(problem, network_from_blocks(solution.blocks))
+    value = problem.objective(*network.weights())
+    guarantee = thm_2_3(problem.n, problem.d, len(found.patterns), solution.value, value, network.width)
     return Relaxation(network, value, program, solution, found, guarantee)
 
 
-def _pruned(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], mapped: TwoLayerReLU, beta: float) -> TwoLayerReLU:
+def _pruned(problem: Problem, mapped: TwoLayerReLU) -> TwoLayerReLU:
     """At most n neurons, and none of the dust an interior point solver leaves, where that does not raise L.
 
     A block that should be zero pays more in β‖u‖ than its fit gains, so without it L is usually smaller.
     """
-    allowed = _value(X, y, mapped, beta)
+    allowed = problem.objective(*mapped.weights())
     for tolerance in DUST:
-        pruned = caratheodory(X, mapped.prune(tolerance))
-        if _value(X, y, pruned, beta) <= allowed:
+        pruned = caratheodory(problem.X, mapped.prune(tolerance))
+        if problem.objective(*pruned.weights()) <= allowed:
             return pruned
     return mapped.prune()
-
-
-def _value(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], network: TwoLayerReLU, beta: float) -> float:
-    return float(objective.objective(X, y, *network.weights(), beta))

@@ -46,8 +46,8 @@ def log_row(folder: Path, row: Mapping[str, Any], keys: Sequence[str], settings:
     """
     if row["error"] is not None:
         return None
-    shown = {key: row[key] for key in keys if row[key] is not None}
-    place = folder / _name(shown, {key: row[key] for key in settings})
+    shown = {key: row[key] for key in keys if row.get(key) is not None}
+    place = folder / _name(shown, {key: row.get(key) for key in settings})
     if not (place / FILE).exists():
         place.mkdir(parents=True, exist_ok=True)
         write_atomically(place / FILE, _events(row, keys, settings))
@@ -74,7 +74,7 @@ def _name(shown: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
 
 def _events(row: Mapping[str, Any], keys: Sequence[str], settings: Sequence[str]) -> bytes:
     """The file: the settings, and each outcome that is a finite number as one scalar, under the tags of a run."""
-    shown = {name: row[name] for name in (*settings, "n", "d", "beta") if name != "fingerprint"}
+    shown = {name: row.get(name) for name in (*settings, "n", "d", "beta") if name != "fingerprint"}
     outcome = {tag: row[name] for tag, name in TAGS.items()}
     metrics = {tag: float(value) for tag, value in outcome.items() if value is not None and math.isfinite(value)}
     if row["own_below"] is not None:

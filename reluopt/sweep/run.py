@@ -12,8 +12,9 @@ from reluopt.certificate.config import CertifyConfig
 from reluopt.data import DataConfig, Dataset, load_dataset
 from reluopt.errors import DataError
 from reluopt.network import TwoLayerReLU
+from reluopt.pricing import beta_max_estimate
+from reluopt.problem import Problem
 from reluopt.rounding import round_up
-from reluopt.search.pricing import beta_max_estimate
 from reluopt.sweep.grid import table_of
 from reluopt.sweep.table import Row
 from reluopt.training import Callback, TrainConfig, Trainer
@@ -53,15 +54,17 @@ def run_point(point: dict[str, Any]) -> Row:
     DataError : the data are not those for which the point was made.
     TrainingError : the loss is no longer finite.
     """
-    data, beta_max = _prepared(DataConfig(**table_of(point, "data")), point["fingerprint"])
     config = TrainConfig(**table_of(point, "train"))
-    beta = config.resolve_beta(beta_max)
+    data_config = DataConfig(**table_of(point, "data"))
+    data = _loaded(data_config, point["fingerprint"])
+    beta_max = _beta_max(data_config, config.loss, config.class_weight, point["fingerprint"])
+    problem = config.make_problem(data.X, data.y, config.resolve_beta(beta_max))
     network, end = config.make_network(data.d), _End()
-    result = Trainer(network, data.X, data.y, beta, config, callbacks=[end], progress=False).fit()
+    result = Trainer(network, problem, config=config, callbacks=[end], progress=False).fit()
     row: Row = {
         "n": data.n,
         "d": data.d,
-        "beta": beta,
+        "beta": problem.beta,
         "beta_max": beta_max,
         "epochs": result.epochs,
         "stopped": result.stopped_because,
@@ -71,16 +74,22 @@ def run_point(point: dict[str, Any]) -> Row:
         "patterns": int(end.scalars["patterns/distinct"]),
     }
     asked = table_of(point, "certify")
-    certified = _certified(network, data, beta, CertifyConfig(**asked)) if asked else dict.fromkeys(CERTIFIED)
+    certified = _certified(network, problem, CertifyConfig(**asked)) if asked else dict.fromkeys(CERTIFIED)
     return row | certified
 
 
 @functools.lru_cache(maxsize=2)  # neighbours in the grid often share their data
-def _prepared(config: DataConfig, fingerprint: str) -> tuple[Dataset, float]:
+def _loaded(config: DataConfig, fingerprint: str) -> Dataset:
     data = load_dataset(config)
     if data.fingerprint != fingerprint:
         raise DataError("The data have changed since the sweep began.", "Start the sweep again.")
-    return data, beta_max_estimate(data.X, data.y)
+    return data
+
+
+@functools.lru_cache(maxsize=8)  # β_max depends on the loss and the weights, not on the other settings of the training
+def _beta_max(config: DataConfig, loss: str, class_weight: str | None, fingerprint: str) -> float:
+    data = _loaded(config, fingerprint)
+    return beta_max_estimate(TrainConfig(loss=loss, class_weight=class_weight).make_problem(data.X, data.y, 1.0))
 
 
 class _End(Callback):
@@ -90,8 +99,8 @@ class _End(Callback):
         self.scalars = dict(record.scalars)
 
 
-def _certified(network: TwoLayerReLU, data: Dataset, beta: float, config: CertifyConfig) -> Row:
-    certificate = certify(network, data.X, data.y, beta, config)
+def _certified(network: TwoLayerReLU, problem: Problem, config: CertifyConfig) -> Row:
+    certificate = certify(network, problem, config=config)
     values = {estimate.name: estimate.value for estimate in certificate.estimates}
     best = best_lower_bound(certificate.estimates)
     bound = best.value if best is not None else None

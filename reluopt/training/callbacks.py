@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from reluopt.patterns.drift import DriftRecorder
@@ -85,6 +87,27 @@ class RecordDrift(Callback):
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Compare with the patterns of the checkpoint from now on."""
         self.recorder.load_state(state)
+
+
+class Validate(Callback):
+    """Adds ``test/loss`` (the mean ℓ) and ``test/R2`` or ``test/accuracy`` of held-out samples to every record.
+
+    Parameters
+    ----------
+    X, y : (k, d), (k,) the held-out samples, prepared as those that are trained on.
+    """
+
+    def __init__(self, X: Any, y: Any) -> None:
+        self.X, self.y = torch.as_tensor(X), torch.as_tensor(y)
+
+    def on_record(self, state: TrainState, record: Record) -> None:
+        """Evaluate the network on the held-out samples."""
+        X, y, loss = self.X.to(state.network.U), self.y.to(state.network.U), state.problem.loss
+        with torch.no_grad():
+            f = state.network(X)
+            name, score = loss.score(f, y)
+            record.scalars["test/loss"] = float(loss.value(f, y).mean())
+            record.scalars[f"test/{name}"] = score
 
 
 class WriteMetrics(Callback):

@@ -27,6 +27,7 @@ from torch import Tensor
 from reluopt.config import LARGEST, short
 from reluopt.errors import CheckpointError, TrainingError
 from reluopt.network import TwoLayerReLU
+from reluopt.problem import Problem
 from reluopt.runs import RunFolder, write_atomically
 from reluopt.training.state import TrainState
 
@@ -189,12 +190,12 @@ def _damaged(path: Path, why: str) -> CheckpointError:
     return CheckpointError(f"'{path}' is damaged or not a checkpoint of reluopt ({why}).", "Train the run again.")
 
 
-def require_as_trained(run: RunFolder, X: Any, y: Any, beta: float, config: Mapping[str, Any]) -> None:
+def require_as_trained(run: RunFolder, problem: Problem, config: Mapping[str, Any]) -> None:
     """Refuse a run folder whose settings are no longer those its network was trained with.
 
     Parameters
     ----------
-    X, y, beta : the data and the weight decay as the folder's config.toml gives them now.
+    problem : the training problem as the folder's config.toml gives it now.
     config : its table [train]; empty for weights that no training made.
 
     Raises
@@ -203,21 +204,27 @@ def require_as_trained(run: RunFolder, X: Any, y: Any, beta: float, config: Mapp
     """
     tensors, record = read_checkpoint(run.latest_checkpoint)
     differences = []
-    if record["beta"] != beta:
-        differences.append(f"β (was {short(record['beta'])}, now {short(beta)})")
+    if record["beta"] != problem.beta:
+        differences.append(f"β (was {short(record['beta'])}, now {short(problem.beta)})")
     then = record["config"]
     for key in sorted(config.keys() & then.keys() - FREE_SETTINGS):
         if config[key] != then[key]:
             differences.append(f"{key} (was {short(then[key])}, now {short(config[key])})")
     dtype = tensors["network.U"].dtype
     # without a fingerprint: an earlier release's record of weights that no training made
-    if record["data"] and record["data"] != fingerprint(*(torch.as_tensor(a).to(dtype) for a in (X, y))):
-        differences.append("the data (another sha256 of X and y)")
+    if record["data"] and record["data"] != _data_of(problem, dtype):
+        differences.append("the data (another sha256 of X, y and weights)")
     if differences:
         raise CheckpointError(
             f"'{run.config_file}' is not as the network was trained; these differ: {'; '.join(differences)}.",
             "Put the settings back, or train a new run with the other ones.",
         )
+
+
+def _data_of(problem: Problem, dtype: torch.dtype) -> str:
+    """The fingerprint of a problem's data in the precision of a network."""
+    parts = (problem.X, problem.targets, *((problem.weights,) if problem.is_weighted else ()))
+    return fingerprint(*(torch.as_tensor(part).to(dtype) for part in parts))
 
 
 def load_weights(run: RunFolder, which: str = "latest") -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]:
@@ -232,15 +239,15 @@ def load_weights(run: RunFolder, which: str = "latest") -> tuple[Float[np.ndarra
     return tensors["network.U"].double().numpy(), tensors["network.alpha"].double().numpy()
 
 
-def save_weights(run: RunFolder, which: str, network: TwoLayerReLU, X: Any, y: Any, beta: float, made_by: str) -> None:
+def save_weights(run: RunFolder, which: str, network: TwoLayerReLU, problem: Problem, made_by: str) -> None:
     """Write weights that no training made, so that ``load_weights`` reads them; training cannot resume from them.
 
     ``which`` is ``latest`` or ``initial``, ``made_by`` the command (it is what a refused resume names).
     """
     path = {"latest": run.latest_checkpoint, "initial": run.initial_checkpoint}[which]
     tensors = {f"network.{k}": v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    data = fingerprint(*(torch.as_tensor(array).to(network.U) for array in (X, y)))
-    record = {"format": FORMAT, "epoch": 0, "beta": beta, "config": {"made by": made_by}, "data": data}
+    data = _data_of(problem, network.U.dtype)
+    record = {"format": FORMAT, "epoch": 0, "beta": problem.beta, "config": {"made by": made_by}, "data": data}
     write_atomically(path, save(tensors, metadata={"reluopt": json.dumps(record, allow_nan=False)}))
 
 

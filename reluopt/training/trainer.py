@@ -7,7 +7,7 @@ import math
 import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -58,6 +58,7 @@ class TrainResult:
     stationarity_residual: float
     relative_residual: float
     stopped_because: str
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 class Trainer:
@@ -300,4 +301,5 @@ class Trainer:
             record.scalars["train/stationarity_residual"],
             record.relative_residual,
             state.stopped_because or "",
+            {tag: v for tag, v in record.scalars.items() if tag.endswith(("/R2", "/accuracy")) or tag == "test/loss"},
         )

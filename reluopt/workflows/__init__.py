@@ -1,0 +1,1 @@
+"""What the commands and estimators call: functions that prepare, read and keep runs, and return records."""

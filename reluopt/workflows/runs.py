@@ -1,0 +1,93 @@
+"""Run folders as they were trained: where a run was started, what its config.toml and checkpoint say."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reluopt.config import short
+from reluopt.data import DataConfig, Dataset, load_dataset
+from reluopt.data.config import BUILT_IN
+from reluopt.errors import CheckpointError, DataError
+from reluopt.problem import Problem
+from reluopt.runs import RunFolder
+from reluopt.training import TrainConfig
+from reluopt.training.checkpoint import require_as_trained
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run folder is about: its data, settings, training problem, and the estimate of β_max."""
+
+    data: Dataset
+    train: TrainConfig
+    problem: Problem
+    beta_max: float
+
+
+def where_it_started(run: RunFolder) -> dict[str, str]:
+    """The folder from which relative paths of the data are seen: as it is, and from the run (if both are moved)."""
+    here = Path.cwd()
+    return {"started_in": str(here), "started_from_run": os.path.relpath(here, run.path)}
+
+
+def read_run(run: RunFolder) -> RunRecord:
+    """The record of a run folder; nothing is written.
+
+    Raises
+    ------
+    CheckpointError : a folder without these, data that changed since, settings that are not those of the training.
+    """
+    tables = run.config()
+    facts = tables.get("run", {})
+    beta, beta_max = (_positive(run, facts, name) for name in ("beta", "beta_max_estimate"))
+    config = DataConfig.from_mapping(tables.get("data", {}), f"[data] of '{run.config_file}'")
+    data = _load(run, config, facts)
+    if data.fingerprint != facts.get("fingerprint"):
+        raise CheckpointError(
+            f"The data of '{run.path}' are not those it was trained on (another sha256 of X and y).",
+            "Put the original file and the settings in [data] back, or train a new run.",
+        )
+    train = TrainConfig.from_mapping(tables.get("train", {}), f"[train] of '{run.config_file}'")
+    problem = train.make_problem(data.X, data.y, beta)
+    if run.latest_checkpoint.is_file():
+        require_as_trained(run, problem, train.to_mapping() if "train" in tables else {})
+    return RunRecord(data, train, problem, beta_max)
+
+
+def _positive(run: RunFolder, facts: Mapping[str, Any], name: str) -> float:
+    value = facts.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
+        raise CheckpointError(
+            f"'{run.config_file}' has {name} = {short(value)} in [run], which is no positive number.",
+            "Put back what training wrote there, or train a new run.",
+        )
+    return float(value)
+
+
+def _load(run: RunFolder, config: DataConfig, facts: Mapping[str, Any]) -> Dataset:
+    """The run's data; a relative path is looked for where the training was started, then from here."""
+    if config.dataset in BUILT_IN or Path(config.dataset).expanduser().is_absolute():
+        return load_dataset(config)
+    started = [facts.get("started_in"), facts.get("started_from_run")]
+    places = [run.path / text for text in started if isinstance(text, str)] + [Path()]
+    for place in places:
+        if (place / config.dataset).exists():
+            return load_dataset(config.replace(dataset=str(place / config.dataset)))
+    looked = ", ".join(f"'{os.path.normpath(place.absolute())}'" for place in places)
+    raise DataError(
+        f"The data '{config.dataset}' of '{run.config_file}' are not there; looked for in {looked}.",
+        "Put the file where it was when the run was trained, or write its full path under [data] of that file.",
+    )
+
+
+def next_folder(name: str) -> Path:
+    """runs/NAME-001, or the next free number."""
+    number = 1
+    while (Path("runs") / f"{name}-{number:03d}").exists():
+        number += 1
+    return Path("runs") / f"{name}-{number:03d}"
