@@ -5,13 +5,17 @@ import pytest
 import torch
 
 from reluopt.patterns.sampling import sample_patterns
-from reluopt.programs import cone_faces, cones
+from reluopt.programs import cone_faces, cones, face_store
 from reluopt.programs.cone_faces import ConeFaces
 
 
-@pytest.fixture(params=["numpy", "torch"])
+@pytest.fixture(params=["numpy", "torch", "shelves"])
 def faces(request, monkeypatch):
     """Faces of random cones, 40 × 6, and the data they belong to."""
+
+    if request.param == "shelves":  # what large problems use
+        monkeypatch.setattr(face_store, "DENSE", 0)
+        monkeypatch.setattr(face_store, "LEAST", 2)
 
     def build(X, draws=12, seed=0):
         patterns = sample_patterns(X, draws, np.random.default_rng(seed))
@@ -114,3 +118,27 @@ def test_seeds_are_faces_of_the_points(faces):
     again, exact = other.project(g, every)
     assert exact.all()
     check(other, X, patterns, owner, g, again)
+
+
+def test_many_cones_hold_no_more_than_their_faces(monkeypatch):
+    """m·r·d numbers would be held if every cone had room for a full face."""
+    monkeypatch.setattr(face_store, "DENSE", 0)
+    X = data(80, 60)
+    patterns = sample_patterns(X, 40, np.random.default_rng(0))
+    owner = torch.arange(40).repeat(2)
+    made = ConeFaces(torch.tensor(X), torch.tensor(np.ascontiguousarray(patterns.signs.T)), owner)
+    assert made._inverses.numbers == 0
+    g = torch.randn(80, 60, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    made.project(g[:20], torch.arange(20), enough=float(0.99 * g.norm(dim=1).min()))
+    assert 0 < made._inverses.numbers < 0.3 * 80 * 60 * 60
+    p, exact = made.project(g, torch.arange(80))
+    assert exact.all()
+    check(made, X, patterns, owner, g, p)
+
+
+def test_unit_rows_are_shared():
+    X = torch.tensor(data())
+    rows = face_store.UnitRows(X)
+    signs = torch.ones(1, len(X), dtype=torch.float64)
+    one, other = (ConeFaces(rows, signs, torch.zeros(2, dtype=torch.int64)) for _ in range(2))
+    assert one.unit is other.unit is rows.unit

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from reluopt.programs.cone_batch import ConeBatch
 from reluopt.programs.face_algebra import FaceState, Precision
+from reluopt.programs.face_store import FaceStore, UnitRows
 
 #: Numbers in the pseudo-inverses, or in the (cones, n) products, of one batch: about the cache of one core; elsewhere
 #: what memory bears.
@@ -33,7 +34,8 @@ class ConeFaces:
 
     Parameters
     ----------
-    X : (n, d). ``signs`` : (P, n) entries ±1, the rows 2D_i − I. ``pattern_of`` : (m,) int64.
+    X : (n, d), or its unit rows where they are shared. ``signs`` : (P, n) entries ±1, the rows 2D_i − I.
+    ``pattern_of`` : (m,) int64.
 
     Attributes
     ----------
@@ -41,20 +43,23 @@ class ConeFaces:
     weights : (m, r) λ ≥ 0 for the *unit* rows, of the last projection.
     """
 
-    def __init__(self, X: Float[Tensor, "n d"], signs: Float[Tensor, "P n"], pattern_of: Int[Tensor, " m"]) -> None:
-        n, d = X.shape
+    def __init__(
+        self, X: Float[Tensor, "n d"] | UnitRows, signs: Float[Tensor, "P n"], pattern_of: Int[Tensor, " m"]
+    ) -> None:
+        self.shared = X if isinstance(X, UnitRows) else UnitRows(X)
+        self.unit, self.scale = self.shared.unit, self.shared.scale
+        unit = self.unit
+        n, d = unit.shape
         m, r = len(pattern_of), min(n, d)
-        self.norms = X.norm(dim=1)
-        self.unit = X / self.norms.where(self.norms > 0, torch.ones_like(self.norms))[:, None]
         self.signs, self.pattern_of = signs, pattern_of
-        self.rows = torch.zeros(m, r, dtype=torch.int64, device=X.device)
-        self.active = torch.zeros(m, r, dtype=torch.bool, device=X.device)
-        self.weights = X.new_zeros(m, r)
-        self._B = X.new_zeros(m, r, d)
-        cpu = X.device.type == "cpu"
+        self.rows = torch.zeros(m, r, dtype=torch.int64, device=unit.device)
+        self.active = torch.zeros(m, r, dtype=torch.bool, device=unit.device)
+        self.weights = unit.new_zeros(m, r)
+        self._inverses = FaceStore(m, r, d, unit)
+        cpu = unit.device.type == "cpu"
         self._batch = max(32, CACHE // (r * d)) if cpu else max(1, MEMORY // max(n, r * d))
         self._view = Tensor.numpy if cpu else _same
-        self._precision = Precision.of(torch.finfo(X.dtype).eps)
+        self._precision = Precision.of(torch.finfo(unit.dtype).eps)
 
     def project(
         self,
@@ -82,16 +87,23 @@ class ConeFaces:
         """A batch with copies of the faces, and how to put them back."""
         view = self._view
         cones_, patterns = view(cones), view(self.pattern_of[cones])
-        kept = FaceState(*(view(t) for t in (self.rows, self.active, self.weights, self._B)))
+        rows, active, weights = (view(t) for t in (self.rows, self.active, self.weights))
+        faces = FaceState(rows[cones_], active[cones_], weights[cones_], view(self._inverses.take(cones)))
 
         def keep(place: Any, faces: FaceState, changed: Any) -> None:
-            kept.weights[cones_[place]] = faces.weights
+            weights[cones_[place]] = faces.weights
             if changed.any():
                 to = cones_[place][changed]
-                kept.rows[to], kept.active[to] = faces.rows[changed], faces.active[changed]
-                kept.B[to] = faces.B[changed]
+                rows[to], active[to] = faces.rows[changed], faces.active[changed]
+                self._keep_inverses(to, faces.B[changed])
 
-        return ConeBatch(view(self.unit), view(self.signs)[patterns], kept.take(cones_), view(g), self._precision), keep
+        return ConeBatch(view(self.unit), view(self.signs)[patterns], faces, view(g), self._precision), keep
+
+    def _keep_inverses(self, cones: Any, B: Any) -> None:
+        """Store pseudo-inverses; the slots behind the last one in use are zero."""
+        cones = torch.as_tensor(cones)
+        slots = torch.arange(1, self.active.shape[1] + 1, device=cones.device)
+        self._inverses.put(cones, torch.as_tensor(B), (self.active[cones] * slots).amax(dim=1))
 
     def seed(self, cones: Int[Tensor, " c"], points: Float[Tensor, "c d"], tolerance: float = 1e-9) -> None:
         """Start the faces of the given cones at the rows active at ``points`` (of a warm start).
@@ -108,17 +120,18 @@ class ConeFaces:
             sizes = np.abs(np.diag(r))
             chosen = pivots[: len(sizes)][sizes > self._precision.dependent][: self.active.shape[1] - 1]
             count = len(chosen)
-            self.active[cone], self.weights[cone], self._B[cone] = False, 0.0, 0.0
+            self.active[cone], self.weights[cone] = False, 0.0
             self.active[cone, :count] = True
             self.rows[cone, :count] = rows[torch.as_tensor(chosen, device=rows.device)]
-            self._B[cone, :count] = torch.as_tensor(np.linalg.pinv(A[chosen]).T).to(self._B)
+            B = self.unit.new_zeros(1, *self.active.shape[1:], self.unit.shape[1])
+            B[0, :count] = torch.as_tensor(np.linalg.pinv(A[chosen]).T).to(B)
+            self._keep_inverses(torch.tensor([cone], device=rows.device), B)
 
     def multipliers(self, cones: Int[Tensor, " c"]) -> Float[Tensor, "c n"]:
         """λ of the given cones as dense (c, n) multipliers of the rows of X itself."""
         dense = self.weights.new_zeros(len(cones), len(self.unit))
-        scale = self.norms.where(self.norms > 0, torch.ones_like(self.norms))
         rows = self.rows[cones]
-        return dense.scatter_add_(1, rows, self.weights[cones] * self.active[cones] / scale[rows])
+        return dense.scatter_add_(1, rows, self.weights[cones] * self.active[cones] / self.scale[rows])
 
     def rescale(self, cones: Int[Tensor, " c"], factors: Float[Tensor, " c"]) -> None:
         """Multiply λ of the given cones by positive factors, for points that are scaled."""

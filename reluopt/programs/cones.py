@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from scipy.optimize import nnls
 
 from reluopt.programs.cone_faces import ConeFaces
+from reluopt.programs.face_store import UnitRows
 
 #: The largest move of a block, relative to its norm, that counts as a repair of rounding.
 MOST_SHIFT = 1e-6
@@ -46,8 +47,13 @@ def project(X: Float[np.ndarray, "n d"], pattern: Bool[np.ndarray, " n"], g: Flo
     return ConeProjection(point, multipliers, float(np.linalg.norm(point)))
 
 
+def unit_rows(X: Float[np.ndarray, "n d"]) -> UnitRows:
+    """The rows of X as unit vectors, to be shared by all calls of :func:`lowering_multipliers` on one X."""
+    return UnitRows(torch.from_numpy(X))
+
+
 def lowering_multipliers(
-    X: Float[np.ndarray, "n d"],
+    rows: UnitRows,
     pattern: Bool[np.ndarray, " n"],
     g: Float[np.ndarray, " d"],
     *,
@@ -60,7 +66,7 @@ def lowering_multipliers(
     """
     signs = torch.from_numpy(np.where(pattern, 1.0, -1.0)[None])
     only = torch.zeros(1, dtype=torch.int64)
-    faces = ConeFaces(torch.from_numpy(X), signs, only)
+    faces = ConeFaces(rows, signs, only)
     faces.project(torch.from_numpy(g[None]), only, enough=enough, stop=stop)
     return faces.multipliers(only)[0].numpy()
 

@@ -76,7 +76,7 @@ def _cone_norms(
     stop: Callable[[], bool],
 ) -> tuple[float, dict[tuple[int, int], Float[np.ndarray, " n"]]]:
     """(B, multipliers) over all blocks, visiting only those that can raise B."""
-    bound, multipliers = 0.0, {}
+    bound, multipliers, rows = 0.0, {}, None
     for flat in np.argsort(-norms, axis=None):
         side, i = divmod(int(flat), norms.shape[1])
         enough = max(bound, floor)
@@ -84,7 +84,8 @@ def _cone_norms(
             bound = max(bound, float(norms[side, i]))
             break
         pattern = program.patterns.dense[:, i]
-        lowered = cones.lowering_multipliers(program.X, pattern, correlations[side, i], enough=enough, stop=stop)
+        rows = cones.unit_rows(program.X) if rows is None else rows
+        lowered = cones.lowering_multipliers(rows, pattern, correlations[side, i], enough=enough, stop=stop)
         proved = rounding.correlation_norm_upper(program.X, z, program.sides[side], pattern, lowered)
         if proved < norms[side, i]:
             multipliers[side, i] = lowered

@@ -47,10 +47,6 @@ class FaceState:
     weights: Array
     B: Array
 
-    def take(self, at: Array) -> FaceState:
-        """A copy of some."""
-        return FaceState(self.rows[at], self.active[at], self.weights[at], self.B[at])
-
 
 def first_free(active: torch.Tensor) -> torch.Tensor:
     """The first slot of each face that is not in use."""

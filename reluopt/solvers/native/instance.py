@@ -95,7 +95,7 @@ class Instance:
         if self.faces is None:
             return flat
         used = (flat != 0).any(dim=1).nonzero()[:, 0]
-        own = ConeFaces(self.X, self.faces.signs, self.pattern_of[used])
+        own = ConeFaces(self.faces.shared, self.faces.signs, self.pattern_of[used])
         points, _ = own.project(flat[used], torch.arange(len(used), device=used.device))
         return flat.index_copy(0, used, points)
 

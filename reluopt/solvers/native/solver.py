@@ -129,12 +129,12 @@ def _multipliers(instance: Instance, bracket: Bracket) -> Multipliers | None:
     """λ in the program's units, dense for a few blocks at a time."""
     if bracket.rows is None or bracket.weights is None or instance.faces is None:
         return None
-    norms = instance.numpy(instance.faces.norms)
+    scale = instance.numpy(instance.faces.scale)
     rows, weights = bracket.rows.cpu().numpy(), instance.numpy(bracket.weights) * instance.units.z
-    weights = weights / np.where(norms > 0, norms, 1.0)[rows]
+    weights = weights / scale[rows]
 
     def dense(blocks: np.ndarray) -> np.ndarray:
-        out = np.zeros((len(blocks), len(norms)))
+        out = np.zeros((len(blocks), len(scale)))
         np.add.at(out, (np.arange(len(blocks))[:, None], rows[blocks]), weights[blocks])
         return out
 
