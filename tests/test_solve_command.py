@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from test_cli import reluopt
 
-from reluopt import Problem
-from reluopt.cli.train import read_run
 from reluopt.runs import RunFolder
 from reluopt.training.checkpoint import load_weights
+from reluopt.workflows.runs import read_run
 
 DATA = ("planted", "--n", 30, "--d", 4)
 
@@ -26,9 +25,8 @@ def test_solve_leaves_a_run_with_its_proof(solved: tuple[Path, str]) -> None:
     folder, said = solved
     assert "the gap asked for is proved" in said and "reluopt certify run" in said
     run = RunFolder.open(folder / "run")
-    data, _, beta, _ = read_run(run)
     lines = [json.loads(line) for line in (run.path / "solve.jsonl").read_text().splitlines()]
-    assert Problem(data.X, data.y, beta=beta).objective(*load_weights(run)) == pytest.approx(lines[-1]["objective"])
+    assert read_run(run).problem.objective(*load_weights(run)) == pytest.approx(lines[-1]["objective"])
     assert lines[-1]["gap"] <= 0.5 and (run.path / "gap.png").stat().st_size > 1000
     assert reluopt("data", *DATA, "--save", "data.npz", cwd=folder).returncode == 0
     verified = reluopt("verify", run.proof_file, "--data", "data.npz", cwd=folder)
@@ -41,15 +39,39 @@ def test_refine_goes_on_from_a_run(solved: tuple[Path, str]) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "again"
     before, after = (RunFolder.open(folder / name) for name in ("run", "again"))
-    data, _, beta, _ = read_run(after)
-    problem = Problem(data.X, data.y, beta=beta)
+    problem = read_run(after).problem
     assert problem.objective(*load_weights(after)) <= problem.objective(*load_weights(before))
     assert (load_weights(after, "initial")[0] == load_weights(before)[0]).all()
 
 
+def test_other_losses_and_class_weights_stay_with_the_run(tmp_path: Path) -> None:
+    """Solved, refined, certified and verified with the loss and the weights that were asked for."""
+    rows = [f"{i % 7},{i * i % 5},{'yes' if i % 3 else 'no'}" for i in range(24)]
+    (tmp_path / "table.csv").write_text("\n".join(["a,b,kind", *rows]))
+    options = ("--loss", "logistic", "--class-weight", "balanced", "--gap", 0.5, "--budget", 60)
+    for words in (
+        ("solve", "table.csv", "--target", "kind", *options, "--out", "run"),
+        ("refine", "run", "--gap", 0.5, "--budget", 60, "--out", "again"),
+        ("certify", "again", "--effort", "fast", "--time-budget", 0),
+        ("verify", "again"),
+    ):
+        done = reluopt(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    problem = read_run(RunFolder.open(tmp_path / "again")).problem
+    assert problem.loss.name == "logistic" and problem.is_weighted
+    assert problem.weights[problem.y > 0].sum() == pytest.approx(problem.weights[problem.y < 0].sum())
+
+
 @pytest.mark.parametrize(
     "bad",
-    [("solve", *DATA, "--gap", 0), ("solve", *DATA, "--budget", -1), ("solve", "nothing"), ("refine", "nowhere")],
+    [
+        ("solve", *DATA, "--gap", 0),
+        ("solve", *DATA, "--budget", -1),
+        ("solve", "nothing"),
+        ("refine", "nowhere"),
+        ("solve", *DATA, "--loss", "cubic"),
+        ("solve", *DATA, "--class-weight", "balanced"),
+    ],
 )
 def test_bad_input_is_refused(bad: tuple[object, ...], tmp_path: Path) -> None:
     done = reluopt(*bad, cwd=tmp_path)

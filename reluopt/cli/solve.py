@@ -16,11 +16,10 @@ from reluopt.certificate.file import write_certificate
 from reluopt.cli.columns import load_aloud
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.output import console, next_steps, quoted, tell
-from reluopt.cli.train import next_folder, read_run, show_problem, where_it_started
-from reluopt.data import DataConfig, Dataset
+from reluopt.cli.train import show_problem
+from reluopt.data import DataConfig
 from reluopt.interrupts import Interrupted, exit_code
 from reluopt.network import TwoLayerReLU, from_weights
-from reluopt.pricing import beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.runs import RunFolder, unwritable, write_atomically
@@ -29,6 +28,8 @@ from reluopt.search.solving import Progress, Solved, SolveInterrupted, solve_pro
 from reluopt.tracking.plots import save_race
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import load_weights, save_weights
+from reluopt.workflows.prepare import for_loss, prepare
+from reluopt.workflows.runs import RunRecord, next_folder, read_run, where_it_started
 
 TABLES = {"data": DataConfig, "solve": SolveConfig}
 #: Seconds between two lines of the live table.
@@ -46,6 +47,8 @@ def solve(
     dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
     beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
     beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
+    loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
+    class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[solve].")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
@@ -63,15 +66,14 @@ def solve(
     """
     file, where = read_toml(config, TABLES), str(config or "the command line")
     given["data"]["dataset"] = dataset
-    data_config = settle(DataConfig, "data", file["data"], given["data"], where)
+    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss, class_weight=class_weight)
+    data_config = for_loss(settle(DataConfig, "data", file["data"], given["data"], where), loss)
     settings = settle(SolveConfig, "solve", file["solve"], given["solve"], where)
-    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction)
-    data = load_aloud(data_config)
-    with working("searching β_max", quiet=quiet):
-        beta_max = beta_max_estimate(data.X, data.y)
-    run = RunFolder(out or next_folder(data.name))
-    tables = {"data": data_config.to_mapping()}
-    _run(run, tables, data, (choice.resolve_beta(beta_max), beta_max), settings, None, replace, quiet, "reluopt solve")
+    with working("reading the data and searching β_max", quiet=quiet):
+        prepared = prepare(data_config, choice, load_aloud)
+    record = RunRecord(prepared.data, choice, prepared.problem, prepared.beta_max)
+    run = RunFolder(out or next_folder(record.data.name))
+    _run(run, data_config.to_mapping(), record, settings, None, replace, quiet, "reluopt solve")
 
 
 @with_settings(solve=SolveConfig)
@@ -93,33 +95,35 @@ def refine(
     file = read_toml(config, TABLES)
     settings = settle(SolveConfig, "solve", file["solve"], given["solve"], str(config or "the command line"))
     source = RunFolder.open(run)
-    data, _, beta, beta_max = read_run(source)
+    record = read_run(source)
     network = from_weights(*load_weights(source))
-    tables = {"data": source.config()["data"]}
-    target = RunFolder(out or next_folder(data.name))
-    _run(target, tables, data, (beta, beta_max), settings, network, replace, quiet, "reluopt refine")
+    target = RunFolder(out or next_folder(record.data.name))
+    _run(target, source.config()["data"], record, settings, network, replace, quiet, "reluopt refine")
 
 
 def _run(
     run: RunFolder,
-    tables: dict[str, Any],
-    data: Dataset,
-    betas: tuple[float, float],
+    data: dict[str, Any],
+    record: RunRecord,
     settings: SolveConfig,
     network: TwoLayerReLU | None,
     replace: bool,
     quiet: bool,
     command: str,
 ) -> None:
-    beta, beta_max = betas
     run.require_free(overwrite=replace, need=2**20)
     if not quiet:
-        show_problem(data, beta, beta_max)
-    facts = {"beta": beta, "beta_max_estimate": beta_max, "fingerprint": data.fingerprint}
-    tables = tables | {"run": {**where_it_started(run), **facts, "solve": settings.to_mapping()}}
+        show_problem(record.data, record.problem, record.beta_max)
+    beta, loss = record.problem.beta, {"loss": record.train.loss, "class_weight": record.train.class_weight}
+    facts = {"beta": beta, "beta_max_estimate": record.beta_max, "fingerprint": record.data.fingerprint}
+    tables = {
+        "data": data,
+        "train": {name: value for name, value in loss.items() if value is not None},
+        "run": {**where_it_started(run), **facts, "solve": settings.to_mapping()},
+    }
     with run.locked():
-        solved, stop = _solved(Problem(data.X, data.y, beta=beta), settings, network, quiet)
-        _keep(run, tables, solved, network, data, beta, replace, command)
+        solved, stop = _solved(record.problem, settings, network, quiet)
+        _keep(run, tables, solved, network, record, replace, command)
     if quiet:
         console.print(str(run.path), soft_wrap=True)
     else:
@@ -180,8 +184,7 @@ def _keep(
     tables: dict[str, Any],
     solved: Solved,
     start: TwoLayerReLU | None,
-    data: Dataset,
-    beta: float,
+    record: RunRecord,
     replace: bool,
     command: str,
 ) -> None:
@@ -189,14 +192,14 @@ def _keep(
     try:
         run.make(tables, overwrite=replace)
         for which, network in (("initial", start or solved.network), ("latest", solved.network)):
-            save_weights(run, which, network, data.X, data.y, beta, command)
+            save_weights(run, which, network, record.problem, command)
         lines = [{k: v if math.isfinite(v) else None for k, v in asdict(line).items()} for line in solved.trace]
         write_atomically(run.path / "solve.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-        save_race(run.path / "gap.png", [asdict(line) for line in solved.trace], data.name)
+        save_race(run.path / "gap.png", [asdict(line) for line in solved.trace], record.data.name)
         if solved.bound is not None:
-            about = {"name": data.name, "preprocessing": data.preprocessing}
+            about = {"name": record.data.name, "preprocessing": record.data.preprocessing}
             proof = partial(write_certificate, network=solved.network.weights(), data=about)
-            proof(run.proof_file, data.X, data.y, beta, solved.bound)
+            proof(run.proof_file, record.problem, bound=solved.bound)
     except OSError as error:
         run.clear()
         raise unwritable(run.path, error) from error
