@@ -1,6 +1,7 @@
 """Every test runs with the public functions' shapes checked by beartype."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,10 @@ install_import_hook("reluopt", "beartype.beartype(conf=beartype.BeartypeConf(is_
 # a busy machine is slow now and then; that is no failure
 settings.register_profile("reluopt", deadline=None)
 settings.load_profile("reluopt")
+
+# a shell's background job ignores Ctrl-C, and what it starts does too: tests of Ctrl-C want it as in a terminal
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

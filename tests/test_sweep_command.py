@@ -158,7 +158,7 @@ def test_data_that_change_are_seen(place, trained):
     (place / "grid.toml").write_text(text)
     assert sweep("--quiet").exit_code == 0
     (place / "table.csv").write_text((place / "table.csv").read_text().replace("11,", "13,"))
-    run._prepared.cache_clear()
+    run._loaded.cache_clear()
     with pytest.raises(DataError, match="have changed"):
         run_point(trained[0])
     sweep("--quiet")
