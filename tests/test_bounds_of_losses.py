@@ -218,3 +218,19 @@ def test_a_toy_bound_joins_by_its_line_in_the_registry(monkeypatch):
     assert 0 < found["toy"].value <= best
     (alone,) = race(problem, start_of(problem), names=["toy"])
     assert 0 < alone.value <= best
+
+
+def test_beta_max_of_wide_data_needs_no_matrix_of_its_width(monkeypatch):
+    """With a time limit no eigenvalue problem of side d is begun that cannot fit; the bound is proved all the same."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((3, 2000)), rng.standard_normal(3)
+
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("an eigenvalue problem was begun")
+
+    for name in ("eigh", "eigvalsh"):
+        monkeypatch.setattr(np.linalg, name, refuse)
+    upper = beta_max_upper(X, y, time_limit=10.0)
+    u = rng.standard_normal((2000, 50))
+    assert upper >= np.abs(y @ np.maximum(X @ (u / np.linalg.norm(u, axis=0)), 0)).max()
+    assert upper <= np.linalg.norm(X) * np.linalg.norm(y) * (1 + 1e-9)

@@ -10,13 +10,16 @@ left.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
+from reluopt import rounding
 from reluopt.bounds.factors import SMOOTHING
 from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.moment_search import MomentSearch
@@ -28,6 +31,8 @@ from reluopt.problem import Problem, as_problem
 
 #: A support B this far above β says that the multipliers do not fit z yet.
 LOOSE = 1e-4
+#: Operations a second that a slow machine does in an eigenvalue problem; a proof takes two of side 1 + d.
+OPERATIONS = 1e9
 
 
 def moment(
@@ -126,12 +131,19 @@ def beta_max_upper(
     ----------
     problem : a ``Problem``, whose β has no part in this; or X, with y and what else makes a ``Problem``.
 
+    time_limit : seconds. Where not even one proof by Theorem A is expected to fit, the bound is the closed form
+        ‖X‖_F max(‖z_+‖, ‖z_−‖).
+
     Raises
     ------
     DataError, ConfigError : see ``Problem``.
     """
     problem = as_problem(problem, y, None if isinstance(problem, Problem) else 1.0, loss=loss, weights=weights)
-    return tighten(problem, problem.zero_dual_point, device=device, clock=Clock(time_limit))[0]
+    z = problem.zero_dual_point
+    if time_limit is not None and 24.0 * (1.0 + problem.d) ** 3 > time_limit * OPERATIONS:
+        parts = rounding.norm_upper(np.maximum(np.stack([z, -z]), 0.0))
+        return math.nextafter(rounding.frobenius_upper(problem.X) * float(parts.max()) * (1 + 1e-15), math.inf)
+    return tighten(problem, z, device=device, clock=Clock(time_limit))[0]
 
 
 def with_moments(problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu") -> Start:
