@@ -9,8 +9,8 @@ import numpy as np
 
 from reluopt.errors import ConfigError, DataError
 
-#: Largest size of a value. Sums of squares of up to 1e28 such values stay finite in float64.
-LARGEST = 1e140
+#: Largest size of a value: certificates hold numbers up to 2^256, just above.
+LARGEST = 1e77
 
 
 def as_matrix(X: Any, name: str = "X") -> np.ndarray:
@@ -119,7 +119,7 @@ def _finite(array: np.ndarray, name: str) -> np.ndarray:
     elif math.isinf(value):
         what, remedy = f"is infinite ({value})", "Correct the value, or drop the sample."
     else:
-        what = f"is {value:g}, so large that its square may overflow"
+        what = f"is {value:g}, too large: products of such numbers overflow"
         remedy = f"Rescale the column: sizes up to {LARGEST:g} are allowed."
     more = "" if len(bad) == 1 else f"; {len(bad)} such values in all"
     raise DataError(f"{name}[{where}] {what}{more}.", remedy)

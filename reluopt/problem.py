@@ -143,7 +143,7 @@ class Problem:
     def zero_value_lower(self) -> float:
         """≤ L of the zero network, proved: the optimum over no pattern at all."""
         below = exact.loss_upper(self.loss, *2 * (np.zeros(self.n),), self.targets, self.weights)
-        return math.nextafter(below * (1 - 2.0**-50), -math.inf)
+        return max(0.0, math.nextafter(below * (1 - 2.0**-50), -math.inf))
 
     def predict(self, U: Array, alpha: Array) -> Array:
         """f = Σ_j (X u_j)_+ α_j."""

@@ -74,31 +74,6 @@ def exact_dot(a: Vector, b: Vector) -> Fraction:
     return Fraction(total) * Fraction(2) ** (base - 106)
 
 
-def dual_value_lower(z: Vector, y: Vector, scale: float) -> float:
-    """A float64 ≤ t yᵀz − ½t²‖z‖², the largest there is; t = ``scale``."""
-    if not (math.isfinite(scale) and np.isfinite(z).all()):
-        return -math.inf
-    t = Fraction(scale)
-    return round_down(t * exact_dot(y, z) - t * t * exact_dot(z, z) / 2)
-
-
-def feasible_value(z: Vector, y: Vector, bound: float, beta: float) -> tuple[float, float]:
-    """(value, t): the proved dual value of tz, with t the best multiple for which t·``bound`` ≤ β holds exactly.
-
-    Equation (*): t = min(β/B, yᵀz/‖z‖²), clipped to ≥ 0. ``bound`` is a proved B, β an exact float64.
-    Where B or z is not finite, t = 0 and the value is 0 (p* ≥ 0 always).
-    """
-    if not (math.isfinite(bound) and bound >= 0 and np.isfinite(z).all() and z.any()):
-        return 0.0, 0.0
-    yz, zz = exact_dot(y, z), exact_dot(z, z)
-    t = yz / zz
-    if bound > 0:
-        t = min(t, Fraction(beta) / Fraction(bound))
-    scale = max(0.0, round_down(t))
-    t = Fraction(scale)
-    return max(0.0, round_down(t * yz - t * t * zz / 2)), scale
-
-
 @np.errstate(over="ignore", invalid="ignore")
 def norm_upper(v: Float[np.ndarray, "... k"], error: Float[np.ndarray, "... k"] | float = 0.0) -> np.ndarray:
     """≥ ‖v'‖ over the last axis, for every v' with |v' − v| ≤ error entrywise."""
@@ -170,23 +145,6 @@ def fit_interval(
 def decay_upper(U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], beta: float) -> Fraction:
     """(β/2)(‖U‖² + ‖α‖²), exactly: in float64 half of the smallest β would be 0."""
     return Fraction(beta) / 2 * (exact_dot(U.ravel(), U.ravel()) + exact_dot(alpha, alpha))
-
-
-def objective_upper(
-    X: Float[np.ndarray, "n d"], y: Vector, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], beta: float
-) -> float:
-    """≥ L(U, α) of KP eq. (1) for the squared loss; ``inf`` where it overflows or anything is not finite."""
-    if not (all(np.isfinite(part).all() for part in (U, alpha, y)) and math.isfinite(beta)):
-        return math.inf
-    low, high = fit_interval(X, U, alpha)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        return math.inf
-    # the larger end, exactly: |f − y| is rounded up to a float64, its square is not rounded
-    with np.errstate(over="ignore"):
-        residual = np.maximum(np.nextafter(np.abs(low - y), np.inf), np.nextafter(np.abs(high - y), np.inf))
-    if not np.isfinite(residual).all():
-        return math.inf
-    return round_up(exact_dot(residual, residual) / 2 + decay_upper(U, alpha, beta))
 
 
 def correlation_norm_upper(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reluopt import rounding
+from reluopt.problem import Problem
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -42,10 +43,9 @@ def test_directed_rounding_is_the_nearest_float_on_its_side(x, y):
 def test_dual_values_and_scalings_are_feasible(seed):
     rng = np.random.default_rng(seed)
     z, y, bound, beta = wild(rng, 9), wild(rng, 9), abs(float(wild(rng))) + 1e-9, abs(float(wild(rng))) + 1e-9
-    value, t = rounding.feasible_value(z, y, bound, beta)
+    value, t = Problem(np.ones((9, 1)), y, "squared", beta).proved_value(z, bound)
     assert Fraction(t) * Fraction(bound) <= Fraction(beta)
     exact = Fraction(t) * dot(y, z) - Fraction(t) ** 2 * dot(z, z) / 2
-    assert value == max(0.0, rounding.dual_value_lower(z, y, t))
     assert Fraction(value) <= max(exact, 0)
     # nothing but the last digit is lost
     assert value >= float(exact) - 1e-15 * abs(float(exact))
@@ -116,7 +116,7 @@ def test_objective_upper_is_above_and_close(seed, decades):
     X, y = wild(rng, n, d, decades=decades), wild(rng, n, decades=decades)
     U, alpha = wild(rng, m, d, decades=2), wild(rng, m, decades=2)
     exact = exact_objective(X, y, U, alpha, 0.1)
-    bound = rounding.objective_upper(X, y, U, alpha, 0.1)
+    bound = Problem(X, y, "squared", 0.1).objective_upper(U, alpha)
     assert Fraction(bound) >= exact
     if decades == 0:
         assert Fraction(bound) <= exact * Fraction(1 + 1e-12)
@@ -130,9 +130,10 @@ def test_objective_upper_works_in_blocks(monkeypatch):
         rng.standard_normal((6, 4)),
         rng.standard_normal(6),
     )
-    whole = rounding.objective_upper(X, y, U, alpha, 1.0)
+    problem = Problem(X, y, "squared", 1.0)
+    whole = problem.objective_upper(U, alpha)
     monkeypatch.setattr(rounding, "BLOCK", 7)
-    assert rounding.objective_upper(X, y, U, alpha, 1.0) == pytest.approx(whole, rel=1e-12)
+    assert problem.objective_upper(U, alpha) == pytest.approx(whole, rel=1e-12)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -159,11 +160,11 @@ def test_what_is_not_finite_proves_nothing():
     assert rounding.norm_upper(np.array([1.0, math.inf])) == math.inf
     assert rounding.lambda_max_upper(np.array([[math.nan]])) == math.inf
     assert rounding.lambda_max_upper(np.eye(2), math.nan) == math.inf
-    assert rounding.dual_value_lower(bad, good, 1.0) == -math.inf
-    assert rounding.feasible_value(bad, good, 1.0, 1.0) == (0.0, 0.0)
-    assert rounding.feasible_value(good, good, math.inf, 1.0) == (0.0, 0.0)
-    assert rounding.objective_upper(np.ones((1, 2)), np.ones(1), np.full((1, 2), 1e200), np.ones(1), 1.0) == math.inf
-    assert rounding.objective_upper(np.ones((1, 2)), np.ones(1), bad[None], np.ones(1), 1.0) == math.inf
+    problem = Problem(np.ones((2, 2)), good, "squared", 1.0)
+    assert problem.proved_value(bad, 1.0) == (0.0, 0.0)
+    assert problem.proved_value(good, math.inf) == (0.0, 0.0)
+    assert problem.objective_upper(np.full((1, 2), 1e200), np.ones(1)) == math.inf
+    assert problem.objective_upper(bad[None], np.ones(1)) == math.inf
 
 
 @pytest.mark.parametrize("scale", [1e-310, 1e-160, 1e150, 1e300])

@@ -1,6 +1,6 @@
 r"""What a network's own patterns allow: stationarity without solving any program, then the programs.
 
-z = −κ∂ℓ/∂f of the network, scaled into the dual's feasible set, proves L(θ) − d_S(z) (section 3 of SPEC.md has the
+z = −κ∂ℓ/∂f of the network, scaled into the dual's feasible set, proves L(θ) − d_S(z) (``programs/dual.py`` has the
 dual; KP Thm 2.5 the theorem).
 """
 
@@ -152,9 +152,8 @@ def _solve(
     case.say(f"solving the convex program over {len(program.patterns)} patterns")
     limit, tolerance = max(0.1, _seconds(case, share)), case.config.tolerance
     solver: Solver = NativeSolver(tolerance=tolerance, time_limit=limit)
-    if case.config.solver != "native" or not solver.supports(program):
-        backend = "clarabel" if case.config.solver == "native" else case.config.solver
-        solver = CvxpySolver(backend=backend, tolerance=tolerance, time_limit=limit)
+    if case.config.solver != "native":
+        solver = CvxpySolver(backend=case.config.solver, tolerance=tolerance, time_limit=limit)
     solution = solve(program, solver, warm_start=warm_start)
     case.solving += solution.seconds
     return solution

@@ -46,8 +46,8 @@ def certify(
 ) -> None:
     """Certify the network of a run: print the ladder, write certificate.json and ladder.png, log to TensorBoard.
 
-    First come proofs that need no solver, then convex programs within --time-budget; whenever the budget ends, what
-    was proved by then stands.
+    First come proofs that need no solver, then bounds, then convex programs within --time-budget; all of it within
+    --time-limit. Whenever the time ends, or on Ctrl-C, what was proved by then stands.
 
     [bold]Examples[/]
 

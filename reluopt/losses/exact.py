@@ -17,7 +17,7 @@ from reluopt.losses.protocol import Loss
 from reluopt.losses.squared import Squared
 from reluopt.rounding import exact_dot, round_down, round_up
 
-#: Binary places of the sums; sizes up to 1e140 and their products have none that matter beyond them.
+#: Binary places of the sums; sizes up to 1e77 and their products have none that matter beyond them.
 GRID = 1100
 
 Vector = Float[np.ndarray, " n"]
