@@ -24,6 +24,15 @@ def loss_of(spec: str) -> Loss:
     return make_loss(name) if name == spec else Envelope(make_loss(name), 0.3)
 
 
+def at_an_end(loss: Loss, f: float, y: float) -> bool:
+    """Whether an envelope goes over from its curved part, where prox is at the kink of ℓ, to a straight one."""
+    if not isinstance(loss, Envelope):
+        return False
+    kink, (low, high) = (1.0 / y if loss.classes else y), (float(end[0]) for end in loss.domain(np.array([y])))
+    reach = (kink - f) / loss.step
+    return min(abs(reach - low), abs(reach - high)) < 1e-6
+
+
 def target(loss: Loss, y: float) -> float:
     return (1.0 if y >= 0 else -1.0) if loss.classes else y
 
@@ -41,7 +50,7 @@ def test_gradient_and_curvature_are_autograds(spec, f, y):
     targets = torch.tensor([y], dtype=torch.float64)
     (slope,) = torch.autograd.grad(loss.value(at, targets).sum(), at, create_graph=True)
     near = [abs(f - y), abs(abs(f - y) - 0.7), abs(y * f - 1)]
-    if min(near) < 1e-6:  # a kink, or a jump of the derivative
+    if min(near) < 1e-6 or at_an_end(loss, f, y):  # a kink, or a jump of the derivative
         return
     assert float(loss.gradient(at.detach(), targets)) == pytest.approx(float(slope.detach()), rel=1e-9, abs=1e-12)
     assert loss.gradient(np.array([f]), np.array([y]))[0] == pytest.approx(float(slope.detach()), rel=1e-9, abs=1e-12)
