@@ -27,7 +27,12 @@ PROJECT = HERE.parent / "pyproject.toml"
 
 #: What each file locks: reluopt with these extras, pip, and what builds reluopt. The first is resolved, the others
 #: take their versions from it.
-LOCKS = {"all": ("dev", "notebooks", "ray", "bench"), "dev": ("dev",), "runtime": ()}
+LOCKS = {
+    "all": ("dev", "notebooks", "ray", "bench", "onnx", "docs"),
+    "dev": ("dev",),
+    "docs": ("docs",),
+    "runtime": (),
+}
 LOWEST = "lowest"  #: the lower bounds of pyproject.toml, on the oldest Python
 
 #: torch's CUDA build for Linux needs these, its CPU build none of them; so they only constrain.
