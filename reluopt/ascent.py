@@ -15,6 +15,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from reluopt.clock import Clock
+
 #: A column is done when its tangential gradient and its pins' violations are below this fraction of ‖g‖.
 OPTIMAL = 1e-9
 #: Hyperplanes that a step may cross; where none of them stops it, the next step goes on.
@@ -33,22 +35,27 @@ def climb(
     U: Float[np.ndarray, "d s"],
     signs: Float[np.ndarray, " s"],
     iterations: int,
+    clock: Clock | None = None,
 ) -> tuple[Float[np.ndarray, "d s"], Float[np.ndarray, " s"]]:
-    """(directions, values): every column of U moved to a local maximum of ± zᵀ(Xu)_+, never downwards."""
+    """(directions, values): every column of U moved to a local maximum of ± zᵀ(Xu)_+, never downwards.
+
+    When the clock is over they stay where they are.
+    """
+    clock = clock or Clock()
     W, values = np.empty(U.T.shape), np.empty(U.shape[1])
     width = max(16, CACHE // len(X))
     for k in range(0, U.shape[1], width):
         part = slice(k, k + width)
-        W[part], values[part] = _climbed(X, signs[part, None] * z, U[:, part].T, iterations)
+        W[part], values[part] = _climbed(X, signs[part, None] * z, U[:, part].T, iterations, clock)
     return W.T, values
 
 
 def _climbed(
-    X: Float[np.ndarray, "n d"], Z: Float[np.ndarray, "s n"], U: Float[np.ndarray, "s d"], iterations: int
+    X: Float[np.ndarray, "n d"], Z: Float[np.ndarray, "s n"], U: Float[np.ndarray, "s d"], iterations: int, clock: Clock
 ) -> tuple[Float[np.ndarray, "s d"], Float[np.ndarray, " s"]]:
     state = _Climb(X, Z, U.copy())
     for k in range(iterations):
-        if not len(state.alive):
+        if not len(state.alive) or clock.over:
             break
         state.step(refresh=k % REFRESH == REFRESH - 1)
     norms = np.linalg.norm(state.U, axis=1)

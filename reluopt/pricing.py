@@ -9,6 +9,7 @@ Nothing here knows the loss: it is in z alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from reluopt.ascent import climb
+from reluopt.clock import Clock
 from reluopt.errors import DataError
 from reluopt.problem import Problem
 
+logger = logging.getLogger(__name__)
+
+#: Seconds that a command gives to its search of β_max.
+SEARCH_SECONDS = 60.0
 #: Two directions of one sign whose cosine is above this are one maximiser.
 SAME = 1.0 - 1e-6
 #: The rough search in float32: its steps, the relative gain and the step control at which a start is done, and the
@@ -63,6 +69,7 @@ def price(
     starts: int | None = None,
     iterations: int = 100,
     near: Sequence[Starts] = (),
+    clock: Clock | None = None,
 ) -> Price:
     """Multi-start local search: u ← normalised Xᵀ(1[Xu ≥ 0] ∘ ±z), with the step halved where it does not ascend.
 
@@ -75,6 +82,7 @@ def price(
     X : the features (n, d), or the problem that has them.
     z : the dual point (n,), such as ``problem.dual_point(f)``.
     starts : 256 unless given, fewer for large X.
+    clock : what was reached when it is over is returned.
     near : more starts, each (directions (k, d), signs (k,)): neurons, :func:`kink_flips` of them, factors of a bound.
 
     Raises
@@ -91,8 +99,9 @@ def price(
     U, signs = np.hstack([U, U]), np.repeat([1.0, -1.0], U.shape[1])
     for more, sides in near:
         U, signs = np.hstack([U, _normalised(more.T)]), np.concatenate([signs, sides])
-    U, signs = _roughly(X, z, U, signs)
-    U, value = climb(X, z, U, signs, iterations)
+    clock = clock or Clock()
+    U, signs = _roughly(X, z, U, signs, clock)
+    U, value = climb(X, z, U, signs, iterations, clock)
     order = _distinct(U, value, signs, SAME)
     order = order[: max(1, int((value[order] > 0).sum()))]
     best = order[0]
@@ -118,11 +127,16 @@ def kink_flips(
 
 
 def beta_max_estimate(
-    X: Float[np.ndarray, "n d"] | Problem, y: Float[np.ndarray, " samples"] | None = None, *, seed: int = 0
+    X: Float[np.ndarray, "n d"] | Problem,
+    y: Float[np.ndarray, " samples"] | None = None,
+    *,
+    seed: int = 0,
+    clock: Clock | None = None,
 ) -> float:
     """β_max = max_{‖u‖≤1} |zᵀ(Xu)_+| at the zero network by local search: a lower estimate of the true one.
 
     z is y for the squared loss; give a :class:`~reluopt.problem.Problem` for any other.
+    What was found when the clock is over is returned.
 
     Raises
     ------
@@ -133,11 +147,18 @@ def beta_max_estimate(
         X = X.X
     if y is None:
         raise DataError("There are no targets.", "Give X and y, or a problem.")
-    return price(X, y, np.random.default_rng(seed)).value
+    found = price(X, y, np.random.default_rng(seed), clock=clock).value
+    if clock is not None and clock.over:
+        logger.warning("The search for β_max was stopped by its clock: a longer one may find a larger value.")
+    return found
 
 
 def _ascend(
-    X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], U: Float[np.ndarray, "d s"], signs: Float[np.ndarray, " s"]
+    X: Float[np.ndarray, "n d"],
+    z: Float[np.ndarray, " n"],
+    U: Float[np.ndarray, "d s"],
+    signs: Float[np.ndarray, " s"],
+    clock: Clock,
 ) -> Float[np.ndarray, " s"]:
     """Move every column of U, in place, by u ← normalised Xᵀ(1[Xu ≥ 0] ∘ ±z); the values there.
 
@@ -146,7 +167,7 @@ def _ascend(
     value, gradient = _value_and_gradient(X, z, U, signs)
     step, alive = np.full(U.shape[1], np.inf, dtype=U.dtype), np.arange(U.shape[1])
     for _ in range(ROUGH_STEPS):
-        if not len(alive):
+        if not len(alive) or clock.over:
             break
         # an infinite step is the pure fixed point; a finite one mixes the old direction in
         g = gradient[:, alive]
@@ -164,12 +185,16 @@ def _ascend(
 
 
 def _roughly(
-    X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], U: Float[np.ndarray, "d s"], signs: Float[np.ndarray, " s"]
+    X: Float[np.ndarray, "n d"],
+    z: Float[np.ndarray, " n"],
+    U: Float[np.ndarray, "d s"],
+    signs: Float[np.ndarray, " s"],
+    clock: Clock,
 ) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
     """The distinct ends of a few steps in float32, of X and z in units that float32 has room for."""
     small_X, small_z = ((part / (np.abs(part).max() or 1.0)).astype(np.float32) for part in (X, z))
     U = U.astype(np.float32)
-    value = _ascend(small_X, small_z, U, signs.astype(np.float32))
+    value = _ascend(small_X, small_z, U, signs.astype(np.float32), clock)
     keep = _distinct(U, value, signs, ROUGH_SAME)
     return _normalised(U[:, keep].astype(np.float64)), signs[keep]
 

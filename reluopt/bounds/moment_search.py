@@ -20,6 +20,7 @@ from reluopt import neurons
 from reluopt.bounds.evidence import Evidence, unsplit
 from reluopt.bounds.factors import ROWS, SMOOTHING, Moments, minimised, moments, multipliers, random_factors
 from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.row_space import RowSpace
 from reluopt.errors import DataError
 from reluopt.losses import Loss
 from reluopt.problem import Problem
@@ -128,7 +129,9 @@ class MomentSearch:
     def escape(self, evidence: Evidence) -> None:
         """Put the top eigenvector of C into the emptiest row of R where it lowers the objective: λmax(C) > β/2."""
         region = evidence.regions[0]
-        geometry = Geometry.of(self.problem.X, region.cuts, region.groups)
+        space = RowSpace.of(self.problem.X)
+        X = self.problem.X if space is None else space.L
+        geometry = Geometry.of(X, np.zeros((0, X.shape[1])), region.groups)
         for side, m in enumerate((region.positive, region.negative)):
             C, _, _ = geometry.matrix(evidence.z, m)
             if not math.isfinite(float(np.abs(C).sum())):
@@ -140,5 +143,7 @@ class MomentSearch:
             _, sizes, rows = np.linalg.svd(self.R[side], full_matrices=False)
             sorted_rows = np.zeros_like(self.R[side])
             sorted_rows[: len(sizes)] = sizes[:, None] * rows
-            sorted_rows[-1] = 0.1 * max(float(sizes[0]), 0.1) * vectors[:, -1]
+            top = vectors[:, -1]
+            direction = top if space is None else np.concatenate([top[:1], space.Q @ top[1:]])
+            sorted_rows[-1] = 0.1 * max(float(sizes[0]), 0.1) * direction
             self.R[side] = sorted_rows

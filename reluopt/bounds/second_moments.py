@@ -24,6 +24,7 @@ from reluopt.bounds.factors import SMOOTHING
 from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.moment_search import MomentSearch
 from reluopt.bounds.protocol import Bound, Network, Start
+from reluopt.bounds.region_forms import closed_form_support, proof_operations
 from reluopt.bounds.support import tighten
 from reluopt.clock import Clock
 from reluopt.losses import Loss
@@ -31,7 +32,7 @@ from reluopt.problem import Problem, as_problem
 
 #: A support B this far above β says that the multipliers do not fit z yet.
 LOOSE = 1e-4
-#: Operations a second that a slow machine does in an eigenvalue problem; a proof takes two of side 1 + d.
+#: Operations a second that a slow machine does in an eigenvalue problem.
 OPERATIONS = 1e9
 
 
@@ -130,7 +131,6 @@ def beta_max_upper(
     Parameters
     ----------
     problem : a ``Problem``, whose β has no part in this; or X, with y and what else makes a ``Problem``.
-
     time_limit : seconds. Where not even one proof by Theorem A is expected to fit, the bound is the closed form
         ‖X‖_F max(‖z_+‖, ‖z_−‖).
 
@@ -140,10 +140,10 @@ def beta_max_upper(
     """
     problem = as_problem(problem, y, None if isinstance(problem, Problem) else 1.0, loss=loss, weights=weights)
     z = problem.zero_dual_point
-    if time_limit is not None and 24.0 * (1.0 + problem.d) ** 3 > time_limit * OPERATIONS:
-        parts = rounding.norm_upper(np.maximum(np.stack([z, -z]), 0.0))
-        return math.nextafter(rounding.frobenius_upper(problem.X) * float(parts.max()) * (1 + 1e-15), math.inf)
-    return tighten(problem, z, device=device, clock=Clock(time_limit))[0]
+    simple = closed_form_support(problem.X, z)
+    if time_limit is not None and proof_operations(problem.X) > time_limit * OPERATIONS:
+        return simple
+    return min(simple, tighten(problem, z, device=device, clock=Clock(time_limit))[0])
 
 
 def with_moments(problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu") -> Start:

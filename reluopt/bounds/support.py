@@ -1,7 +1,8 @@
 r"""The support function at a fixed z: the smallest B that Theorem A proves for |zᵀ(Xu)_+| ≤ B on ‖u‖ ≤ 1.
 
 By homogeneity B = 2 max_Y H_z(Y)/tr Y with H_z = Σ z_+ hi − z_− lo, concave in Y; over factors Y = RᵀR it is a ratio
-that L-BFGS maximises for both signs of z at once. The loss has no part in it.
+that L-BFGS maximises for both signs of z at once. The loss has no part in it. Where X has many
+more columns than rows, u is searched in the space of the rows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from jaxtyping import Float
 from reluopt.bounds.evidence import Evidence, unsplit
 from reluopt.bounds.factors import ROWS, SMOOTHING, minimised, moments, multipliers, random_factors
 from reluopt.bounds.region_forms import evidence_upper
+from reluopt.bounds.row_space import RowSpace
 from reluopt.clock import Clock
 from reluopt.problem import Problem
 
@@ -51,11 +53,13 @@ class SupportSearch:
         self, problem: Problem, z: Float[np.ndarray, " n"], *, device: str | torch.device = "cpu", seed: int = 0
     ) -> None:
         scaled, self.units = problem.scaled()
-        self.z, self.X = z, torch.as_tensor(scaled.X, device=device)
+        space = RowSpace.of(scaled.X)
+        self.z, self.d = z, problem.d
+        self.X = torch.as_tensor(scaled.X if space is None else space.L, device=device)
         unit = float(np.linalg.norm(z)) / math.sqrt(len(z)) or 1.0
         signed = torch.as_tensor(np.stack([z, -z]) / unit, dtype=torch.float64, device=device)
         self.up, self.down = signed.clamp(min=0), signed.clamp(max=0)
-        self.R = random_factors(ROWS, problem.d, seed)
+        self.R = random_factors(ROWS, self.X.shape[1], seed)
 
     def objective(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> tuple[float, Float[np.ndarray, "2 k e"]]:
         """Minus the sum of the two ratios, and its gradient; both have degree 0 in R but for the smoothing."""
@@ -74,4 +78,4 @@ class SupportSearch:
     def evidence(self, epsilon: float) -> Evidence:
         """Theorem A's multipliers at z, in the data's own units."""
         m = moments(self.X, torch.as_tensor(self.R, device=self.X.device), epsilon)
-        return unsplit(self.z, self.X.shape[1], *multipliers(m, self.z, self.units.x))
+        return unsplit(self.z, self.d, *multipliers(m, self.z, self.units.x))

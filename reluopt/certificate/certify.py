@@ -227,8 +227,8 @@ def _estimate(name: str, bound: LowerBound) -> Estimate:
 def _pricing(case: Case) -> Pricing:
     """Is there a neuron whose addition lowers L? A price above β shows one; finding none proves nothing."""
     rng = np.random.default_rng(case.config.seed)
-    found = price(case.problem.X, case.z, rng)
-    largest = price(case.problem.X, case.problem.zero_dual_point, rng).value
+    found = price(case.problem.X, case.z, rng, clock=case.clock)
+    largest = price(case.problem.X, case.problem.zero_dual_point, rng, clock=case.clock).value
     beta = case.problem.beta
     return Pricing(found.value / beta, beta / largest if largest > 0 else math.inf)
 

@@ -18,9 +18,10 @@ from reluopt.cli.options import as_options, read_toml, settle, with_settings
 from reluopt.cli.output import console
 from reluopt.cli.show import show_data
 from reluopt.cli.train import TABLES as TRAIN_TABLES
+from reluopt.clock import Clock
 from reluopt.data import DataConfig, Dataset, describe
 from reluopt.errors import DataError
-from reluopt.pricing import beta_max_estimate
+from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.runs import write_atomically
@@ -67,7 +68,7 @@ def data(
         _save(loaded, place)
     with working("searching β_max", quiet=quiet):
         beta_max = (
-            beta_max_estimate(problem),
+            beta_max_estimate(problem, clock=Clock(SEARCH_SECONDS)),
             beta_max_upper(problem, time_limit=BOUND_SECONDS),
         )
     if (table := columns_table(loaded)) is not None:

@@ -14,12 +14,16 @@ from reluopt.bounds import moment
 from reluopt.cli.columns import load_aloud
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.output import console, styled
+from reluopt.clock import Clock
 from reluopt.data import DataConfig
+from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.progress import working
-from reluopt.search.pricing import beta_max_estimate
 from reluopt.theory.report import TheoryConfig, report
 from reluopt.theory.statement import Hypothesis, Statement
 from reluopt.training import TrainConfig
+
+#: Seconds for the moment bound; it is proved whenever it stops.
+MOMENT_SECONDS = 60.0
 
 TABLES = {"data": DataConfig, "theory": TheoryConfig}
 
@@ -50,10 +54,10 @@ def theory(
     settings = settle(TheoryConfig, "theory", file["theory"], given["theory"], where)
     choice = TrainConfig(beta=beta, beta_fraction=beta_fraction)
     with working("searching β_max", quiet=quiet) as say:
-        beta_max = beta_max_estimate(data.X, data.y)
+        beta_max = beta_max_estimate(data.X, data.y, clock=Clock(SEARCH_SECONDS))
         weight_decay = choice.resolve_beta(beta_max)
         say("bounding p* from below")
-        lower = moment(data.X, data.y, weight_decay).value
+        lower = moment(data.X, data.y, weight_decay, time_limit=MOMENT_SECONDS).value
         lines = report(data.X, data.y, weight_decay, settings, lower=lower, say=say)
     title = f"{data.name}: n = {data.n}, d = {data.d}, β = {weight_decay:.6g} = {weight_decay / beta_max:.4g} β_max"
     console.print(_table(title, lines))

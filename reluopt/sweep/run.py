@@ -9,10 +9,11 @@ from typing import Any
 from reluopt.certificate.certificate import best_lower_bound
 from reluopt.certificate.certify import certify
 from reluopt.certificate.config import CertifyConfig
+from reluopt.clock import Clock
 from reluopt.data import DataConfig, Dataset, load_dataset
 from reluopt.errors import DataError
 from reluopt.network import TwoLayerReLU
-from reluopt.pricing import beta_max_estimate
+from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.rounding import round_up
 from reluopt.sweep.grid import table_of
@@ -89,7 +90,8 @@ def _loaded(config: DataConfig, fingerprint: str) -> Dataset:
 @functools.lru_cache(maxsize=8)  # β_max depends on the loss and the weights, not on the other settings of the training
 def _beta_max(config: DataConfig, loss: str, class_weight: str | None, fingerprint: str) -> float:
     data = _loaded(config, fingerprint)
-    return beta_max_estimate(TrainConfig(loss=loss, class_weight=class_weight).make_problem(data.X, data.y, 1.0))
+    problem = TrainConfig(loss=loss, class_weight=class_weight).make_problem(data.X, data.y, 1.0)
+    return beta_max_estimate(problem, clock=Clock(SEARCH_SECONDS))
 
 
 class _End(Callback):

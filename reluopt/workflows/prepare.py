@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from reluopt.clock import Clock
 from reluopt.data import DataConfig, Dataset, load_dataset
 from reluopt.losses import make_loss
-from reluopt.pricing import beta_max_estimate
+from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.training import TrainConfig
 
@@ -37,5 +38,5 @@ def prepare(data: DataConfig, train: TrainConfig, load: Callable[[DataConfig], D
     """
     loaded = load(data)
     unscaled = train.make_problem(loaded.X, loaded.y, 1.0)
-    beta_max = beta_max_estimate(unscaled)
+    beta_max = beta_max_estimate(unscaled, clock=Clock(SEARCH_SECONDS))
     return Prepared(loaded, unscaled.with_beta(train.resolve_beta(beta_max)), beta_max)

@@ -1,0 +1,65 @@
+r"""Data with many more columns than rows, in the space of the rows: zᵀ(Xu)_+ depends on Qᵀu only.
+
+With Q (d, n) orthonormal up to rounding and L = XQ computed, X = LQᵀ + E for *any* Q and L, and (·)_+ enlarges no
+difference, so that for ‖u‖ ≤ 1
+
+.. math:: zᵀ(Xu)_+ ≤ zᵀ(LQᵀu)_+ + ‖z‖‖Eu‖ ≤ ‖Q‖ \max_{‖p‖≤1} zᵀ(Lp)_+ + ‖z‖‖E‖_F.
+
+Theorem A without cuts asks nothing of its multipliers that depends on X: those that prove a bound for X prove one for
+L, from a matrix of side n + 1 in the place of d + 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt import rounding
+from reluopt.rounding import frobenius_upper as size_of
+
+#: Worth it from so many columns a row on.
+COLUMNS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class RowSpace:
+    """X (n, d) ≈ LQᵀ with Q (d, n), L (n, n).
+
+    Attributes
+    ----------
+    stretch : ≥ ‖Q‖ in the spectral norm. ``off`` : ≥ ‖X − LQᵀ‖_F. Both count rounding in.
+    """
+
+    Q: Float[np.ndarray, "d n"]
+    L: Float[np.ndarray, "n n"]
+    stretch: float
+    off: float
+
+    @classmethod
+    @np.errstate(over="ignore", invalid="ignore")
+    def of(cls, X: Float[np.ndarray, "n d"]) -> RowSpace | None:
+        """The space of the rows; None where X has too few columns for it, or where it overflows."""
+        n, d = X.shape
+        if d < COLUMNS * n:
+            return None
+        try:
+            Q, _ = np.linalg.qr(X.T)
+        except np.linalg.LinAlgError:
+            return None
+        L = X @ Q
+        length, spare = size_of(Q), 1 + rounding.gamma(8)
+        # |fl(QᵀQ) − QᵀQ| ≤ γ_d |Q|ᵀ|Q|, and the identity is taken off with one more rounding
+        loss = rounding.gamma(d + 1) * (length * length + 1.0) + rounding.TINY * d * n
+        stretch = math.sqrt(1.0 + (size_of(Q.T @ Q - np.eye(n)) + loss) * spare) * spare
+        product = rounding.gamma(n) * size_of(L) * length + rounding.TINY * n * n * d
+        off = (size_of(X - L @ Q.T) * (1 + rounding.gamma(1)) + product) * spare
+        return cls(Q, L, stretch, off) if math.isfinite(stretch) and math.isfinite(off) else None
+
+    def support_upper(self, z: Float[np.ndarray, " n"], bound: float) -> float:
+        """≥ |zᵀ(Xu)_+| on ‖u‖ ≤ 1, from a ``bound`` ≥ |zᵀ(Lp)_+| on ‖p‖ ≤ 1."""
+        total = (self.stretch * bound + float(rounding.norm_upper(z)) * self.off) * (1 + rounding.gamma(8))
+        total = math.nextafter(total, math.inf)  # where all of it is subnormal, the factor counts for nothing
+        return total if math.isfinite(total) else math.inf
