@@ -41,6 +41,16 @@ def test_json_lines(folder):
     assert lines[0]["objective"] >= lines[1]["objective"] * (1 - 1e-6)
 
 
+def test_other_losses(folder):
+    wanted = "--solvers native,clarabel,celer --loss logistic --tol 1e-4 --program gated --json"
+    done = run(folder, "--instances", "small", *wanted.split())
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["solver"] for line in lines] == ["native", "clarabel"]
+    assert all(line["gap"] <= 1e-4 for line in lines)
+    assert "celer is left out" in done.stderr
+
+
 def test_bad_input_is_named_before_any_work(folder):
     assert "no solver nothing" in run(folder, "--instances", "small", "--solvers", "nothing").stderr
     assert "absent.npz is not there" in run(folder, "--instances", "absent").stderr

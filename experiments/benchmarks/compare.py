@@ -37,7 +37,7 @@ def main() -> None:
     if not arguments.json:
         print("  ".join(f"{name:>13}" for name in COLUMNS))
     for name in arguments.instances.split(","):
-        program = instances.load(arguments.folder, name).program(arguments.program, arguments.beta)
+        program = instances.load(arguments.folder, name).program(arguments.program, arguments.beta, arguments.loss)
         lower = judge.reference(program)
         for solver in arguments.solvers.split(","):
             for line in compare(name, program, solver, arguments, lower):
@@ -50,6 +50,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--instances", default="a", help="names of files, without .npz, separated by commas")
     parser.add_argument("--solvers", default="native,clarabel", help=f"of {', '.join(peers.SOLVERS)}")
     parser.add_argument("--program", default="relaxed", choices=sorted(instances.PROGRAMS))
+    parser.add_argument(
+        "--loss", default="squared", help="squared, logistic, huber:1.5, ...; classes are the signs of y"
+    )
     parser.add_argument("--beta", type=float, default=0.01, help="β/β_max, β_max over the patterns, without cones")
     parser.add_argument("--tol", default="1e-2,1e-3,1e-4,1e-6", help="tolerances, separated by commas")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds a solver may take for an instance")
@@ -72,6 +75,9 @@ def compare(name, program, solver: str, arguments: argparse.Namespace, lower: fl
         return
     if solver in peers.GATED_ONLY and program.has_cones:
         log.warning("%s is left out: it solves gated programs only", solver)
+        return
+    if program.problem.loss.name not in peers.LOSSES.get(solver, (program.problem.loss.name,)):
+        log.warning("%s is left out: it does not take the %s loss", solver, program.problem.loss.name)
         return
     tolerances = [float(t) for t in arguments.tol.split(",")]
     results, peak = in_a_process(program, solver, tolerances, arguments)
@@ -118,7 +124,8 @@ def work(pipe, program, solver: str, tolerances: list[float], repeat: int) -> No
 
     torch.set_num_threads(1)
     solve = peers.SOLVERS[solver]
-    small = instances.planted(12, 3, 4).program("relaxed" if program.has_cones else "gated", 0.1)
+    kind, loss = "relaxed" if program.has_cones else "gated", program.problem.loss.spec
+    small = instances.planted(12, 3, 4).program(kind, 0.1, loss)
     try:
         solve(small, 8.0 if solver == "pyscnn" else 1e-2)  # imports and compilation
         pipe.put("ready")

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from reluopt.losses import make_loss
 from reluopt.patterns.pattern_set import PatternSet
+from reluopt.problem import Problem
 from reluopt.programs.convex import ConvexProgram
 from reluopt.programs.gated import GatedProgram
 from reluopt.programs.relaxed import RelaxedProgram
@@ -24,12 +26,15 @@ class Instance:
     y: np.ndarray
     G: np.ndarray
 
-    def program(self, kind: str, ratio: float) -> ConvexProgram:
-        """At β = ratio · max_i ‖XᵀD_i y‖, the gated program's β_max, as in the files' optima."""
-        patterns = PatternSet.from_gates(self.X, self.G)
-        unit = PROGRAMS[kind](self.X, self.y, patterns, 1.0)
-        top = float(np.linalg.norm(unit.correlations(self.y), axis=-1).max())
-        return PROGRAMS[kind](self.X, self.y, patterns, ratio * top)
+    def program(self, kind: str, ratio: float, loss: str = "squared") -> ConvexProgram:
+        """At β = ratio · max_i ‖XᵀD_i z₀‖, the gated program's β_max, as in the files' optima (z₀ = y, squared loss).
+
+        Losses of classes take the sign of y.
+        """
+        y = np.where(self.y > 0, 1.0, -1.0) if make_loss(loss).classes else self.y
+        problem = Problem(self.X, y, loss)
+        unit = PROGRAMS[kind](problem, PatternSet.from_gates(self.X, self.G))
+        return unit.with_beta(ratio * np.linalg.norm(unit.correlations(problem.zero_dual_point), axis=-1).max())
 
 
 def load(folder: Path, name: str) -> Instance:

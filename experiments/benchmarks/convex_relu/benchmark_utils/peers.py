@@ -14,6 +14,7 @@ import numpy as np
 from reluopt.patterns.pattern_set import PatternSet, activation_patterns
 from reluopt.programs.convex import ConvexProgram
 from reluopt.solvers import CvxpySolver, NativeSolver, blocks_for
+from reluopt.solvers.cvxpy_losses import statement
 
 NEEDS = {
     "native": (),
@@ -26,6 +27,8 @@ NEEDS = {
     "adelie": ("adelie",),
 }
 GATED_ONLY = ("celer", "skglm")
+#: The losses that a solver takes, where it is not all of them.
+LOSSES = {"pyscnn": ("squared",), "celer": ("squared",), "skglm": ("squared",), "adelie": ("squared", "logistic")}
 
 
 def missing(solver: str) -> list[str]:
@@ -82,7 +85,8 @@ def _cvxpy_statement(program: ConvexProgram):
     fit = cp.sum(cp.multiply(masks, program.X @ difference), axis=1)
     penalty = sum(cp.sum(cp.norm(v, 2, axis=0)) for v in variables)
     rows = [cp.multiply(signs, program.X @ v) >= 0 for v in variables] if program.has_cones else []
-    return cp.Problem(cp.Minimize(0.5 * cp.sum_squares(fit - program.y) + program.beta * penalty), rows), variables
+    loss = statement(program.problem.loss, fit, program.y, program.problem.weights)
+    return cp.Problem(cp.Minimize(loss + program.beta * penalty), rows), variables
 
 
 def pyscnn(program: ConvexProgram, effort: float) -> np.ndarray:
@@ -135,7 +139,7 @@ def skglm(program: ConvexProgram, effort: float) -> np.ndarray:
 
 
 def adelie(program: ConvexProgram, effort: float) -> np.ndarray:
-    """adelie's group lasso on its convex ReLU matrix, cones as linear constraints; its loss is ½‖·‖²/n."""
+    """adelie's group lasso on its convex ReLU matrix, cones as linear constraints; its losses have 1/n."""
     import adelie as ad
 
     k, count, d = program.shape
@@ -145,9 +149,13 @@ def adelie(program: ConvexProgram, effort: float) -> np.ndarray:
         unlimited, zero = np.full(len(X), np.inf), np.zeros(len(X))
         rows = [np.ascontiguousarray(signs[:, None] * X) for signs in program.patterns.signs.T]
         constraints = [ad.constraint.linear(A, zero, unlimited) for _ in range(k) for A in rows]
+    if program.problem.loss.name == "logistic":
+        glm = ad.glm.binomial((program.y + 1) / 2, dtype=np.float64)
+    else:
+        glm = ad.glm.gaussian(program.y, dtype=np.float64)
     state = ad.grpnet(
         ad.matrix.convex_relu(X, masks, gated=not program.has_cones),
-        ad.glm.gaussian(program.y, dtype=np.float64),
+        glm,
         constraints=constraints, groups=d * np.arange(k * count), penalty=np.ones(k * count),
         lmda_path=np.array([program.beta / len(X)]), intercept=False, early_exit=False, tol=effort,
         progress_bar=False,
