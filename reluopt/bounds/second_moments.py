@@ -10,16 +10,13 @@ left.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
-from reluopt import rounding
 from reluopt.bounds.factors import SMOOTHING
 from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.moment_search import MomentSearch
