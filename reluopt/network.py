@@ -7,15 +7,17 @@ neurons that contribute nothing. A bias is a column of ones in X.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reluopt import objective as scaling
+from reluopt import neurons
 from reluopt.errors import ConfigError, DataError
+from reluopt.losses import Loss
+from reluopt.problem import as_problem
 
 
 @dataclass(frozen=True)
@@ -83,58 +85,56 @@ class TwoLayerReLU(nn.Module):
         """f(X), shape (n,)."""
         return torch.relu(self.preactivations(X)) @ self.alpha
 
-    def objective(self, X: Float[Tensor, "n d"], y: Float[Tensor, " n"], beta: float) -> Tensor:
-        """L(U, α) of KP eq. (1), differentiable."""
-        return scaling.SQUARED.value(self(X), y) + scaling.weight_decay(self.U, self.alpha, beta)
+    def objective(
+        self, problem: Any, y: Any = None, beta: Any = None, *, loss: str | Loss = "squared", weights: Any = None
+    ) -> Tensor:
+        """L(U, α) of KP eq. (1) for the problem's loss and weights, differentiable by the network's parameters.
+
+        Parameters
+        ----------
+        problem : a ``Problem``; or X, with y, β, and what else makes a ``Problem``.
+        """
+        problem = as_problem(problem, y, beta, loss=loss, weights=weights)
+        X, targets, kappa = (torch.as_tensor(a).to(self.U) for a in (problem.X, problem.targets, problem.weights))
+        fit = (kappa * problem.loss.value(self(X), targets)).sum()
+        return fit + neurons.weight_decay(self.U, self.alpha, problem.beta)
 
     # -- neurons -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def balance(self) -> TwoLayerReLU:
-        """Scale every neuron to ‖u_j‖ = |α_j|, in place: f stays, L falls to L_bal. Zero neurons become exact zeros.
-
-        u_j ← c u_j, α_j ← α_j / c with c = √(|α_j| / ‖u_j‖).
-        """
-        norms, sizes = self.U.norm(dim=1), self.alpha.abs()
-        alive = (norms > 0) & (sizes > 0)
-        # a quotient of roots, because the quotient itself may overflow
-        c = torch.where(
-            alive, sizes.sqrt() / norms.where(alive, torch.ones_like(norms)).sqrt(), torch.zeros_like(norms)
-        )
-        self.U.mul_(c[:, None])
-        self.alpha.copy_(torch.where(alive, self.alpha / c.where(alive, torch.ones_like(c)), torch.zeros_like(c)))
+        """Scale every neuron to ‖u_j‖ = |α_j|, in place: f stays, L falls to L_bal. Zero neurons become exact zeros."""
+        U, alpha = neurons.balanced(self.U, self.alpha)
+        self.U.copy_(U)
+        self.alpha.copy_(alpha)
         return self
 
+    @torch.no_grad()
     def active(self, tolerance: float = 0.0) -> Tensor:
         """Mask (m,) of neurons with ‖u_j‖|α_j| > tolerance · max_k ‖u_k‖|α_k|."""
-        contribution = self.U.detach().norm(dim=1) * self.alpha.detach().abs()
-        return contribution > tolerance * contribution.max()
+        return neurons.active(self.U, self.alpha, tolerance)
 
     def prune(self, tolerance: float = 0.0) -> TwoLayerReLU:
         """A copy without the neurons that contribute nothing; one zero neuron is kept if none contributes."""
         keep = self.active(tolerance)
-        if not bool(keep.any()):
-            return from_weights(torch.zeros_like(self.U[:1]), torch.zeros_like(self.alpha[:1]))
-        pruned = from_weights(self.U.detach()[keep], self.alpha.detach()[keep])
-        pruned.biases = self.biases
-        return pruned
+        return self._like(self.U.detach()[keep], self.alpha.detach()[keep], self.biases)
 
     def merge(self, X: Float[Tensor, "n d"]) -> TwoLayerReLU:
         """A balanced copy in which the neurons of one activation pattern and one sign are a single neuron.
 
         On the data f stays; Σ‖u_j‖|α_j| does not rise (triangle inequality), so neither does L.
         """
-        balanced = from_weights(self.U.detach(), self.alpha.detach()).balance().prune()
-        side = balanced.alpha.detach().sign()
-        keys = torch.cat([(balanced.preactivations(X).detach() >= 0).T, (side >= 0)[:, None]], dim=1)
-        _, group = torch.unique(keys, dim=0, return_inverse=True)
-        count = int(group.max()) + 1
-        total = torch.zeros(count, self.d, dtype=self.U.dtype, device=self.U.device)
-        total.index_add_(0, group, balanced.alpha.detach().abs()[:, None] * balanced.U.detach())
-        sign = torch.zeros(count, dtype=self.U.dtype, device=self.U.device).index_copy_(0, group, side)
-        merged = from_weights(total, sign).balance().prune()
-        merged.biases = Biases(first=self.biases.first)
-        return merged
+        balanced = neurons.balanced(*self.weights())
+        merged = neurons.merged(torch.as_tensor(X).detach().cpu().to(torch.float64).numpy(), *balanced)
+        return self._like(torch.from_numpy(merged[0]), torch.from_numpy(merged[1]), Biases(first=self.biases.first))
+
+    def _like(self, U: Tensor, alpha: Tensor, biases: Biases) -> TwoLayerReLU:
+        """A network of these neurons of this one's type; one zero neuron where there are none."""
+        if not len(alpha):
+            U, alpha = self.U.detach().new_zeros(1, self.d), self.alpha.detach().new_zeros(1)
+        made = from_weights(U.to(self.U), alpha.to(self.alpha))
+        made.biases = biases
+        return made
 
     # -- conversions ---------------------------------------------------------------------------------------------
 

@@ -5,13 +5,13 @@ import json
 import math
 from fractions import Fraction
 
+import by_formula
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import theorem_a_sdp, theorem_b_sdp
 
-from reluopt import objective
 from reluopt.bounds import beta_max_upper, closed_form, moment
 from reluopt.bounds.cells import Cell, lowest_level
 from reluopt.bounds.evidence import Evidence, Multipliers, Region, theorem_a
@@ -38,7 +38,7 @@ def unit_vectors(rng, d, count):
 def planted(seed, n=30, d=4):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d))
-    y = objective.predict(X, rng.standard_normal((3, d)), rng.standard_normal(3)) + 0.3 * rng.standard_normal(n)
+    y = by_formula.predict(X, rng.standard_normal((3, d)), rng.standard_normal(3)) + 0.3 * rng.standard_normal(n)
     return X, y, 0.1 * float(np.linalg.norm(X, 2) * np.linalg.norm(y)) / 2
 
 
@@ -287,10 +287,10 @@ def test_no_network_is_below_a_bound(seed, n, d):
     for _ in range(8):
         U, alpha = rng.standard_normal((3, d)), rng.standard_normal(3)
         for _ in range(10):  # a few steps of descent: networks near an optimum are the hard ones
-            by_U, by_alpha = objective.gradient(X, y, U, alpha, beta)
+            by_U, by_alpha = by_formula.gradient(X, y, U, alpha, beta)
             step = 0.1 / (1.0 + float(np.linalg.norm(by_U) + np.linalg.norm(by_alpha)))
             U, alpha = U - step * by_U, alpha - step * by_alpha
-        value = float(objective.objective(X, y, U, alpha, beta))
+        value = float(by_formula.objective(X, y, U, alpha, beta))
         assert all(bound.value <= value * (1 + 1e-12) for bound in bounds)
     assert all(bound.value <= 0.5 * y @ y * (1 + 1e-12) for bound in bounds)
 

@@ -2,13 +2,13 @@
 
 import math
 
+import by_formula
 import cvxpy as cp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reluopt import objective
 from reluopt.errors import SolverError
 from reluopt.network import from_weights
 from reluopt.patterns.pattern_set import PatternSet, activation_patterns
@@ -46,10 +46,10 @@ def test_caratheodory_keeps_the_outputs_and_does_not_raise_the_objective(n: int,
     network = from_weights(rng.standard_normal((width, d)), rng.standard_normal(width))
     pruned = caratheodory(X, network)
     before, after = network.weights(), pruned.weights()
-    scale = np.abs(objective.predict(X, *before)).max()
+    scale = np.abs(by_formula.predict(X, *before)).max()
     assert pruned.width <= min(n, width)
-    np.testing.assert_allclose(objective.predict(X, *after), objective.predict(X, *before), atol=1e-12 * scale * n)
-    assert objective.objective(X, y, *after, 0.3) <= objective.balanced_objective(X, y, *before, 0.3) * (1 + 1e-12)
+    np.testing.assert_allclose(by_formula.predict(X, *after), by_formula.predict(X, *before), atol=1e-12 * scale * n)
+    assert by_formula.objective(X, y, *after, 0.3) <= by_formula.balanced_objective(X, y, *before, 0.3) * (1 + 1e-12)
 
 
 def test_pruning_networks_with_nothing_to_keep() -> None:

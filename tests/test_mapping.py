@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import by_formula
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from problems import random_network
 
-from reluopt import objective as scaling
 from reluopt.errors import ConfigError
 from reluopt.network import from_weights
 from reluopt.patterns.pattern_set import PatternSet
@@ -27,11 +27,11 @@ def test_a_network_becomes_feasible_blocks_of_at_most_its_balanced_value_and_bac
         return
     blocks = blocks_from_network(program, U, alpha)
     assert program.cone_violation(blocks) <= 1e-12
-    assert np.allclose(program.predict(blocks), scaling.predict(X, U, alpha))
+    assert np.allclose(program.predict(blocks), by_formula.predict(X, U, alpha))
     value = program.value(blocks)
-    assert value <= scaling.balanced_objective(X, y, U, alpha, 0.5) * (1 + 1e-12)
+    assert value <= by_formula.balanced_objective(X, y, U, alpha, 0.5) * (1 + 1e-12)
     network = network_from_blocks(blocks)
-    assert scaling.objective(X, y, *network.weights(), 0.5) == pytest.approx(value, rel=1e-10)
+    assert by_formula.objective(X, y, *network.weights(), 0.5) == pytest.approx(value, rel=1e-10)
     again = blocks_from_network(program, *network.weights())
     assert np.allclose(again, blocks)
 
@@ -44,7 +44,7 @@ def test_merging_a_network_is_mapping_it_there_and_back():
     merged = from_weights(U, alpha).merge(torch.from_numpy(X))
     assert merged.width <= 2 * len(program.patterns)
     expected = program.value(blocks_from_network(program, U, alpha))
-    assert scaling.objective(X, y, *merged.weights(), 0.1) == pytest.approx(expected, rel=1e-10)
+    assert by_formula.objective(X, y, *merged.weights(), 0.1) == pytest.approx(expected, rel=1e-10)
 
 
 def test_a_pattern_that_the_program_lacks_is_an_error():

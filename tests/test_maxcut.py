@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reluopt.problem import Problem
 from reluopt.theory import maxcut
 from reluopt.theory.statement import Hypothesis
 
@@ -44,8 +45,8 @@ def test_maxcut_bound_is_exact_for_orthogonally_separable_classes() -> None:
     found = maxcut.max_pattern_correlation(X, y)
     assert found.upper == pytest.approx(brute_force(X, y), rel=1e-9)
     assert found.lower == pytest.approx(found.upper, rel=1e-9)
-    assert maxcut.section_3_4(X, y, 0.1).hypothesis is Hypothesis.HOLDS
-    assert maxcut.section_3_4(np.abs(X - 0.1), y, 0.1).hypothesis is Hypothesis.FAILS
+    assert maxcut.section_3_4(Problem(X, y, beta=0.1)).hypothesis is Hypothesis.HOLDS
+    assert maxcut.section_3_4(Problem(np.abs(X - 0.1), y, beta=0.1)).hypothesis is Hypothesis.FAILS
 
 
 def test_maxcut_with_nothing_to_correlate() -> None:

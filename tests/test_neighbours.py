@@ -2,11 +2,11 @@
 
 import math
 
+import by_formula
 import numpy as np
 import pytest
 import torch
 
-from reluopt import objective
 from reluopt.bounds import moment, neighbours
 from reluopt.bounds.clique_order import nested_order
 from reluopt.bounds.clique_search import CliqueSearch, CliqueSettings
@@ -22,7 +22,7 @@ from reluopt.search.pricing import price
 def planted(seed, n, d):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d))
-    y = objective.predict(X, rng.standard_normal((3, d)), rng.standard_normal(3)) + 0.5 * rng.standard_normal(n)
+    y = by_formula.predict(X, rng.standard_normal((3, d)), rng.standard_normal(3)) + 0.5 * rng.standard_normal(n)
     return X, y, 0.05 * float(price(X, y, rng).value)
 
 
@@ -172,9 +172,9 @@ def trained(X, y, beta, width=40, steps=3000):
     rng = np.random.default_rng(0)
     U, alpha = 0.3 * rng.standard_normal((width, X.shape[1])), 0.3 * rng.standard_normal(width)
     for _ in range(steps):
-        by_U, by_alpha = objective.gradient(X, y, U, alpha, beta)
+        by_U, by_alpha = by_formula.gradient(X, y, U, alpha, beta)
         U, alpha = U - 2e-3 * by_U, alpha - 2e-3 * by_alpha
-    return float(objective.objective(X, y, U, alpha, beta))
+    return float(by_formula.objective(X, y, U, alpha, beta))
 
 
 @pytest.mark.parametrize("limit", [0.0, 1e-3, 0.05, 0.5])

@@ -1,5 +1,6 @@
 """The scaling of L, torch's steps against it, and what may be done to neurons without changing f or raising L."""
 
+import by_formula
 import numpy as np
 import pytest
 import torch
@@ -7,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from reluopt import objective as scaling
 from reluopt.errors import ConfigError, DataError
 from reluopt.network import TwoLayerReLU, from_sequential, from_weights
+from reluopt.problem import Problem
 from reluopt.training.config import TrainConfig
 from reluopt.training.state import begin
 
@@ -37,28 +38,30 @@ def test_objective_and_gradient_are_the_formula_of_the_paper(shape, beta):
     X, y, U, alpha = problem(*shape)
     f = sum(np.maximum(X @ u, 0) * a for u, a in zip(U, alpha, strict=True))
     by_hand = 0.5 * np.sum((f - y) ** 2) + beta / 2 * (np.sum(U**2) + np.sum(alpha**2))
-    assert scaling.objective(X, y, U, alpha, beta) == pytest.approx(by_hand, rel=1e-12)
+    given = Problem(X, y, beta=beta)
+    assert given.objective(U, alpha) == pytest.approx(by_hand, rel=1e-12)
     network = from_weights(U, alpha)
     L = network.objective(torch.from_numpy(X), torch.from_numpy(y), beta)
     L.backward()
     assert float(L.detach()) == pytest.approx(by_hand, rel=1e-12)
-    gU, ga = scaling.gradient(X, y, U, alpha, beta)
+    gU, ga = given.gradient(U, alpha)
     np.testing.assert_allclose(network.U.grad.numpy(), gU, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(network.alpha.grad.numpy(), ga, rtol=1e-10, atol=1e-10)
 
 
 def test_gradient_agrees_with_finite_differences():
     X, y, U, alpha = problem(8, 3, 3, 1)
-    gU, ga = scaling.gradient(X, y, U, alpha, 0.3)
+    given = Problem(X, y, beta=0.3)
+    gU, ga = given.gradient(U, alpha)
     step = 1e-6
     for j in range(3):
         for k in range(3):
             E = np.zeros_like(U)
             E[j, k] = step
-            slope = scaling.objective(X, y, U + E, alpha, 0.3) - scaling.objective(X, y, U - E, alpha, 0.3)
+            slope = given.objective(U + E, alpha) - given.objective(U - E, alpha)
             assert slope / (2 * step) == pytest.approx(gU[j, k], rel=1e-6, abs=1e-6)
         e = step * (np.arange(3) == j)
-        slope = scaling.objective(X, y, U, alpha + e, 0.3) - scaling.objective(X, y, U, alpha - e, 0.3)
+        slope = given.objective(U, alpha + e) - given.objective(U, alpha - e)
         assert slope / (2 * step) == pytest.approx(ga[j], rel=1e-6, abs=1e-6)
 
 
@@ -69,9 +72,9 @@ def test_one_sgd_step_with_coupled_decay_goes_along_the_gradient_of_L(shape, bet
     network = from_weights(U, alpha)
     config = TrainConfig(optimizer="sgd", learning_rate=1e-3, momentum=0.0)
     state = begin(network, config.make_problem(X, y, beta), config, None)
-    scaling.SQUARED.value(network(X), y).backward()
+    by_formula.squared_loss(network(X), y).backward()
     state.optimizer.step()
-    gU, ga = scaling.gradient(X, y, U, alpha, beta)
+    gU, ga = by_formula.gradient(X, y, U, alpha, beta)
     torch.testing.assert_close(network.U.detach(), U - 1e-3 * gU, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(network.alpha.detach(), alpha - 1e-3 * ga, rtol=1e-10, atol=1e-10)
 
@@ -85,7 +88,7 @@ def test_mean_squared_error_with_decay_2_beta_over_n_is_the_same_problem(shape, 
     # MSELoss(mean) is 2/n times the loss of L, so the same step needs n/2 times the step size
     a = torch.optim.SGD(ours.parameters(), lr=1e-3, weight_decay=beta)
     b = torch.optim.SGD(theirs.parameters(), lr=1e-3 * n / 2, weight_decay=2 * beta / n)
-    scaling.SQUARED.value(ours(X), y).backward()
+    by_formula.squared_loss(ours(X), y).backward()
     nn.MSELoss()(theirs(X), y).backward()
     a.step()
     b.step()
@@ -95,14 +98,13 @@ def test_mean_squared_error_with_decay_2_beta_over_n_is_the_same_problem(shape, 
 
 @few
 @given(shapes, st.floats(0.01, 5), st.floats(0.01, 10))
-def test_best_scaling_is_feasible_and_not_beaten_by_a_grid(shape, bound, beta):
-    _, y, _, _ = problem(*shape)
-    z = y + 0.1 * np.arange(len(y))
-    t = scaling.SQUARED.best_scaling(z, y, bound, beta)
+def test_best_multiple_is_feasible_and_not_beaten_by_a_grid(shape, bound, beta):
+    X, y, _, _ = problem(*shape)
+    z, given = y + 0.1 * np.arange(len(y)), Problem(X, y, beta=beta)
+    t = given.best_multiple(z, beta / bound)
     assert 0 <= t <= beta / bound
-    best = scaling.SQUARED.dual_objective(t * z, y)
     for s in np.linspace(0, beta / bound, 50):
-        assert scaling.SQUARED.dual_objective(s * z, y) <= best + 1e-9
+        assert given.dual_value(s * z) <= given.dual_value(t * z) + 1e-9
 
 
 @few
@@ -111,10 +113,10 @@ def test_balance_keeps_f_and_lowers_L_to_the_balanced_objective(shape, beta):
     X, y, U, alpha = torch_problem(*shape)
     balanced = from_weights(U, alpha).balance()
     V, a = balanced.U.detach(), balanced.alpha.detach()
-    torch.testing.assert_close(balanced(X).detach(), scaling.predict(X, U, alpha), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(balanced(X).detach(), by_formula.predict(X, U, alpha), rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(V.norm(dim=1), a.abs(), rtol=1e-12, atol=1e-14)
-    L, L_bal = scaling.objective(X, y, U, alpha, beta), scaling.balanced_objective(X, y, U, alpha, beta)
-    assert float(scaling.objective(X, y, V, a, beta)) == pytest.approx(float(L_bal), rel=1e-10)
+    L, L_bal = by_formula.objective(X, y, U, alpha, beta), by_formula.balanced_objective(X, y, U, alpha, beta)
+    assert float(by_formula.objective(X, y, V, a, beta)) == pytest.approx(float(L_bal), rel=1e-10)
     assert L_bal <= L * (1 + 1e-12)
     dead = (U.norm(dim=1) == 0) | (alpha == 0)
     assert not V[dead].any() and not a[dead].any()
@@ -132,9 +134,9 @@ def test_merge_keeps_f_on_the_data_never_raises_L_and_leaves_one_neuron_a_patter
     X, y, U, alpha = torch_problem(*shape)
     merged = from_weights(U, alpha).merge(X)
     V, a = merged.U.detach(), merged.alpha.detach()
-    torch.testing.assert_close(merged(X).detach(), scaling.predict(X, U, alpha), rtol=1e-9, atol=1e-9)
-    L_bal = float(scaling.balanced_objective(X, y, U, alpha, beta))
-    assert float(scaling.objective(X, y, V, a, beta)) <= L_bal * (1 + 1e-9) + 1e-12
+    torch.testing.assert_close(merged(X).detach(), by_formula.predict(X, U, alpha), rtol=1e-9, atol=1e-9)
+    L_bal = float(by_formula.balanced_objective(X, y, U, alpha, beta))
+    assert float(by_formula.objective(X, y, V, a, beta)) <= L_bal * (1 + 1e-9) + 1e-12
     keys = {(tuple((X @ u >= 0).tolist()), bool(s > 0)) for u, s in zip(U[alpha != 0], alpha[alpha != 0], strict=True)}
     assert merged.width <= max(1, len(keys))
 
@@ -145,7 +147,7 @@ def test_prune_drops_exactly_what_contributes_nothing(shape):
     X, _, U, alpha = torch_problem(*shape)
     pruned = from_weights(U, alpha).prune()
     assert pruned.width == max(1, int(((U.norm(dim=1) > 0) & (alpha != 0)).sum()))
-    torch.testing.assert_close(pruned(X).detach(), scaling.predict(X, U, alpha), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(pruned(X).detach(), by_formula.predict(X, U, alpha), rtol=1e-10, atol=1e-12)
 
 
 def test_pruning_and_merging_the_zero_network_leave_one_zero_neuron():

@@ -1,10 +1,10 @@
 """The convex programs: order, duality, exactness, closed forms."""
 
+import by_formula
 import numpy as np
 import pytest
 import torch
 
-from reluopt import objective
 from reluopt.errors import ConfigError, SolverError
 from reluopt.patterns.arrangement import all_patterns
 from reluopt.patterns.sampling import sample_patterns
@@ -149,7 +149,7 @@ def test_exact_program_is_the_best_of_many_trainings() -> None:
     solution = solve(ExactProgram.of(X, y, beta), CvxpySolver(tolerance=1e-9))
     assert solution.relative_gap < 1e-9
     networks = _trained(X, y, beta, networks=2, width=300, steps=6000)
-    values = [float(objective.objective(X, y, U, alpha, beta)) for U, alpha in networks]
+    values = [float(by_formula.objective(X, y, U, alpha, beta)) for U, alpha in networks]
     assert min(values) >= solution.dual.value - 1e-9
     assert min(values) <= solution.value * (1 + 1e-6)
 
@@ -183,7 +183,7 @@ def test_the_polynomial_algorithm_returns_a_small_network_below_its_program() ->
     X, y = planted(1, 30, 4)
     found = relax(X, y, 0.5, 40, np.random.default_rng(0))
     assert found.objective <= found.solution.value * (1 + 1e-12)
-    assert found.objective == pytest.approx(objective.objective(X, y, *found.network.weights(), 0.5), rel=1e-12)
+    assert found.objective == pytest.approx(by_formula.objective(X, y, *found.network.weights(), 0.5), rel=1e-12)
     assert found.network.width <= 30
     assert found.guarantee.value == found.objective
     assert len(found.program.patterns) == 40

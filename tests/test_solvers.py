@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import by_formula
 import cvxpy as cp
 import numpy as np
 import pytest
 from problems import reference, reference_names, small_problem
 
-from reluopt import objective as scaling
 from reluopt.errors import ConfigError, DataError
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.programs import cones
@@ -75,7 +75,7 @@ def test_the_mapped_network_has_the_programs_value(seed):
     X, y, patterns, beta = small_problem(seed)
     solution = solve(RelaxedProgram(X, y, patterns, beta))
     network = network_from_blocks(solution.blocks)
-    assert scaling.objective(X, y, *network.weights(), beta) == pytest.approx(solution.value, rel=1e-9)
+    assert by_formula.objective(X, y, *network.weights(), beta) == pytest.approx(solution.value, rel=1e-9)
 
 
 DEGENERATE = {

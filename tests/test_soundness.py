@@ -2,10 +2,10 @@
 
 from functools import cache
 
+import by_formula
 import numpy as np
 import pytest
 
-from reluopt import objective
 from reluopt.bounds import closed_form, exact, moment, neighbours, pairwise, splitting, tightened
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
@@ -70,14 +70,14 @@ def reached(X, y, beta, *, every_cell=True):
     weight = gains[best] / max(float((heights[:, best] ** 2).sum()), 1e-300)
     sign = np.sign(y @ heights[:, best])
     root = np.sqrt([weight])
-    values.append(float(objective.objective(X, y, root[:, None] * U[best : best + 1], sign * root, beta)))
+    values.append(float(by_formula.objective(X, y, root[:, None] * U[best : best + 1], sign * root, beta)))
     if not every_cell:
         return min(values)
     try:
         network = network_from_blocks(solve(ExactProgram.of(X, y, beta)).blocks)
     except ReluoptError:
         return min(values)
-    return min(*values, float(objective.objective(X, y, *network.weights(), beta)))
+    return min(*values, float(by_formula.objective(X, y, *network.weights(), beta)))
 
 
 @pytest.mark.parametrize("name", AWKWARD)

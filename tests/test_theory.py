@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 import reluopt
 from reluopt.errors import ConfigError
+from reluopt.losses import make_loss
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
+from reluopt.problem import Problem
 from reluopt.programs.decomposition import gated_twin
 from reluopt.programs.exact import ExactProgram
+from reluopt.programs.gated import GatedProgram
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.programs.ridge import RidgeProgram
 from reluopt.solvers import CvxpySolver, solve
@@ -39,6 +42,10 @@ class Solved:
     gated_all: float
     gated_some: float
     gated_blocks: np.ndarray
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(self.X, self.y, beta=self.beta)
 
 
 @cache
@@ -154,13 +161,13 @@ def test_a1_is_refuted_for_other_data_and_never_confirmed() -> None:
 @SEEDS
 def test_every_inequality_between_the_values(seed: int) -> None:
     s = solved(seed)
-    upper = values.prop_3_5(s.X, s.y, s.some, s.beta)
+    upper = values.prop_3_5(s.problem, s.some)
     lowers = [
-        values.prop_3_6(s.X, s.y, s.beta).value,
-        values.cor_3_7(s.X, s.y, s.beta).value,
-        maxcut.section_3_4(s.X, s.y, s.beta).value,
+        values.prop_3_6(s.problem).value,
+        values.cor_3_7(s.problem).value,
+        maxcut.section_3_4(s.problem).value,
     ]
-    assert values.cor_3_7(s.X, s.y, s.beta).hypothesis is Hypothesis.HOLDS
+    assert values.cor_3_7(s.problem).hypothesis is Hypothesis.HOLDS
     assert lowers[1] <= lowers[0] <= lowers[2]
     slack = 1e-7
     assert lowers[2] <= s.gated_all + slack
@@ -170,22 +177,49 @@ def test_every_inequality_between_the_values(seed: int) -> None:
     assert s.gated_some <= s.relaxed + slack
     assert s.gated_some <= upper.value + slack
     ratio = s.gated_some / s.gated_all
-    assert ratio <= values.eq_7(s.X, s.y, s.some, s.beta).value + slack
-    assert ratio <= values.thm_3_8(s.X).value
+    assert ratio <= values.eq_7(s.problem, s.some).value + slack
+    assert ratio <= values.thm_3_8(s.problem).value
+
+
+@pytest.mark.parametrize("loss", ["huber:0.7", "absolute", "quantile:0.8", "hinge", "squared_hinge", "logistic"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_is_said_of_other_losses_holds(loss: str, weighted: bool) -> None:
+    rng = np.random.default_rng(21)
+    X, y = rng.standard_normal((7, 3)), rng.standard_normal(7)
+    targets = np.where(y > 0, 1.0, -1.0) if make_loss(loss).classes else y
+    problem = Problem(X, targets, loss, 0.4, rng.uniform(0.2, 2.0, 7) if weighted else None)
+    some = sample_patterns(X, 12, rng)
+    exact = ExactProgram.of(problem)
+    gated_all, gated = (solve(GatedProgram(problem, p), SOLVER).value for p in (exact.patterns, some))
+    lowers = [values.prop_3_6(problem), values.cor_3_7(problem), maxcut.section_3_4(problem)]
+    assert lowers[1].hypothesis is Hypothesis.HOLDS
+    assert 0 < lowers[1].value <= lowers[0].value * (1 + 1e-9) <= lowers[2].value * (1 + 1e-6)
+    assert lowers[2].value <= gated_all * (1 + 1e-6)
+    assert gated <= values.prop_3_5(problem, some).value * (1 + 1e-6)
+    assert gated / gated_all <= values.eq_7(problem, some).value * (1 + 1e-6)
+    for refused in (values.thm_3_4(problem, some), values.thm_3_8(problem), ladders.thm_2_1(problem, 12, 1, 1, 1)):
+        assert refused.hypothesis is Hypothesis.FAILS
+        assert math.isnan(refused.value) and problem.loss.name in refused.condition
+
+
+def test_weights_alone_are_named_where_a_theorem_does_not_take_them() -> None:
+    problem = Problem(np.eye(3), np.arange(3.0), beta=0.1, weights=[1, 2, 3])
+    assert "sample weights" in values.thm_3_8(problem).condition
+    assert math.isnan(values.thm_3_8(problem).value)
 
 
 @SEEDS
 def test_ridge_value_and_its_limit(seed: int) -> None:
     s = solved(seed)
     program = RidgeProgram(s.X, s.y, s.some, s.beta)
-    assert values.thm_3_4(s.X, s.y, s.some, s.beta).value == pytest.approx(program.value(program.closed_form()))
+    assert values.thm_3_4(s.problem, s.some).value == pytest.approx(program.value(program.closed_form()))
 
 
 def test_ridge_falls_like_one_over_p() -> None:
     X = np.random.default_rng(6).standard_normal((10, 10))
     y = np.random.default_rng(7).standard_normal(10)
     small, large = (
-        values.thm_3_4(X, y, sample_patterns(X, P, np.random.default_rng(8)), 0.01) for P in (200, 2000)
+        values.thm_3_4(Problem(X, y, beta=0.01), sample_patterns(X, P, np.random.default_rng(8))) for P in (200, 2000)
     )  # duplicates are dropped, so P is the number of distinct ones
     grown = large.details["P"] / small.details["P"]
     assert large.value == pytest.approx(small.value / grown, rel=0.2)
@@ -212,7 +246,7 @@ def test_prop_4_2_and_thm_2_1_on_an_instance(seed: int) -> None:
     assert loss.value >= 1
     assert s.gated_some - 1e-7 <= s.relaxed <= point.value + 1e-7
     assert point.value <= loss.value * gated_twin(program).value(blocks) * (1 + 1e-12)
-    first = ladders.thm_2_1(s.X, len(s.some), s.relaxed, s.exact, loss.value)
+    first = ladders.thm_2_1(s.problem, len(s.some), s.relaxed, s.exact, loss.value)
     assert first.hypothesis is Hypothesis.FAILS  # a dozen patterns are far fewer than Prop. 3.2 asks for
     assert 1 - 1e-7 <= first.details["measured p̃(S)/p*, at most"] <= first.value
 
@@ -244,7 +278,7 @@ def test_thm_2_5_and_lemma_2_4_count_what_was_kept() -> None:
 
 def test_a_theorem_is_found_by_its_number():
     X = np.random.default_rng(3).standard_normal((20, 3))
-    assert reluopt.THEOREMS["3.8"](X).theorem == "KP Thm 3.8"
+    assert reluopt.THEOREMS["3.8"](Problem(X, X[:, 0])).theorem == "KP Thm 3.8"
     assert reluopt.THEOREMS is THEOREMS
 
 

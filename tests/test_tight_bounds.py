@@ -3,11 +3,11 @@
 import json
 import math
 
+import by_formula
 import cvxpy as cp
 import numpy as np
 import pytest
 
-from reluopt import objective
 from reluopt.bounds import exact, moment, neighbours, pairwise, splitting, tightened
 from reluopt.bounds.cells import Cell, lowest_level, positive_part
 from reluopt.bounds.dnn import DnnSearch
@@ -21,7 +21,7 @@ from reluopt.problem import Problem
 def planted(seed, n=12, d=3):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d))
-    y = objective.predict(X, rng.standard_normal((3, d)), rng.standard_normal(3)) + 0.5 * rng.standard_normal(n)
+    y = by_formula.predict(X, rng.standard_normal((3, d)), rng.standard_normal(3)) + 0.5 * rng.standard_normal(n)
     return X, y, 0.05 * float(np.linalg.norm(X, 2) * np.linalg.norm(y)) / 2
 
 
@@ -30,9 +30,9 @@ def descended(X, y, beta, seed, width=8, steps=4000):
     rng = np.random.default_rng(seed)
     U, alpha = rng.standard_normal((width, X.shape[1])) * 0.5, rng.standard_normal(width) * 0.5
     for _ in range(steps):
-        by_U, by_alpha = objective.gradient(X, y, U, alpha, beta)
+        by_U, by_alpha = by_formula.gradient(X, y, U, alpha, beta)
         U, alpha = U - 0.003 * by_U, alpha - 0.003 * by_alpha
-    return float(objective.objective(X, y, U, alpha, beta))
+    return float(by_formula.objective(X, y, U, alpha, beta))
 
 
 # -- the pieces ------------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def test_certificates_are_accepted_by_the_checker(method, tmp_path):
     verdict = checker.check(checker.read_certificate(tmp_path / "cert"), X, y)
     assert verdict.claims == claims
     assert claims["optimum_at_least"] == pytest.approx(bound.value, rel=1e-8)
-    assert claims["objective_at_most"] == pytest.approx(float(objective.objective(X, y, *network, beta)), rel=1e-8)
+    assert claims["objective_at_most"] == pytest.approx(float(by_formula.objective(X, y, *network, beta)), rel=1e-8)
     assert float(verdict.lower) == pytest.approx(bound.value, rel=1e-9)
 
 

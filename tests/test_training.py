@@ -9,11 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import by_formula
 import numpy as np
 import pytest
 import torch
 
-from reluopt import objective as scaling
 from reluopt.errors import CheckpointError, ConfigError, DataError, TrainingError
 from reluopt.network import TwoLayerReLU
 from reluopt.runs import RunFolder, write_atomically
@@ -93,9 +93,9 @@ def test_a_record_describes_the_weights_after_its_epochs(mode):
     tolerance = 1e-4 if mode.get("dtype") == "float32" else 1e-10
     for record, (U, alpha) in seen.records:
         U, alpha = U.double().numpy(), alpha.double().numpy()
-        loss = scaling.SQUARED.value(scaling.predict(X, U, alpha), y)
-        residual = np.sqrt(sum(np.sum(g**2) for g in scaling.gradient(X, y, U, alpha, BETA)))
-        L = scaling.objective(X, y, U, alpha, BETA)
+        loss = by_formula.squared_loss(by_formula.predict(X, U, alpha), y)
+        residual = np.sqrt(sum(np.sum(g**2) for g in by_formula.gradient(X, y, U, alpha, BETA)))
+        L = by_formula.objective(X, y, U, alpha, BETA)
         assert record.scalars["train/loss"] == pytest.approx(loss, rel=tolerance)
         assert record.scalars["train/objective"] == pytest.approx(L, rel=tolerance)
         assert record.scalars["train/stationarity_residual"] == pytest.approx(residual, rel=tolerance * 10)
@@ -125,7 +125,7 @@ def test_mini_batches_are_scaled_by_n_over_their_size():
         N, generator=begin(config.make_network(D), config.make_problem(X, y, BETA), config, None).sampler
     )
     for batch in (order[:10], order[10:20], order[20:]):
-        whole = scaling.gradient(X[batch], y[batch], U, alpha, 0.0)
+        whole = by_formula.gradient(X[batch], y[batch], U, alpha, 0.0)
         gU, ga = (N / len(batch) * g for g in whole)
         U, alpha = U - 1e-3 * (gU + BETA * U), alpha - 1e-3 * (ga + BETA * alpha)
     got = weights(trainer(config).fit())

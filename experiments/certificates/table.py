@@ -37,7 +37,6 @@ import typer
 from descent import descend
 from instances import Instance, instances
 
-from reluopt import objective as scaling
 from reluopt import printing
 from reluopt.bounds import LowerBound, closed_form, exact, moment, neighbours, pairwise, splitting
 from reluopt.certificate.file import write_certificate
@@ -103,7 +102,7 @@ def adam(case: Instance) -> dict[str, Any]:
         return {"objective": value, "seconds": seconds, "seeds": SEEDS, "epochs": case.epochs}
     network = config.make_network(case.X.shape[1])
     Trainer(network, case.X, case.y, case.beta, config, progress=False).fit()
-    value = float(scaling.objective(case.X, case.y, *network.weights(), case.beta))
+    value = case.problem.objective(*network.weights())
     return {"objective": value, "seconds": time.perf_counter() - started, "seed": config.seed, "epochs": case.epochs}
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import reluopt
-from reluopt import objective, printing
+from reluopt import printing
 from reluopt.bounds import moment, tightened
 from reluopt.patterns.sampling import discover_patterns
 from reluopt.programs.mapping import active_patterns
@@ -64,7 +64,7 @@ def task(point: dict[str, Any]) -> dict[str, Any]:
     if point["curve"] == "best":
         return best_known(X, y, beta, train(X, y, beta, "adam", point), point["rounds"], rng)
     U, alpha = train(X, y, beta, point["curve"], point).weights()
-    return {"value": float(objective.objective(X, y, U, alpha, beta))}
+    return {"value": reluopt.Problem(X, y, beta=beta).objective(U, alpha)}
 
 
 def train(X: np.ndarray, y: np.ndarray, beta: float, optimizer: str, point: dict[str, Any]) -> reluopt.TwoLayerReLU:

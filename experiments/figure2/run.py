@@ -22,7 +22,6 @@ from reluopt import printing
 from reluopt.certificate.stationarity import kept_patterns
 from reluopt.errors import SolverError
 from reluopt.network import from_weights
-from reluopt.objective import SQUARED
 from reluopt.programs.mapping import active_patterns
 from reluopt.sweep.study import Study, main
 
@@ -81,7 +80,7 @@ class Moments(reluopt.Callback):
         if state.epoch in self.curve_at:
             drift = self.recorder(state.network.U, state.network.alpha)
             kept = (drift.preserved_from_init, drift.entries_preserved, drift.worst_sample_preserved)
-            loss = SQUARED.value(state.network(state.X), state.y) / SQUARED.value(0 * state.y, state.y)
+            loss = ((state.network(state.X) - state.y) ** 2).sum() / (state.y**2).sum()
             for key, value in zip(self.curve, (state.epoch, *kept, float(loss)), strict=True):
                 self.curve[key].append(value)
         if state.epoch in self.ladder_at:
@@ -120,7 +119,7 @@ def _curvature(X: np.ndarray, y: np.ndarray, U: np.ndarray, alpha: np.ndarray) -
 def _ladder(X: np.ndarray, y: np.ndarray, beta: float, moments: Moments) -> dict[str, list[float]]:
     """L, p̃(S(θ)) and p̃(S_kept) at each moment, in units of the proved lower bound of p*."""
     bound = reluopt.moment(X, y, beta).value
-    zero = float(SQUARED.value(np.zeros_like(y), y)) / bound
+    zero = reluopt.Problem(X, y, beta=beta).zero_value / bound
 
     def program(patterns: reluopt.PatternSet) -> float:
         if len(patterns) == 0:

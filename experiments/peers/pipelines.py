@@ -20,7 +20,6 @@ import torch
 from torch import nn
 
 import reluopt
-from reluopt import objective
 from reluopt.bounds import tightened
 from reluopt.certificate.certificate import best_lower_bound
 from reluopt.patterns.sampling import discover_patterns
@@ -206,5 +205,5 @@ def _timed(tool: str, question: Question) -> dict[str, Any]:
     seconds = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
     value = None
     if answer.network is not None:
-        value = float(objective.objective(question.X, question.y, *answer.network.weights(), question.beta))
+        value = reluopt.Problem(question.X, question.y, beta=question.beta).objective(*answer.network.weights())
     return {"objective": value, "bound": answer.bound, **seconds, "stopped": False}

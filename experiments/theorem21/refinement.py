@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reluopt import PatternSet, RelaxedProgram, TwoLayerReLU, blocks_from_network, network_from_blocks, objective, price
+from reluopt import PatternSet, Problem, RelaxedProgram, TwoLayerReLU, blocks_from_network, network_from_blocks, price
 from reluopt.patterns.pattern_set import activation_patterns
 from reluopt.solvers import NativeSolver, blocks_for
 
@@ -83,4 +83,4 @@ def _patterns(X: np.ndarray, network: TwoLayerReLU) -> PatternSet:
 
 
 def _value(X: np.ndarray, y: np.ndarray, network: TwoLayerReLU, beta: float) -> float:
-    return float(objective.objective(X, y, *network.weights(), beta))
+    return Problem(X, y, beta=beta).objective(*network.weights())

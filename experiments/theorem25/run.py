@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import reluopt
-from reluopt import objective, printing
+from reluopt import printing
 from reluopt.bounds import moment, tightened
 from reluopt.certificate.stationarity import kept_patterns
 from reluopt.patterns.drift import unchanged_neurons
@@ -73,7 +73,7 @@ def task(point: dict[str, Any]) -> dict[str, Any]:
     U, alpha = network.weights()
     own, kept = active_patterns(X, U, alpha, 1e-6), kept_patterns(X, initial, U)
     return {
-        "objective": float(objective.objective(X, y, U, alpha, beta)),
+        "objective": reluopt.Problem(X, y, beta=beta).objective(U, alpha),
         "own": optimum(X, y, beta, own),
         "kept": optimum(X, y, beta, kept),
         "gaussian": optimum(X, y, beta, reluopt.PatternSet.from_gates(X, initial.T)),

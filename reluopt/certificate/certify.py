@@ -234,13 +234,14 @@ def _pricing(case: Case) -> Pricing:
 
 
 def _theory(case: Case) -> TheoryFacts:
-    n = case.problem.n
+    problem, n = case.problem, case.problem.n
     if n > KAPPA_SAMPLES:
         case.notes.append(f"κ was left out: n = {n} exceeds {KAPPA_SAMPLES} (it needs an n×n eigenvalue problem).")
         kappa = math.nan
     else:
-        kappa = theory_kappa(case.problem.X)
-    return TheoryFacts(kappa, 2 * math.sqrt(2) * math.sqrt(kappa), log_factor(n))
+        kappa = theory_kappa(problem.X)
+    speaks = problem.loss.name == "squared" and not problem.is_weighted
+    return TheoryFacts(kappa, 2 * math.sqrt(2) * math.sqrt(kappa) if speaks else math.nan, log_factor(n))
 
 
 def _biases(case: Case, network: TwoLayerReLU, objective: float) -> Biases | None:

@@ -124,7 +124,10 @@ class Pricing:
 
 @dataclass(frozen=True)
 class TheoryFacts:
-    """κ of the data, the instance factor 2√2√κ of KP Thm 3.8, and √log(2n) of KP Thm 2.1; NaN where left out."""
+    """κ of the data, the instance factor 2√2√κ of KP Thm 3.8, and √log(2n) of KP Thm 2.1; NaN where left out.
+
+    Thm 3.8 speaks of the squared loss without sample weights: for others there is no instance factor.
+    """
 
     kappa: float
     instance_factor: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -128,12 +129,14 @@ def _context_lines(certificate: Certificate) -> list[Fact]:
     theory, pricing = certificate.theory, certificate.pricing
     price = f"{printing.nearest(pricing.largest_price_over_beta, 7)} β"
     fraction = printing.nearest(pricing.beta_over_beta_max_estimate, 4)
-    factor = printing.nearest(theory.instance_factor, 4)
+    speaks = not math.isnan(theory.instance_factor) or math.isnan(theory.kappa)
+    about = "KP Thm 3.8's worst-case factor for this X" if speaks else "KP Thm 3.8: squared loss, no sample weights"
+    factor = printing.nearest(theory.instance_factor, 4) if speaks else "–"
     return [
         ("largest price found", price, "measured", "above β, adding that neuron lowers L"),
         ("β / β_max", fraction, "measured", "β_max by local search, a lower estimate"),
         ("√log(2n)", f"{theory.sqrt_log_2n:.3f}", "theory", "growth of the factor in KP Thm 2.1 and 2.5"),
-        ("2√2·√κ", factor, "theory", "KP Thm 3.8's worst-case factor for this X"),
+        ("2√2·√κ", factor, "theory", about),
     ]
 
 

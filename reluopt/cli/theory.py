@@ -14,13 +14,12 @@ from reluopt.bounds import moment
 from reluopt.cli.columns import load_aloud
 from reluopt.cli.options import read_toml, settle, with_settings
 from reluopt.cli.output import console, styled
-from reluopt.clock import Clock
 from reluopt.data import DataConfig
-from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.progress import working
 from reluopt.theory.report import TheoryConfig, report
 from reluopt.theory.statement import Hypothesis, Statement
 from reluopt.training import TrainConfig
+from reluopt.workflows.prepare import for_loss, prepare
 
 #: Seconds for the moment bound; it is proved whenever it stops.
 MOMENT_SECONDS = 60.0
@@ -35,6 +34,7 @@ def theory(
     dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
     beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
     beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
+    loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[theory].")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No signs of progress.")] = False,
     *,
@@ -42,24 +42,29 @@ def theory(
 ) -> None:
     """Compute the paper's quantities for a data set, theorem by theorem: hypothesis, value, number.
 
+    The paper speaks of the squared loss; for another one each theorem says whether it holds, and if not, why.
+
     [bold]Examples[/]
 
       reluopt theory diabetes
 
       reluopt theory planted --n 200 --d 20 --patterns 300 --delta 0.01
+
+      reluopt theory breast_cancer --loss logistic
     """
     file, where = read_toml(config, TABLES), str(config or "the command line")
     given["data"]["dataset"] = dataset
-    data = load_aloud(settle(DataConfig, "data", file["data"], given["data"], where))
+    data_config = for_loss(settle(DataConfig, "data", file["data"], given["data"], where), loss)
     settings = settle(TheoryConfig, "theory", file["theory"], given["theory"], where)
-    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction)
-    with working("searching β_max", quiet=quiet) as say:
-        beta_max = beta_max_estimate(data.X, data.y, clock=Clock(SEARCH_SECONDS))
-        weight_decay = choice.resolve_beta(beta_max)
+    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss)
+    with working("reading the data and searching β_max", quiet=quiet) as say:
+        prepared = prepare(data_config, choice, load_aloud)
+        problem = prepared.problem
         say("bounding p* from below")
-        lower = moment(data.X, data.y, weight_decay, time_limit=MOMENT_SECONDS).value
-        lines = report(data.X, data.y, weight_decay, settings, lower=lower, say=say)
-    title = f"{data.name}: n = {data.n}, d = {data.d}, β = {weight_decay:.6g} = {weight_decay / beta_max:.4g} β_max"
+        lower = moment(problem, time_limit=MOMENT_SECONDS).value
+        lines = report(problem, config=settings, lower=lower, say=say)
+    share = f"β = {problem.beta:.6g} = {problem.beta / prepared.beta_max:.4g} β_max"
+    title = f"{prepared.data.name}: n = {problem.n}, d = {problem.d}, {problem.loss.spec} loss, {share}"
     console.print(_table(title, lines))
     console.print("Beside this, proved: " + f"p* ≥ {printing.below(lower, 8)} (moment bound).")
 
@@ -82,6 +87,8 @@ def _table(title: str, lines: list[Statement]) -> Table:
 
 def _number(name: str, value: float) -> str:
     """A number, rounded so that its own name stays true: what is "at least" it is rounded down, "at most" it up."""
+    if math.isnan(value):
+        return "–"
     if not math.isfinite(value):
         return str(value)
     if value == round(value) and abs(value) < 1e9:

@@ -11,7 +11,7 @@ from reluopt.data.origin import Origin
 from reluopt.data.preprocess import AS_GIVEN
 from reluopt.data.samples import Samples
 from reluopt.errors import ConfigError
-from reluopt.objective import predict
+from reluopt.neurons import predict
 
 
 def gaussian(n: int, d: int, seed: int = 0) -> Dataset:

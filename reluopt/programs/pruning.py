@@ -1,8 +1,8 @@
 r"""Pruning a network to few neurons without raising the objective (Carathéodory), and the width m* it measures.
 
 On the data a balanced network is f = Σ p_j a_j with p_j = ‖u_j‖|α_j| ≥ 0 and a_j = ± (X u_j/‖u_j‖)_+ ∈ Rⁿ, and
-L_bal = ½‖f − y‖² + β Σ p_j. More than n vectors a_j are linearly dependent: Σ δ_j a_j = 0, and moving p along ±δ,
-whichever does not raise Σ p_j, until an entry is zero removes a neuron and changes no output on the data. So at
+L_bal = Σ κℓ + β Σ p_j for any loss. More than n vectors a_j are linearly dependent: Σ δ_j a_j = 0, and moving p along
+±δ, whichever does not raise Σ p_j, until an entry is zero removes a neuron and changes no output on the data. So at
 most n neurons remain, one fewer than Carathéodory's n + 1, because Σ p_j may fall.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from reluopt import objective
+from reluopt import neurons
 from reluopt.network import TwoLayerReLU, from_weights
 
 log = logging.getLogger(__name__)
@@ -28,14 +28,14 @@ def caratheodory(X: Float[np.ndarray, "n d"], network: TwoLayerReLU) -> TwoLayer
 
     Neurons of one pattern and sign are merged first; dependent ones are then removed one by one.
     """
-    U, alpha = network.merge(torch.as_tensor(X, dtype=network.U.dtype, device=network.U.device)).weights()
-    sizes = np.linalg.norm(U, axis=1) * np.abs(alpha)
+    U, alpha = network.merge(torch.as_tensor(X)).weights()
+    sizes = neurons.strength(U, alpha)
     alive = sizes > 0
     if not alive.any():
         return from_weights(np.zeros((1, X.shape[1])), np.zeros(1))
     U, sizes, signs = U[alive], sizes[alive], np.sign(alpha[alive])
     directions = U / np.linalg.norm(U, axis=1)[:, None]
-    columns = objective.relu(X @ directions.T) * signs
+    columns = neurons.relu(X @ directions.T) * signs
     target = columns @ sizes
     kept, weights = _independent_part(columns, sizes)
     weights = _settled(columns[:, kept], weights, target)

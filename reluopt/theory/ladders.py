@@ -11,13 +11,14 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from reluopt.problem import Problem
 from reluopt.theory.counts import A1, assumption_a1, prop_3_2
 from reluopt.theory.kernel import instance_factor, log_factor
-from reluopt.theory.statement import Hypothesis, Statement
+from reluopt.theory.statement import Hypothesis, Statement, only_squared
 
 
 def thm_2_1(
-    X: Float[np.ndarray, "n d"], patterns: int, relaxed: float, lower: float, sharpness: float, *, delta: float = 0.1
+    problem: Problem, patterns: int, relaxed: float, lower: float, sharpness: float, *, delta: float = 0.1
 ) -> Statement:
     """KP Thm 2.1: p* ≤ p̃(S) ≤ C√log(2n) p* for enough patterns, as factors of this instance.
 
@@ -26,12 +27,17 @@ def thm_2_1(
     patterns : P of the sample. ``relaxed`` : p̃(S). ``lower`` : a lower bound of p*, 0 if none is known.
     sharpness : max_i C_i of the gated solution (KP Prop. 4.2).
     """
+    claim = "instance factor 2√2·√κ·max_i C_i that bounds p̃(S)/p*"
+    why = "Thm 3.8 gives its first factor; eq. (7) times max_i C_i is a bound here"
+    if (refused := only_squared(problem, "KP Thm 2.1", claim, why)) is not None:
+        return refused
+    X = problem.X
     needed = prop_3_2(X, delta).value
     a1 = assumption_a1(X)
     enough = patterns >= needed
     return Statement(
         "KP Thm 2.1",
-        "instance factor 2√2·√κ·max_i C_i that bounds p̃(S)/p*",
+        claim,
         Hypothesis.of(enough),
         f"P ≥ 8κ log(n/δ) = {needed:,.0f} patterns at δ = {delta:g} (here {patterns}); for √log(2n), {A1}: {a1.value}",
         instance_factor(X) * sharpness,

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt import rounding
-from reluopt.objective import SQUARED
+from reluopt.problem import Problem
 from reluopt.theory.statement import Hypothesis, Statement
 
 #: Columns of the SDP's low-rank factor; √(2(n + 1)) would be enough for certain, few are enough in practice.
@@ -62,21 +62,22 @@ def max_pattern_correlation(
     return PatternCorrelation(_rounded(G, V, rng) * scale**2, best * scale**2 * (1 + 1e-15))
 
 
-def section_3_4(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], beta: float) -> Statement:
-    """KP section 3.4: (*) at z = y with B² the MAX-CUT bound, a lower bound of p* and of every gated optimum.
+def section_3_4(problem: Problem) -> Statement:
+    """KP section 3.4: (*) at the z of the zero network (the paper's y) with B² the MAX-CUT bound, for any loss.
 
-    Exact as a bound of max_D yᵀDXXᵀDy where the classes are orthogonally separable (y_iy_jx_iᵀx_j ≥ 0 for all i, j).
+    A lower bound of p* and of every gated optimum. Exact as a bound of max_D zᵀDXXᵀDz where the classes are
+    orthogonally separable (z_iz_jx_iᵀx_j ≥ 0 for all i, j).
     """
-    found = max_pattern_correlation(X, y)
-    t = SQUARED.best_scaling(y, y, math.sqrt(found.upper), beta)
-    G = y[:, None] * X
+    z = problem.zero_dual_point
+    found = max_pattern_correlation(problem.X, z)
+    G = z[:, None] * problem.X
     return Statement(
         "KP section 3.4",
         "lower bound of p* and of every gated optimum, from the MAX-CUT bound",
         Hypothesis.of(bool((G @ G.T >= 0).all())),
         "classes orthogonally separable (for the MAX-CUT bound to be exact; the lower bound holds anyway)",
-        float(SQUARED.dual_objective(t * y, y)),
-        {"max_D yᵀDXXᵀDy, at most": found.upper, "at least": found.lower},
+        problem.estimated_value(z, math.sqrt(found.upper)),
+        {"max_D zᵀDXXᵀDz, at most": found.upper, "at least": found.lower},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from reluopt.config import Config, setting
 from reluopt.errors import ConfigError
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
+from reluopt.problem import Problem, as_problem
 from reluopt.programs.decomposition import gated_twin
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers import Solver, solve
@@ -23,7 +25,7 @@ from reluopt.theory.statement import Statement
 #: samples for which the n × n matrices of the theory are made
 LIMIT = 10_000
 
-#: The theorems by their numbers in the paper; the first argument of each is X, its docstring says what else.
+#: The theorems by their numbers in the paper; the first argument of each is X, or the problem where targets matter.
 THEOREMS: dict[str, Callable[..., Statement | tuple]] = {
     "2.1": ladders.thm_2_1,
     "2.3": ladders.thm_2_3,
@@ -59,19 +61,22 @@ class TheoryConfig(Config):
 
 
 def report(
-    X: Float[np.ndarray, "n d"],
-    y: Float[np.ndarray, " n"],
-    beta: float,
+    problem: Any,
+    y: Any = None,
+    beta: Any = None,
     config: TheoryConfig | None = None,
     *,
     lower: float = 0.0,
     solver: Solver | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> list[Statement]:
-    """The statements of sections 2 to 4 of the paper for (X, y) and β, in the paper's order.
+    """The statements of sections 2 to 4 of the paper for a problem, in the paper's order.
+
+    A theorem that does not speak of the problem's loss is a line that says so.
 
     Parameters
     ----------
+    problem : a ``Problem``; or X, with y and β, for the squared loss.
     lower : a lower bound of p*, if one is known (``reluopt.bounds``); the better of it and the MAX-CUT bound is used.
     solver : for the gated and the relaxed program over the sample; native within ``time_budget`` by default.
     say : receives a line on each step.
@@ -80,7 +85,8 @@ def report(
     ------
     ConfigError : more than ``LIMIT`` samples, whose n × n matrices would take long or not fit.
     """
-    config = config or TheoryConfig()
+    config, problem = config or TheoryConfig(), as_problem(problem, y, beta)
+    X = problem.X
     if len(X) > LIMIT:
         raise ConfigError(
             f"The theory needs n × n matrices; for n = {len(X):,} each takes {8 * len(X) ** 2 / 2**30:.0f} GiB.",
@@ -91,7 +97,7 @@ def report(
     say("counts and kernel")
     count = [counts.cover_1965(X), counts.prop_3_2(X, config.delta), counts.prop_3_2_a1(X, config.delta)]
     say("values by formula")
-    formula = _formula_values(X, y, patterns, beta)
+    formula = _formula_values(problem, patterns)
     say(f"sharpness of {config.cones} cones")
     sample = cones.sampled_sharpness(X, patterns, rng, cones=config.cones)
     sharp = [cones.def_4_1(X, sample), cones.prop_4_3(sample), cones.cor_4_5(X, sample)]
@@ -100,22 +106,20 @@ def report(
     if solver is None:
         return [*count, *formula, *sharp]
     known = max(lower, next(s.value for s in formula if s.theorem == "KP section 3.4"))
-    return [*_solved(RelaxedProgram(X, y, patterns, beta), known, config.delta, solver, say), *count, *formula, *sharp]
+    return [*_solved(RelaxedProgram(problem, patterns), known, config.delta, solver, say), *count, *formula, *sharp]
 
 
-def _formula_values(
-    X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], patterns: PatternSet, beta: float
-) -> list[Statement]:
+def _formula_values(problem: Problem, patterns: PatternSet) -> list[Statement]:
     return [
-        counts.cor_3_3(X, patterns),
-        values.thm_3_4(X, y, patterns, beta),
-        values.prop_3_5(X, y, patterns, beta),
-        values.prop_3_6(X, y, beta),
-        values.cor_3_7(X, y, beta),
-        values.thm_3_8(X),
-        values.eq_7(X, y, patterns, beta),
-        maxcut.section_3_4(X, y, beta),
-        values.thm_3_9(X),
+        counts.cor_3_3(problem.X, patterns),
+        values.thm_3_4(problem, patterns),
+        values.prop_3_5(problem, patterns),
+        values.prop_3_6(problem),
+        values.cor_3_7(problem),
+        values.thm_3_8(problem),
+        values.eq_7(problem, patterns),
+        maxcut.section_3_4(problem),
+        values.thm_3_9(problem.X),
     ]
 
 
@@ -130,7 +134,7 @@ def _solved(
     say("the relaxed program over the sample")
     relaxed = solve(program, solver)
     value = min(relaxed.value, point.value)
-    first = ladders.thm_2_1(program.X, len(program.patterns), value, lower, loss.value, delta=delta)
+    first = ladders.thm_2_1(program.problem, len(program.patterns), value, lower, loss.value, delta=delta)
     return [first, loss]
 
 

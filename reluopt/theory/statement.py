@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
+
+from reluopt.problem import Problem
 
 
 class Hypothesis(enum.Enum):
@@ -37,3 +40,12 @@ class Statement:
     condition: str
     value: float
     details: dict[str, float] = field(default_factory=dict)
+
+
+def only_squared(problem: Problem, theorem: str, claim: str, why: str) -> Statement | None:
+    """None for the squared loss without weights; else the statement that the theorem says nothing here, and why."""
+    if problem.loss.name == "squared" and not problem.is_weighted:
+        return None
+    given = "sample weights" if problem.loss.name == "squared" else f"the {problem.loss.name} loss"
+    condition = f"the squared loss without sample weights (here {given}: {why})"
+    return Statement(theorem, claim, Hypothesis.FAILS, condition, math.nan)

@@ -1,6 +1,8 @@
 r"""Values of the gated and ridge programs by formula, above and below (KP Thm 3.4 to 3.9).
 
-A = Σ D_iXXᵀD_i over the P sampled patterns, M its expectation for one, λmax = λmax(XXᵀ), κ = λmax/λmin(M).
+A = Σ D_iXXᵀD_i over the P sampled patterns, M its expectation for one, λmax = λmax(XXᵀ), κ = λmax/λmin(M), z the dual
+point −∂L/∂f of the zero network. The paper speaks of the squared loss, whose z is y and whose L of the zero network is
+½‖y‖²; what its proofs give for other losses is stated for them, and what they do not is refused by a statement.
 """
 
 from __future__ import annotations
@@ -10,26 +12,29 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from reluopt.objective import SQUARED
 from reluopt.patterns.pattern_set import PatternSet
+from reluopt.problem import Problem
 from reluopt.programs.ridge import pattern_gram
 from reluopt.theory.counts import A1, assumption_a1
 from reluopt.theory.kernel import expected_gram, kappa, largest_gram_eigenvalue, smallest_eigenvalue
-from reluopt.theory.maxcut import max_pattern_correlation
-from reluopt.theory.statement import Hypothesis, Statement
+from reluopt.theory.maxcut import section_3_4
+from reluopt.theory.statement import Hypothesis, Statement, only_squared
 
 INVERTIBLE = "the sampled Σ D_iXXᵀD_i is invertible"
 POSITIVE = "λmin(M) > 0 (no zero, repeated or positively parallel rows)"
 
 
-def thm_3_4(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], patterns: PatternSet, beta: float) -> Statement:
+def thm_3_4(problem: Problem, patterns: PatternSet) -> Statement:
     """KP Thm 3.4: the ridge optimum (β/2) yᵀ(A + βI)⁻¹y, beside its limit with P·M for A, which falls like 1/P."""
+    claim = "optimum of the ridge program over the sample"
+    if (refused := only_squared(problem, "KP Thm 3.4", claim, "its optimum has no formula")) is not None:
+        return refused
     P = len(patterns)
-    value = _ridge(pattern_gram(X, patterns), y, beta)
-    limit = _ridge(P * expected_gram(X), y, beta)
+    value = _ridge(pattern_gram(problem.X, patterns), problem)
+    limit = _ridge(P * expected_gram(problem.X), problem)
     return Statement(
         "KP Thm 3.4",
-        "optimum of the ridge program over the sample",
+        claim,
         Hypothesis.HOLDS,
         "none",
         value,
@@ -37,59 +42,71 @@ def thm_3_4(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], patterns: P
     )
 
 
-def prop_3_5(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], patterns: PatternSet, beta: float) -> Statement:
-    """KP Prop. 3.5: p_gated(S) ≤ β √P √(yᵀA⁻¹y) ≤ √2 β‖y‖/√λmin(M), the latter where A ⪰ (P/2) λmin(M) I."""
-    A = pattern_gram(X, patterns)
+def prop_3_5(problem: Problem, patterns: PatternSet) -> Statement:
+    """KP Prop. 3.5: p_gated(S) ≤ β √P √(yᵀA⁻¹y) ≤ √2 β‖y‖/√λmin(M), the latter where A ⪰ (P/2) λmin(M) I.
+
+    It is the value of an exact fit f = y, to which every loss adds its Σ κℓ(y, y): 0 but for the logistic loss.
+    """
+    y, beta, at_fit = problem.y, problem.beta, problem.loss_value(problem.y)
+    A = pattern_gram(problem.X, patterns)
     invertible = smallest_eigenvalue(A) > 0
     value = beta * math.sqrt(len(patterns) * float(y @ np.linalg.solve(A, y))) if invertible else math.inf
-    smallest = smallest_eigenvalue(expected_gram(X))
+    smallest = smallest_eigenvalue(expected_gram(problem.X))
     general = math.sqrt(2) * beta * float(np.linalg.norm(y)) / math.sqrt(smallest) if smallest > 0 else math.inf
     return Statement(
         "KP Prop. 3.5",
-        "upper bound β√P √(yᵀA⁻¹y) of the gated optimum over the sample",
+        "upper bound β√P √(yᵀA⁻¹y) of the gated optimum over the sample"
+        + (", plus the loss of the fit f = y" if at_fit > 0 else ""),
         Hypothesis.of(invertible),
         INVERTIBLE,
-        value,
-        {"√2 β‖y‖/√λmin(M)": general},
+        value + at_fit,
+        {"√2 β‖y‖/√λmin(M)": general} | ({"loss of the fit f = y": at_fit} if at_fit > 0 else {}),
     )
 
 
-def prop_3_6(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], beta: float) -> Statement:
-    """KP Prop. 3.6: z = ty with B = √λmax(XXᵀ)‖y‖ bounds p_gated(any patterns) and p* from below.
+def prop_3_6(problem: Problem) -> Statement:
+    """KP Prop. 3.6: tz with B = √λmax(XXᵀ)‖z‖ bounds p_gated(any patterns) and p* from below, t the best ≤ β/B.
 
-    t yᵀy − ½t²‖y‖² with t = min(β/B, 1). In float64: the proved form is in ``reluopt.bounds``.
+    For any loss. In float64: the proved form is in ``reluopt.bounds``.
     """
-    bound = math.sqrt(largest_gram_eigenvalue(X)) * float(np.linalg.norm(y))
-    t = SQUARED.best_scaling(y, y, bound, beta)
+    z = problem.zero_dual_point
+    bound = math.sqrt(largest_gram_eigenvalue(problem.X)) * float(np.linalg.norm(z))
     return Statement(
         "KP Prop. 3.6",
         "lower bound of p* and of every gated optimum, from λmax(XXᵀ)",
         Hypothesis.HOLDS,
         "none",
-        float(SQUARED.dual_objective(t * y, y)),
-        {"t": t},
+        problem.estimated_value(z, bound),
+        {"β/(√λmax(XXᵀ)‖z‖)": problem.beta / bound if bound > 0 else math.inf},
     )
 
 
-def cor_3_7(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], beta: float) -> Statement:
-    """KP Cor. 3.7: if β ≤ √λmax(XXᵀ)‖y‖, p_gated ≥ β‖y‖/(2√λmax(XXᵀ))."""
-    root, norm = math.sqrt(largest_gram_eigenvalue(X)), float(np.linalg.norm(y))
+def cor_3_7(problem: Problem) -> Statement:
+    """KP Cor. 3.7: if β ≤ √λmax(XXᵀ)‖z‖, p_gated ≥ β L(0)/(√λmax(XXᵀ)‖z‖): for the squared loss β‖y‖/(2√λmax(XXᵀ)).
+
+    For any loss, because its dual objective is concave, L(0) at z (Fenchel) and at least 0 at 0.
+    """
+    bound = math.sqrt(largest_gram_eigenvalue(problem.X)) * float(np.linalg.norm(problem.zero_dual_point))
     return Statement(
         "KP Cor. 3.7",
-        "lower bound β‖y‖/(2√λmax(XXᵀ)) of p* and of every gated optimum",
-        Hypothesis.of(beta <= root * norm),
-        "β ≤ √λmax(XXᵀ) ‖y‖",
-        beta * norm / (2 * root) if root > 0 else math.inf,
-        {"√λmax(XXᵀ)‖y‖": root * norm},
+        "lower bound β L(0)/(√λmax(XXᵀ)‖z‖) of p* and of every gated optimum",
+        Hypothesis.of(problem.beta <= bound),
+        "β ≤ √λmax(XXᵀ) ‖z‖",
+        problem.beta * problem.zero_value / bound if bound > 0 else math.inf,
+        {"√λmax(XXᵀ)‖z‖": bound},
     )
 
 
-def thm_3_8(X: Float[np.ndarray, "n d"]) -> Statement:
+def thm_3_8(problem: Problem) -> Statement:
     """KP Thm 3.8: p_gated(S)/p_gated(all) ≤ 2√2 √κ w.h.p. once S is as large as Prop. 3.2 asks; √(2κ) as β → 0."""
-    k = kappa(X)
+    claim = "factor 2√2 √κ between the gated optimum over the sample and over all patterns"
+    why = "its upper and its lower bound are multiples of ‖y‖ for that loss alone; see eq. (7)"
+    if (refused := only_squared(problem, "KP Thm 3.8", claim, why)) is not None:
+        return refused
+    k = kappa(problem.X)
     return Statement(
         "KP Thm 3.8",
-        "factor 2√2 √κ between the gated optimum over the sample and over all patterns",
+        claim,
         Hypothesis.of(math.isfinite(k)),
         POSITIVE,
         2 * math.sqrt(2 * k),
@@ -97,18 +114,15 @@ def thm_3_8(X: Float[np.ndarray, "n d"]) -> Statement:
     )
 
 
-def eq_7(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], patterns: PatternSet, beta: float) -> Statement:
-    """KP eq. (7), with this y and this sample in the place of their worst cases: Prop. 3.5 over (*) at z = y.
+def eq_7(problem: Problem, patterns: PatternSet) -> Statement:
+    """KP eq. (7), with these targets and this sample in the place of their worst cases: Prop. 3.5 over (*) at z.
 
-    β√P√(yᵀA⁻¹y) / LB, where LB takes the B² ≥ max_D yᵀDXXᵀDy of the MAX-CUT bound: never above Thm 3.8's route.
+    LB takes the B² ≥ max_D zᵀDXXᵀDz of the MAX-CUT bound; for the squared loss never above Thm 3.8's route.
     """
-    upper = prop_3_5(X, y, patterns, beta)
-    bound = math.sqrt(max_pattern_correlation(X, y).upper)
-    t = SQUARED.best_scaling(y, y, bound, beta)
-    lower = float(SQUARED.dual_objective(t * y, y))
+    upper, lower = prop_3_5(problem, patterns), section_3_4(problem).value
     return Statement(
         "KP eq. (7)",
-        "bound of p_gated(S)/p_gated(all) for this y and this sample",
+        "bound of p_gated(S)/p_gated(all) for these targets and this sample",
         upper.hypothesis,
         upper.condition,
         upper.value / lower if lower > 0 else math.inf,
@@ -129,5 +143,6 @@ def thm_3_9(X: Float[np.ndarray, "n d"]) -> Statement:
     )
 
 
-def _ridge(A: Float[np.ndarray, "n n"], y: Float[np.ndarray, " n"], beta: float) -> float:
+def _ridge(A: Float[np.ndarray, "n n"], problem: Problem) -> float:
+    y, beta = problem.y, problem.beta
     return 0.5 * beta * float(y @ np.linalg.solve(A + beta * np.eye(len(A)), y))
