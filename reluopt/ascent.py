@@ -43,11 +43,47 @@ def climb(
     """
     clock = clock or Clock()
     W, values = np.empty(U.T.shape), np.empty(U.shape[1])
-    width = max(16, CACHE // len(X))
-    for k in range(0, U.shape[1], width):
-        part = slice(k, k + width)
+    for part in _parts(X, U):
         W[part], values[part] = _climbed(X, signs[part, None] * z, U[:, part].T, iterations, clock)
     return W.T, values
+
+
+def climb_outputs(
+    X: Float[np.ndarray, "n d"],
+    z: Float[np.ndarray, "n C"],
+    U: Float[np.ndarray, "d s"],
+    iterations: int,
+    rounds: int,
+    clock: Clock,
+) -> tuple[Float[np.ndarray, "d s"], Float[np.ndarray, " s"], Float[np.ndarray, "s C"]]:
+    """(directions, values, a): every column of U moved towards a local maximum of ‖zᵀ(Xu)_+‖, never downwards.
+
+    ‖zᵀ(Xu)_+‖ = max_a aᵀzᵀ(Xu)_+ over ‖a‖ ≤ 1: u climbs for the best a of the moment, ``rounds`` times.
+    """
+    W = U.T.copy()
+    for _ in range(rounds):
+        if clock.over:
+            break
+        for part in _parts(X, U):
+            _, a = outputs_of(X, z, W[part].T)
+            W[part] = _climbed(X, a @ z.T, W[part], iterations, clock)[0]
+    values, a = outputs_of(X, z, W.T)
+    return W.T, values, a
+
+
+def outputs_of(
+    X: Float[np.ndarray, "n d"], z: Float[np.ndarray, "n C"], U: Float[np.ndarray, "d s"]
+) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, "s C"]]:
+    """‖zᵀ(Xu)_+‖ of every column u, and the unit a = zᵀ(Xu)_+/‖·‖ of each."""
+    V = np.maximum(X @ U, 0.0).T @ z
+    values = np.linalg.norm(V, axis=1)
+    return values, V / np.where(values > 0, values, 1.0)[:, None]
+
+
+def _parts(X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "d s"]) -> list[slice]:
+    """Columns of U to be worked on at a time."""
+    width = max(16, CACHE // len(X))
+    return [slice(k, k + width) for k in range(0, U.shape[1], width)]
 
 
 def _climbed(

@@ -30,7 +30,7 @@ def as_matrix(X: Any, name: str = "X") -> np.ndarray:
 
 
 def as_targets(y: Any, n: int, name: str = "y") -> np.ndarray:
-    """Y as contiguous float64 (n,); a column (n, 1) counts as a vector.
+    """Y as contiguous float64 (n,), or (n, C) with C > 1 outputs; a column (n, 1) counts as a vector.
 
     Raises
     ------
@@ -39,8 +39,10 @@ def as_targets(y: Any, n: int, name: str = "y") -> np.ndarray:
     array = _as_float64(y, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = np.ascontiguousarray(array[:, 0])
-    if array.ndim != 1:
-        raise DataError(f"{name} has shape {array.shape}.", "Give one target a sample, as a vector (n,).")
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
+        raise DataError(
+            f"{name} has shape {array.shape}.", "Give one target a sample, as a vector (n,), or C of them as (n, C)."
+        )
     if len(array) != n:
         raise DataError(f"X has {n} samples and {name} has {len(array)}.", f"Give X and {name} the same length.")
     return _finite(array, name)
@@ -56,6 +58,8 @@ def as_weights(weights: Any, n: int) -> np.ndarray:
     if weights is None:
         return np.ones(n)
     array = as_targets(weights, n, "weights")
+    if array.ndim != 1:
+        raise DataError(f"The weights have shape {array.shape}.", "Give one weight a sample, as a vector (n,).")
     if (array < 0).any() or not array.any():
         raise DataError("Sample weights must be ≥ 0, and one of them positive.", "Correct the weights.")
     return array

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from reluopt import neurons
 from reluopt.errors import ConfigError, DataError
 from reluopt.losses import Loss
+from reluopt.losses.protocol import each_sample
 from reluopt.problem import as_problem
 
 
@@ -27,7 +28,7 @@ class Biases:
     Attributes
     ----------
     first : the last column of U is the first layer's bias b, which costs (β/2)‖b‖² in L.
-    output : the output bias c; the last neuron holds it, at β|c| in L (0: there is none).
+    output : the output bias c, or ‖c‖ of several outputs; the last neuron holds it, at β‖c‖ in L (0: there is none).
     """
 
     first: bool = False
@@ -35,13 +36,14 @@ class Biases:
 
 
 class TwoLayerReLU(nn.Module):
-    """f(X) = (X Uᵀ)_+ α with ``U`` (m, d) and ``alpha`` (m,).
+    """f(X) = (X Uᵀ)_+ α with ``U`` (m, d) and ``alpha`` (m,), or (m, C) with C > 1 outputs.
 
     ``biases`` says, for a network that ``from_sequential`` made, where the biases of the model went.
 
     Parameters
     ----------
     d, width : input dimension and number of neurons m.
+    outputs : C; with one the network's outputs are (n,), else (n, C).
     scale : standard deviation of the N(0, scale²) start (the paper's random start).
     generator : the source of randomness; the global torch generator is never used.
     dtype, device : of the parameters.
@@ -51,6 +53,7 @@ class TwoLayerReLU(nn.Module):
         self,
         d: int,
         width: int,
+        outputs: int = 1,
         *,
         scale: float = 1.0,
         generator: torch.Generator | None = None,
@@ -59,13 +62,17 @@ class TwoLayerReLU(nn.Module):
     ) -> None:
         super().__init__()
         self.biases = Biases()
-        if d < 1 or width < 1:
-            raise ConfigError(f"A network with d={d} inputs and width={width}.", "Give at least one of each.")
+        if d < 1 or width < 1 or outputs < 1:
+            raise ConfigError(
+                f"A network with d={d} inputs, width={width} and {outputs} outputs.", "Give at least one of each."
+            )
         generator = generator if generator is not None else torch.Generator().manual_seed(0)
         # drawn in float64 on the generator's device, so that float32 and float64 runs start at the same point
-        start = torch.randn(width, d + 1, generator=generator, dtype=torch.float64, device=generator.device) * scale
+        shape = (width, d + outputs)
+        start = torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device) * scale
+        outer = start[:, d] if outputs == 1 else start[:, d:]
         self.U = nn.Parameter(start[:, :d].to(dtype=dtype, device=device).contiguous())
-        self.alpha = nn.Parameter(start[:, d].to(dtype=dtype, device=device).contiguous())
+        self.alpha = nn.Parameter(outer.to(dtype=dtype, device=device).contiguous())
 
     @property
     def d(self) -> int:
@@ -77,12 +84,17 @@ class TwoLayerReLU(nn.Module):
         """Number of neurons m, zero ones included."""
         return self.U.shape[0]
 
+    @property
+    def outputs(self) -> int:
+        """Number of outputs C."""
+        return 1 if self.alpha.ndim == 1 else self.alpha.shape[1]
+
     def preactivations(self, X: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
         """X Uᵀ, whose signs are the activation patterns."""
         return X @ self.U.T
 
-    def forward(self, X: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """f(X), shape (n,)."""
+    def forward(self, X: Float[Tensor, "n d"]) -> Float[Tensor, "n ..."]:
+        """f(X), shape (n,) or (n, C)."""
         return torch.relu(self.preactivations(X)) @ self.alpha
 
     def objective(
@@ -96,14 +108,15 @@ class TwoLayerReLU(nn.Module):
         """
         problem = as_problem(problem, y, beta, loss=loss, weights=weights)
         X, targets, kappa = (torch.as_tensor(a).to(self.U) for a in (problem.X, problem.targets, problem.weights))
-        fit = (kappa * problem.loss.value(self(X), targets)).sum()
+        values = problem.loss.value(self(X), targets)
+        fit = (each_sample(kappa, values) * values).sum()
         return fit + neurons.weight_decay(self.U, self.alpha, problem.beta)
 
     # -- neurons -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def balance(self) -> TwoLayerReLU:
-        """Scale every neuron to ‖u_j‖ = |α_j|, in place: f stays, L falls to L_bal. Zero neurons become exact zeros."""
+        """Scale every neuron to ‖u_j‖ = ‖α_j‖, in place: f stays, L falls to L_bal. Zero neurons become exact zeros."""
         U, alpha = neurons.balanced(self.U, self.alpha)
         self.U.copy_(U)
         self.alpha.copy_(alpha)
@@ -111,7 +124,7 @@ class TwoLayerReLU(nn.Module):
 
     @torch.no_grad()
     def active(self, tolerance: float = 0.0) -> Tensor:
-        """Mask (m,) of neurons with ‖u_j‖|α_j| > tolerance · max_k ‖u_k‖|α_k|."""
+        """Mask (m,) of neurons with ‖u_j‖‖α_j‖ > tolerance · max_k ‖u_k‖‖α_k‖."""
         return neurons.active(self.U, self.alpha, tolerance)
 
     def prune(self, tolerance: float = 0.0) -> TwoLayerReLU:
@@ -122,7 +135,8 @@ class TwoLayerReLU(nn.Module):
     def merge(self, X: Float[Tensor, "n d"]) -> TwoLayerReLU:
         """A balanced copy in which the neurons of one activation pattern and one sign are a single neuron.
 
-        On the data f stays; Σ‖u_j‖|α_j| does not rise (triangle inequality), so neither does L.
+        With several outputs: of one pattern and one direction α_j/‖α_j‖. On the data f stays; Σ‖u_j‖‖α_j‖ does not
+        rise (triangle inequality), so neither does L.
         """
         balanced = neurons.balanced(*self.weights())
         merged = neurons.merged(torch.as_tensor(X).detach().cpu().to(torch.float64).numpy(), *balanced)
@@ -131,14 +145,14 @@ class TwoLayerReLU(nn.Module):
     def _like(self, U: Tensor, alpha: Tensor, biases: Biases) -> TwoLayerReLU:
         """A network of these neurons of this one's type; one zero neuron where there are none."""
         if not len(alpha):
-            U, alpha = self.U.detach().new_zeros(1, self.d), self.alpha.detach().new_zeros(1)
+            U, alpha = self.U.detach().new_zeros(1, self.d), torch.zeros_like(self.alpha.detach()[:1])
         made = from_weights(U.to(self.U), alpha.to(self.alpha))
         made.biases = biases
         return made
 
     # -- conversions ---------------------------------------------------------------------------------------------
 
-    def weights(self) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]:
+    def weights(self) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "m ..."]]:
         """(U, α) as float64 numpy copies (exact for float32 networks): what the convex side works on."""
         return (
             self.U.detach().cpu().to(torch.float64, copy=True).numpy(),
@@ -163,12 +177,13 @@ class TwoLayerReLU(nn.Module):
         return without + 0.5 * beta * c * c, without - 0.5 * beta * float(b @ b)
 
     @staticmethod
-    def _holds(U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], c: float) -> bool:
-        """Whether the last neuron is the constant c."""
-        return not U[-1, :-1].any() and bool(np.isclose(U[-1, -1] * alpha[-1], c, rtol=1e-6, atol=0.0))
+    def _holds(U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."], c: float) -> bool:
+        """Whether the last neuron is the constant c, or one of norm c."""
+        constant = U[-1, -1] * (alpha[-1] if alpha.ndim == 1 else np.linalg.norm(alpha[-1]))
+        return not U[-1, :-1].any() and bool(np.isclose(constant, c, rtol=1e-6, atol=0.0))
 
     def to_sequential(self, *, bias_column: bool = False) -> nn.Sequential:
-        """``nn.Sequential(Linear(d, m), ReLU(), Linear(m, 1, bias=False))`` with the same outputs, shape (n, 1).
+        """``nn.Sequential(Linear(d, m), ReLU(), Linear(m, C, bias=False))`` with the same outputs, shape (n, C).
 
         With ``bias_column`` the last input (the ones column) becomes the bias of the first layer, so the
         sequential model takes the data without that column. L decays that bias like any weight: so does torch with
@@ -178,17 +193,17 @@ class TwoLayerReLU(nn.Module):
         if inputs < 1:
             raise ConfigError("A network with one input cannot give it up as a bias.", "Set bias_column=False.")
         first = nn.Linear(inputs, self.width, bias=bias_column, dtype=self.U.dtype, device=self.U.device)
-        second = nn.Linear(self.width, 1, bias=False, dtype=self.U.dtype, device=self.U.device)
+        second = nn.Linear(self.width, self.outputs, bias=False, dtype=self.U.dtype, device=self.U.device)
         with torch.no_grad():
             first.weight.copy_(self.U[:, :inputs])
             if bias_column:
                 first.bias.copy_(self.U[:, inputs])
-            second.weight.copy_(self.alpha[None, :])
+            second.weight.copy_(self.alpha.reshape(self.width, -1).T)
         return nn.Sequential(first, nn.ReLU(), second)
 
 
 def from_weights(U: Tensor | np.ndarray, alpha: Tensor | np.ndarray) -> TwoLayerReLU:
-    """A network with the given weights, ``U`` (m, d) and ``alpha`` (m,), copied.
+    """A network with the given weights, ``U`` (m, d) and ``alpha`` (m,) or (m, C), copied; (m, 1) counts as (m,).
 
     Raises
     ------
@@ -197,13 +212,17 @@ def from_weights(U: Tensor | np.ndarray, alpha: Tensor | np.ndarray) -> TwoLayer
     U, alpha = torch.as_tensor(U), torch.as_tensor(alpha)
     if not (U.is_floating_point() and U.dtype == alpha.dtype):
         U, alpha = U.to(torch.float64), alpha.to(torch.float64)
-    if U.ndim != 2 or alpha.ndim != 1 or U.shape[0] != alpha.shape[0]:
+    if alpha.ndim == 2 and alpha.shape[1] == 1:
+        alpha = alpha[:, 0]
+    if U.ndim != 2 or alpha.ndim not in (1, 2) or 0 in alpha.shape or U.shape[0] != alpha.shape[0]:
         raise DataError(
-            f"Weights of shapes U {tuple(U.shape)} and alpha {tuple(alpha.shape)}.", "Give U (m, d) and alpha (m,)."
+            f"Weights of shapes U {tuple(U.shape)} and alpha {tuple(alpha.shape)}.",
+            "Give U (m, d) and alpha (m,), or (m, C) with C outputs.",
         )
     if not bool(torch.isfinite(U).all() and torch.isfinite(alpha).all()):
         raise DataError("The network has weights that are NaN or infinite.", "Train with a smaller step size.")
-    network = TwoLayerReLU(U.shape[1], U.shape[0], dtype=U.dtype, device=U.device)
+    outputs = 1 if alpha.ndim == 1 else alpha.shape[1]
+    network = TwoLayerReLU(U.shape[1], U.shape[0], outputs, dtype=U.dtype, device=U.device)
     with torch.no_grad():
         network.U.copy_(U)
         network.alpha.copy_(alpha)
@@ -211,7 +230,7 @@ def from_weights(U: Tensor | np.ndarray, alpha: Tensor | np.ndarray) -> TwoLayer
 
 
 def from_sequential(model: nn.Sequential, *, output_bias: Literal["refuse", "as_neuron"] = "refuse") -> TwoLayerReLU:
-    """The network of ``nn.Sequential(Linear(d, m), ReLU(), Linear(m, 1, bias=False))``.
+    """The network of ``nn.Sequential(Linear(d, m), ReLU(), Linear(m, C, bias=False))``.
 
     **A first-layer bias** becomes the last column of U: append a column of ones to X. L decays it like any weight, as
     torch does with ``weight_decay`` for all parameters. Where biases are left out of the decay the model's own
@@ -222,23 +241,24 @@ def from_sequential(model: nn.Sequential, *, output_bias: Literal["refuse", "as_
 
     Parameters
     ----------
-    output_bias : "refuse", or "as_neuron": the outputs are kept by one more neuron on the ones column, which costs β|c|
+    output_bias : "refuse", or "as_neuron": the outputs are kept by one more neuron on the ones column, which costs β‖c‖
         in L. The network is then a point of *another* problem than the model's, and its certificate says so.
 
     Raises
     ------
-    ConfigError : another architecture, more than one output, an output bias that is not zero, or one to be held by a
+    ConfigError : another architecture, an output bias that is not zero, or one to be held by a
         neuron where the first layer has no bias (and the data no ones column).
     """
     first, second = _layers(model)
-    U, alpha = first.weight.detach(), second.weight.detach()[0]
+    U, alpha = first.weight.detach(), second.weight.detach().T
     if first.bias is not None:
         U = torch.cat([U, first.bias.detach()[:, None]], dim=1)
-    constant = 0.0 if second.bias is None else second.bias.item()
-    if constant != 0.0:
-        U, alpha = _with_constant(U, alpha, constant, output_bias, first.bias is not None)
+    constant = torch.zeros_like(alpha[0]) if second.bias is None else second.bias.detach()
+    size = abs(constant.item()) if len(constant) == 1 else float(constant.norm())
+    if size != 0.0:
+        U, alpha = _with_constant(U, alpha, constant, size, output_bias, first.bias is not None)
     network = from_weights(U, alpha)
-    network.biases = Biases(first=first.bias is not None, output=constant)
+    network.biases = Biases(first=first.bias is not None, output=size if len(constant) > 1 else constant.item())
     return network
 
 
@@ -257,31 +277,30 @@ def _layers(model: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
         )
     first, second = layers[0], layers[2]
     assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
-    if second.out_features != 1:
-        raise ConfigError(f"The model has {second.out_features} outputs.", "reluopt certifies scalar outputs.")
     return first, second
 
 
 def _with_constant(
-    U: Tensor, alpha: Tensor, constant: float, output_bias: str, ones_column: bool
+    U: Tensor, alpha: Tensor, constant: Tensor, size: float, output_bias: str, ones_column: bool
 ) -> tuple[Tensor, Tensor]:
-    """The weights with one more neuron (0, …, 0, √|c|), ±√|c|, if that was asked for."""
+    """The weights with one more neuron (0, …, 0, √‖c‖), c/√‖c‖, if that was asked for; ``size`` is ‖c‖."""
+    shown = f"{constant.item():g}" if len(constant) == 1 else f"of norm {size:g}"
     if output_bias not in ("refuse", "as_neuron"):
         raise ConfigError(f"output_bias = {output_bias!r}.", "Give 'refuse' or 'as_neuron'.")
     if output_bias == "refuse":
         raise ConfigError(
-            f"The model has an output bias ({constant:g}), which the objective L does not have: it costs the model "
+            f"The model has an output bias ({shown}), which the objective L does not have: it costs the model "
             "(β/2)c² or nothing, and a network without it can only imitate it at β|c|, so no bound on L holds for "
             "this model's own objective.",
-            "Train with Linear(m, 1, bias=False); or set the bias to zero and certify with the targets y − c, which "
-            "keeps c fixed; or convert with output_bias='as_neuron', and the certificate states the difference.",
+            f"Train with Linear(m, {len(constant)}, bias=False); or set the bias to zero and certify with the targets "
+            "y − c, which keeps c fixed; or convert with output_bias='as_neuron', and the certificate states the "
+            "difference.",
         )
     if not ones_column:
         raise ConfigError(
-            f"The model has an output bias ({constant:g}) but no bias in its first layer, so no column of ones.",
+            f"The model has an output bias ({shown}) but no bias in its first layer, so no column of ones.",
             "Set the output bias to zero and certify with the targets y − c, or give the first layer a bias.",
         )
     neuron = torch.zeros_like(U[:1])
-    neuron[0, -1] = abs(constant) ** 0.5
-    size = torch.full_like(alpha[:1], abs(constant) ** 0.5 * (1.0 if constant > 0 else -1.0))
-    return torch.cat([U, neuron]), torch.cat([alpha, size])
+    neuron[0, -1] = size**0.5
+    return torch.cat([U, neuron]), torch.cat([alpha, (constant / size**0.5)[None]])

@@ -1,4 +1,7 @@
-"""Neurons as arrays: pure functions of U (m, d) and α (m,), for numpy arrays and torch tensors alike."""
+"""Neurons as arrays: pure functions of U (m, d) and α, for numpy arrays and torch tensors alike.
+
+α is (m,) with one output, and (m, C) with C > 1 of them: then ‖α_j‖ takes the place of |α_j|, and f is (n, C).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from reluopt.losses.protocol import Array, namespace
 
 #: A neuron is active when its strength exceeds this fraction of the largest; others are training's leftovers.
 ACTIVE_TOLERANCE = 1e-6
+#: Directions of output weights that differ by no more than rounding are one.
+PARALLEL = 1e-13
 
 
 def relu(h: Array) -> Array:
@@ -17,57 +22,82 @@ def relu(h: Array) -> Array:
 
 
 def predict(X: Array, U: Array, alpha: Array) -> Array:
-    """f = Σ_j (X u_j)_+ α_j, shape (n,)."""
+    """f = Σ_j (X u_j)_+ α_j, shape (n,) or (n, C)."""
     return relu(X @ U.T) @ alpha
 
 
+def back(z: Array, alpha: Array) -> Array:
+    """z_iᵀα_j (n, m): how hard the dual point z = −∂ℓ/∂f pulls each activation up."""
+    return z @ alpha.T if alpha.ndim == 2 else z[:, None] * alpha
+
+
+def sizes(alpha: Array) -> Array:
+    """‖α_j‖ of every neuron (m,)."""
+    return abs(alpha) if alpha.ndim == 1 else (alpha * alpha).sum(-1) ** 0.5
+
+
 def weight_decay(U: Array, alpha: Array, beta: float) -> Array:
-    """(β/2) Σ_j (‖u_j‖² + α_j²)."""
+    """(β/2) Σ_j (‖u_j‖² + ‖α_j‖²)."""
     return 0.5 * beta * ((U * U).sum() + (alpha * alpha).sum())
 
 
 def strength(U: Array, alpha: Array) -> Array:
-    """‖u_j‖|α_j| of every neuron (m,): what weight decay amounts to once it is balanced."""
-    return (U * U).sum(-1) ** 0.5 * abs(alpha)
+    """‖u_j‖‖α_j‖ of every neuron (m,): what weight decay amounts to once it is balanced."""
+    return (U * U).sum(-1) ** 0.5 * sizes(alpha)
 
 
 def active(U: Array, alpha: Array, tolerance: float = ACTIVE_TOLERANCE) -> Array:
-    """Mask (m,) of neurons with ‖u_j‖|α_j| > tolerance · the largest (none in a zero network)."""
+    """Mask (m,) of neurons with ‖u_j‖‖α_j‖ > tolerance · the largest (none in a zero network)."""
     size = strength(U, alpha)
     return size > tolerance * size.max() if len(size) else size > 0
 
 
 def balanced(U: Array, alpha: Array) -> tuple[Array, Array]:
-    """(U, α) with every neuron scaled to ‖u_j‖ = |α_j|: f stays, L falls to L_bal. Zero neurons become exact zeros.
+    """(U, α) with every neuron scaled to ‖u_j‖ = ‖α_j‖: f stays, L falls to L_bal. Zero neurons become exact zeros.
 
-    u_j ← c u_j, α_j ← α_j/c with c = √(|α_j|/‖u_j‖), as a quotient of roots, because the quotient may overflow.
+    u_j ← c u_j, α_j ← α_j/c with c = √(‖α_j‖/‖u_j‖), as a quotient of roots, because the quotient may overflow.
     """
     xp = namespace(U)
-    norms, sizes = xp.linalg.norm(U, axis=1) if xp is np else U.norm(dim=1), abs(alpha)
-    alive = (norms > 0) & (sizes > 0)
+    norms, outer = (_norms(part) for part in (U, alpha))
+    alive = (norms > 0) & (outer > 0)
     one, zero = xp.ones_like(norms), xp.zeros_like(norms)
     # a factor that underflows makes a zero neuron
-    c = xp.where(alive, sizes, one) ** 0.5 / xp.where(alive, norms, one) ** 0.5
+    c = xp.where(alive, outer, one) ** 0.5 / xp.where(alive, norms, one) ** 0.5
     alive = alive & (c > 0)
-    return xp.where(alive, c, zero)[:, None] * U, xp.where(alive, alpha / xp.where(alive, c, one), zero)
+    divisor, factor = xp.where(alive, c, one), xp.where(alive, c, zero)
+    if alpha.ndim == 2:
+        return factor[:, None] * U, xp.where(alive[:, None], alpha / divisor[:, None], 0.0 * alpha)
+    return factor[:, None] * U, xp.where(alive, alpha / divisor, zero)
+
+
+def _norms(rows: Array) -> Array:
+    """The norms of rows, or the sizes of numbers."""
+    if rows.ndim == 1:
+        return abs(rows)
+    return np.linalg.norm(rows, axis=1) if namespace(rows) is np else rows.norm(dim=1)
 
 
 def merged(
-    X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]
-) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
+    X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."]
+) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, "k ..."]]:
     """A balanced network in which the neurons of one activation pattern and one sign are a single neuron.
 
-    On the data f stays; Σ‖u_j‖|α_j| does not rise (triangle inequality), so neither does L. Zero neurons are left out.
+    With several outputs: of one pattern and one direction α_j/‖α_j‖ (to PARALLEL). On the data f stays; Σ‖u_j‖‖α_j‖
+    does not rise (triangle inequality), so neither does L. Zero neurons are left out.
     """
     alive = strength(U, alpha) > 0
     U, alpha = U[alive], alpha[alive]
-    keys = np.packbits(np.hstack([(X @ U.T >= 0).T, (alpha >= 0)[:, None]]), axis=1)
+    lengths, outputs = _norms(alpha), 1 if alpha.ndim == 1 else alpha.shape[1]
+    directions = (alpha / (lengths if alpha.ndim == 1 else lengths[:, None])).reshape(len(U), outputs)
+    words = np.rint(directions / PARALLEL).astype(np.int64).view(np.uint8).reshape(len(U), 8 * outputs)
+    keys = np.hstack([np.packbits((X @ U.T >= 0).T, axis=1), words])
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     blocks = np.zeros((len(first), U.shape[1]))
-    np.add.at(blocks, group.ravel(), np.abs(alpha)[:, None] * U)
+    np.add.at(blocks, group.ravel(), lengths[:, None] * U)
     root = np.sqrt(np.linalg.norm(blocks, axis=1))
     keep = root > 0
-    return blocks[keep] / root[keep, None], np.where(alpha[first] >= 0, root, -root)[keep]
+    outer = root[:, None] * directions[first]
+    return blocks[keep] / root[keep, None], (outer[:, 0] if alpha.ndim == 1 else outer)[keep]
 
 
 def patterns_of(X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"]) -> Bool[np.ndarray, "n m"]:

@@ -1,4 +1,4 @@
-r"""Pricing: search the neuron u, ‖u‖ ≤ 1, with the largest |zᵀ(Xu)_+|.
+r"""Pricing: search the neuron u, ‖u‖ ≤ 1, with the largest |zᵀ(Xu)_+|, or ‖zᵀ(Xu)_+‖ where z is (n, C).
 
 If it exceeds β at the dual point z of a network, adding the neuron u with a small weight lowers L: the network is not
 globally optimal. At the dual point of the zero network the maximum is β_max, above which the optimum is the zero
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from reluopt.ascent import climb
+from reluopt.ascent import climb, climb_outputs, outputs_of
 from reluopt.clock import Clock
 from reluopt.errors import DataError
 from reluopt.problem import Problem
@@ -30,6 +30,8 @@ SAME = 1.0 - 1e-6
 #: The rough search in float32: its steps, the relative gain and the step control at which a start is done, and the
 #: cosine of two directions that are one.
 ROUGH_STEPS, ROUGH_GAIN, ROUGH_SHORTEST, ROUGH_SAME = 20, 1e-5, 1e-3, 1.0 - 1e-5
+#: With several outputs so many of the distinct best climb on, each for so many output directions in turn.
+BEST, ROUNDS = 64, 5
 
 #: Directions (k, d) and the sign of z (k,) that each is searched for.
 Starts = tuple[Float[np.ndarray, "_ d"], Float[np.ndarray, " _"]]
@@ -37,14 +39,17 @@ Starts = tuple[Float[np.ndarray, "_ d"], Float[np.ndarray, " _"]]
 
 @dataclass(frozen=True)
 class Price:
-    """The best neuron found: unit direction u (d,), sign of its output weight, value |zᵀ(Xu)_+|, all local maxima."""
+    """The best neuron found: unit direction u (d,), sign of its output weight, value |zᵀ(Xu)_+|, all local maxima.
+
+    With C > 1 outputs a unit vector (C,) takes the place of each sign: the direction of the output weights.
+    """
 
     direction: Float[np.ndarray, " d"]
-    sign: float
+    sign: float | Float[np.ndarray, " C"]
     value: float
     candidates: Float[np.ndarray, "d K"]
     candidate_values: Float[np.ndarray, " K"]
-    candidate_signs: Float[np.ndarray, " K"]
+    candidate_signs: Float[np.ndarray, "K ..."]
 
     def above(self, limit: float, most: int) -> Maximisers:
         """The local maximisers with a value above ``limit``, the dearest ``most`` of them."""
@@ -54,16 +59,16 @@ class Price:
 
 @dataclass(frozen=True)
 class Maximisers:
-    """Distinct local maximisers of ±zᵀ(Xu)_+ over ‖u‖ ≤ 1, best first: unit rows (k, d), signs (k,), values (k,)."""
+    """Distinct local maximisers of ±zᵀ(Xu)_+ over ‖u‖ ≤ 1, best first: unit rows (k, d), signs, values (k,)."""
 
     directions: Float[np.ndarray, "k d"]
-    signs: Float[np.ndarray, " k"]
+    signs: Float[np.ndarray, "k ..."]
     values: Float[np.ndarray, " k"]
 
 
 def price(
     X: Float[np.ndarray, "n d"] | Problem,
-    z: Float[np.ndarray, " samples"],
+    z: Float[np.ndarray, "samples ..."],
     rng: np.random.Generator,
     *,
     starts: int | None = None,
@@ -80,7 +85,7 @@ def price(
     Parameters
     ----------
     X : the features (n, d), or the problem that has them.
-    z : the dual point (n,), such as ``problem.dual_point(f)``.
+    z : the dual point (n,) or (n, C), such as ``problem.dual_point(f)``.
     starts : 256 unless given, fewer for large X.
     clock : what was reached when it is over is returned.
     near : more starts, each (directions (k, d), signs (k,)): neurons, :func:`kink_flips` of them, factors of a bound.
@@ -90,22 +95,36 @@ def price(
     DataError : z of another length than X has rows.
     """
     X = X.X if isinstance(X, Problem) else X
-    if z.shape != (len(X),):
+    if z.ndim not in (1, 2) or len(z) != len(X):
         raise DataError(f"z has shape {z.shape} for {len(X)} samples.", "Give one entry a sample.")
     # fewer starts on large data, so that one iteration stays near a billion products
     count = starts if starts is not None else int(np.clip(2**28 // X.size, 32, 256))
     # each start is searched for both signs of z: column j belongs to signs[j]
-    U = _starts(X, count, rng)
+    U, clock = _starts(X, count, rng), clock or Clock()
+    if z.ndim == 2:
+        U = np.hstack([U, *(_normalised(more.T) for more, _ in near)])
+        return _priced_outputs(X, z, U, iterations, clock)
     U, signs = np.hstack([U, U]), np.repeat([1.0, -1.0], U.shape[1])
     for more, sides in near:
         U, signs = np.hstack([U, _normalised(more.T)]), np.concatenate([signs, sides])
-    clock = clock or Clock()
     U, signs = _roughly(X, z, U, signs, clock)
     U, value = climb(X, z, U, signs, iterations, clock)
     order = _distinct(U, value, signs, SAME)
     order = order[: max(1, int((value[order] > 0).sum()))]
     best = order[0]
     return Price(U[:, best], float(signs[best]), float(max(value[best], 0.0)), U[:, order], value[order], signs[order])
+
+
+def _priced_outputs(
+    X: Float[np.ndarray, "n d"], z: Float[np.ndarray, "n C"], U: Float[np.ndarray, "d s"], iterations: int, clock: Clock
+) -> Price:
+    """The same for ‖zᵀ(Xu)_+‖: no two signs, and the direction of the output weights beside u."""
+    U, same = _roughly(X, z, U, np.ones(U.shape[1]), clock)
+    best = np.argsort(-outputs_of(X, z, U)[0], kind="stable")[:BEST]
+    U, value, a = climb_outputs(X, z, U[:, best], iterations, ROUNDS, clock)
+    order = _distinct(U, value, same[best], SAME)
+    order = order[: max(1, int((value[order] > 0).sum()))]
+    return Price(U[:, order[0]], a[order[0]], float(value[order[0]]), U[:, order], value[order], a[order])
 
 
 def kink_flips(
@@ -128,12 +147,12 @@ def kink_flips(
 
 def beta_max_estimate(
     X: Float[np.ndarray, "n d"] | Problem,
-    y: Float[np.ndarray, " samples"] | None = None,
+    y: Float[np.ndarray, "samples ..."] | None = None,
     *,
     seed: int = 0,
     clock: Clock | None = None,
 ) -> float:
-    """β_max = max_{‖u‖≤1} |zᵀ(Xu)_+| at the zero network by local search: a lower estimate of the true one.
+    """β_max = max_{‖u‖≤1} ‖zᵀ(Xu)_+‖ at the zero network by local search: a lower estimate of the true one.
 
     z is y for the squared loss; give a :class:`~reluopt.problem.Problem` for any other.
     What was found when the clock is over is returned.
@@ -155,7 +174,7 @@ def beta_max_estimate(
 
 def _ascend(
     X: Float[np.ndarray, "n d"],
-    z: Float[np.ndarray, " n"],
+    z: Float[np.ndarray, "n ..."],
     U: Float[np.ndarray, "d s"],
     signs: Float[np.ndarray, " s"],
     clock: Clock,
@@ -186,7 +205,7 @@ def _ascend(
 
 def _roughly(
     X: Float[np.ndarray, "n d"],
-    z: Float[np.ndarray, " n"],
+    z: Float[np.ndarray, "n ..."],
     U: Float[np.ndarray, "d s"],
     signs: Float[np.ndarray, " s"],
     clock: Clock,
@@ -215,10 +234,17 @@ def _starts(X: Float[np.ndarray, "n d"], count: int, rng: np.random.Generator) -
 
 
 def _value_and_gradient(
-    X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], U: Float[np.ndarray, "d s"], signs: Float[np.ndarray, " s"]
+    X: Float[np.ndarray, "n d"],
+    z: Float[np.ndarray, "n ..."],
+    U: Float[np.ndarray, "d s"],
+    signs: Float[np.ndarray, " s"],
 ) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, "d s"]]:
-    """± zᵀ(Xu)_+ and its gradient ± Xᵀ(1[Xu ≥ 0] ∘ z) for every column u."""
+    """± zᵀ(Xu)_+ and its gradient ± Xᵀ(1[Xu ≥ 0] ∘ z) for every column u; ‖zᵀ(Xu)_+‖ and its gradient at z (n, C)."""
     H = X @ U
+    if z.ndim == 2:
+        V = z.T @ np.maximum(H, 0)
+        values = np.linalg.norm(V, axis=0)
+        return values, X.T @ ((H >= 0) * (z @ (V / np.where(values > 0, values, 1))))
     np.multiply(H >= 0, z[:, None], out=H)
     gradient = X.T @ H * signs
     return (gradient * U).sum(axis=0), gradient

@@ -2,8 +2,10 @@ r"""The training problem as one object: data, loss, weights κ and weight decay 
 
 .. math:: L(U, α) = Σ_i κ_i ℓ(f_i, y_i) + (β/2) Σ_j (‖u_j‖² + α_j²),  f = Σ_j (X u_j)_+ α_j        (KP eq. 1)
 
-There is **no 1/n**. A mini-batch of size B is scaled by n/B; with ``MSELoss(mean)`` the same problem has
-``weight_decay = 2β/n``. A bias is a column of ones in X, regularised like any other weight.
+With C outputs y and f are (n, C), α is (m, C), ‖α_j‖ stands for |α_j|, and the dual has ‖zᵀ(Xu)_+‖ ≤ β with z (n, C). A
+loss of one output is summed over them. There is **no 1/n**. A mini-batch of size B is scaled by n/B; with
+``MSELoss(mean)`` the same problem has ``weight_decay = 2β/n``. A bias is a column of ones in X, regularised like any
+other weight.
 
 Its dual, which bounds L from below for networks of every width:
 
@@ -30,18 +32,19 @@ from reluopt import neurons, rounding
 from reluopt.errors import ConfigError
 from reluopt.gate import as_beta, as_matrix, as_targets, as_weights
 from reluopt.losses import Loss, exact, make_loss
-from reluopt.losses.protocol import Array
+from reluopt.losses.protocol import Array, each_sample, is_one_hot
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The training problem on X (n, d) with targets (n,): everything that L depends on but the network.
+    """The training problem on X (n, d) with targets (n,) or (n, C): everything that L depends on but the network.
 
     Parameters
     ----------
     X : (n, d) features: numpy, torch, a data frame, lists, of any real type; kept as contiguous float64.
-    targets : (n,) numbers, or −1 and +1 where the loss is one of classes.
-    loss : a :class:`~reluopt.losses.Loss`, or its name: "squared", "logistic", "huber:1.5", ...
+    targets : (n,) numbers, or −1 and +1 where the loss is one of classes; (n, C) of them for C > 1 outputs, where
+        labels may also be 0 and 1; for the cross-entropy class numbers (n,), or their unit rows (n, C).
+    loss : a :class:`~reluopt.losses.Loss`, or its name: "squared", "logistic", "cross_entropy", "huber:1.5", ...
     beta : β > 0, the weight decay.
     weights : (n,) sample weights κ ≥ 0, one at least positive; all 1 where they are not given. A sample of weight k
         counts as k samples.
@@ -52,7 +55,7 @@ class Problem:
     """
 
     X: Float[np.ndarray, "n d"]
-    targets: Float[np.ndarray, " n"]
+    targets: Float[np.ndarray, "n ..."]
     loss: Loss
     beta: float
     weights: Float[np.ndarray, " n"]
@@ -62,7 +65,7 @@ class Problem:
     ) -> None:
         loss = make_loss(loss)
         X = as_matrix(X)
-        targets = as_targets(targets, len(X))
+        targets = loss.encoded(as_targets(targets, len(X)))
         loss.check_targets(targets)
         self._set(X, targets, loss, as_beta(beta), as_weights(weights, len(X)))
 
@@ -92,7 +95,25 @@ class Problem:
         return self.X.shape[1]
 
     @property
-    def y(self) -> Float[np.ndarray, " n"]:
+    def outputs(self) -> int:
+        """Number of outputs C."""
+        return 1 if self.targets.ndim == 1 else self.targets.shape[1]
+
+    def require_one_output(self, what: str) -> None:
+        """Refuse what is there for one output only.
+
+        Raises
+        ------
+        ConfigError : the problem has several outputs.
+        """
+        if self.outputs > 1:
+            raise ConfigError(
+                f"{what} is not there for several outputs, and the targets have {self.outputs}.",
+                "Choose one target, or one class against the others (--positive LABEL).",
+            )
+
+    @property
+    def y(self) -> Float[np.ndarray, "n ..."]:
         """The targets, as formulas call them."""
         return self.targets
 
@@ -111,17 +132,22 @@ class Problem:
         return self._trusted(self.X, self.targets, self.loss, as_beta(beta), self.weights)
 
     def class_balanced(self) -> Problem:
-        """The same problem with weights κ_i = n/(2 n_c), n_c the number of samples of the class of i.
+        """The same problem with weights κ_i = n/(K n_c), n_c the number of samples of the class of i, K of classes.
 
         Raises
         ------
-        ConfigError : a loss without classes, or one class only.
+        ConfigError : a loss without classes, one class only, samples that have several labels.
         """
-        positive = int((self.targets > 0).sum())
-        if not self.loss.classes or positive in (0, self.n):
+        several = self.targets.ndim == 2
+        if not self.loss.classes or (several and not is_one_hot(self.targets)):
+            raise ConfigError("There are no classes to balance.", "Leave the class weights out.")
+        of = self.targets.argmax(axis=1) if several else (self.targets > 0).astype(np.int64)
+        sizes = np.bincount(of)
+        present = int((sizes > 0).sum())
+        if present < 2:
             raise ConfigError("There are no two classes to balance.", "Leave the class weights out.")
-        sizes = np.where(self.targets > 0, positive, self.n - positive)
-        return self._trusted(self.X, self.targets, self.loss, self.beta, self.n / (2.0 * sizes))
+        weights = self.n / (float(present) * sizes[of])
+        return self._trusted(self.X, self.targets, self.loss, self.beta, weights)
 
     def select(self, index: np.ndarray) -> Problem:
         """The problem of some samples."""
@@ -132,17 +158,18 @@ class Problem:
 
     def loss_value(self, f: Array) -> float:
         """Σ κ_i ℓ(f_i, y_i)."""
-        return float((self.weights * self.loss.value(f, self.targets)).sum())
+        values = self.loss.value(f, self.targets)
+        return float((each_sample(self.weights, values) * values).sum())
 
     @cached_property
     def zero_value(self) -> float:
         """L of the zero network: p* is at most this, and is this for β ≥ β_max."""
-        return self.loss_value(np.zeros(self.n))
+        return self.loss_value(np.zeros_like(self.targets))
 
     @cached_property
     def zero_value_lower(self) -> float:
         """≤ L of the zero network, proved: the optimum over no pattern at all."""
-        below = exact.loss_upper(self.loss, *2 * (np.zeros(self.n),), self.targets, self.weights)
+        below = exact.loss_upper(self.loss, *2 * (np.zeros_like(self.targets),), self.targets, self.weights)
         return max(0.0, math.nextafter(below * (1 - 2.0**-50), -math.inf))
 
     def predict(self, U: Array, alpha: Array) -> Array:
@@ -154,21 +181,21 @@ class Problem:
         return self.loss_value(self.predict(U, alpha)) + float(neurons.weight_decay(U, alpha, self.beta))
 
     def gradient(self, U: Array, alpha: Array) -> tuple[Array, Array]:
-        """∇L with ReLU'(0) = 0: shapes (m, d) and (m,).
+        """∇L with ReLU'(0) = 0: shapes (m, d) and (m,) or (m, C).
 
-        ∂L/∂u_j = −α_j Xᵀ(1[Xu_j > 0] ∘ z) + β u_j,  ∂L/∂α_j = −zᵀ(Xu_j)_+ + β α_j,  z = −κ ∘ ∂ℓ/∂f.
+        ∂L/∂u_j = −Xᵀ(1[Xu_j > 0] ∘ zα_j) + β u_j,  ∂L/∂α_j = −zᵀ(Xu_j)_+ + β α_j,  z = −κ ∘ ∂ℓ/∂f.
         """
         h = self.X @ U.T
         active = h > 0
         z = self.dual_point((h * active) @ alpha)
-        back = active * z[:, None]
-        return self.beta * U - alpha[:, None] * (back.T @ self.X), self.beta * alpha - (h * active).T @ z
+        pulls = active * neurons.back(z, alpha)
+        return self.beta * U - pulls.T @ self.X, self.beta * alpha - (h * active).T @ z
 
     def balanced_objective(self, U: Array, alpha: Array) -> float:
-        """L_bal = Σ κℓ + β Σ_j ‖u_j‖|α_j| ≤ L, with equality iff ‖u_j‖ = |α_j| for all j."""
+        """L_bal = Σ κℓ + β Σ_j ‖u_j‖‖α_j‖ ≤ L, with equality iff ‖u_j‖ = ‖α_j‖ for all j."""
         return self.loss_value(self.predict(U, alpha)) + self.beta * float(neurons.strength(U, alpha).sum())
 
-    def objective_upper(self, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]) -> float:
+    def objective_upper(self, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."]) -> float:
         """≥ L(U, α), rounding accounted for, for weights taken as exact float64; ``inf`` where it is not finite."""
         if not (np.isfinite(U).all() and np.isfinite(alpha).all()):
             return math.inf
@@ -183,13 +210,17 @@ class Problem:
     # -- the dual side -----------------------------------------------------------------------------------------------
 
     def dual_point(self, f: Array) -> Array:
-        """z = −κ ∘ ∂ℓ/∂f, the dual candidate that belongs to a fit f (n,); dual optimal where f is."""
-        return -self.weights * self.loss.gradient(f, self.targets)
+        """z = −κ ∘ ∂ℓ/∂f, the dual candidate that belongs to a fit f (n,) or (n, C); dual optimal where f is."""
+        return -each_sample(self.weights, f) * self.loss.gradient(f, self.targets)
 
     @cached_property
-    def zero_dual_point(self) -> Float[np.ndarray, " n"]:
-        """z of the zero network: β_max = max |zᵀ(Xu)_+| over ‖u‖ ≤ 1 (y for the squared loss)."""
-        return self.dual_point(np.zeros(self.n))
+    def zero_dual_point(self) -> Float[np.ndarray, "n ..."]:
+        """z of the zero network: β_max = max ‖zᵀ(Xu)_+‖ over ‖u‖ ≤ 1 (y for the squared loss)."""
+        return self.dual_point(np.zeros_like(self.targets))
+
+    def settled(self, z: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
+        """z within rounding, such that the equalities of the dual's domain hold exactly (cross-entropy has them)."""
+        return self.loss.settled(z, self.targets, self.weights)
 
     def dual_value(self, z: Array) -> float:
         """Σ κ_i D(z_i/κ_i, y_i): the objective of the dual; −inf outside of its domain."""
@@ -199,25 +230,26 @@ class Problem:
         if (z[~on] != 0).any():
             return -math.inf
         kappa = self.weights[on]
-        return float((kappa * self.loss.dual(z[on] / kappa, self.targets[on])).sum())
+        values = self.loss.dual(z[on] / each_sample(kappa, z), self.targets[on])
+        return float((each_sample(kappa, values) * values).sum())
 
-    def dual_domain(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    def dual_domain(self) -> tuple[Float[np.ndarray, "n ..."], Float[np.ndarray, "n ..."]]:
         """(low, high): the dual value is finite for low ≤ z ≤ high; 0 to 0 for samples of weight 0."""
         low, high = self.loss.domain(self.targets)
         if not self.is_weighted:
             return low, high
-        on = self.weights > 0
-        return np.where(on, self.weights * np.where(on, low, 0.0), 0.0), np.where(
-            on, self.weights * np.where(on, high, 0.0), 0.0
-        )
+        kappa = self.weights if low.ndim == 1 else self.weights[:, None]
+        on = kappa > 0
+        low, high = (np.where(on, kappa * np.where(on, end, 0.0), 0.0) for end in (low, high))
+        return low, high
 
-    def proved_value(self, z: Float[np.ndarray, " n"], bound: float) -> tuple[float, float]:
+    def proved_value(self, z: Float[np.ndarray, "n ..."], bound: float) -> tuple[float, float]:
         """(value, t): the proved dual value of tz, with t the best multiple for which t·``bound`` ≤ β holds exactly.
 
-        Equation (*): max over 0 ≤ t ≤ β/B with tz in the domain of Σ κ D(tz/κ). ``bound`` is a proved B ≥ |zᵀ(Xu)_+|
+        Equation (*): max over 0 ≤ t ≤ β/B with tz in the domain of Σ κ D(tz/κ). ``bound`` is a proved B ≥ ‖zᵀ(Xu)_+‖
         on ‖u‖ ≤ 1. Where B or z is not finite t = 0, whose value is Σ κ D(0) (0 but for the loss of a constant).
         """
-        nothing = exact.dual_value_lower(self.loss, np.zeros(self.n), self.targets, self.weights, 0.0)
+        nothing = exact.dual_value_lower(self.loss, np.zeros_like(self.targets), self.targets, self.weights, 0.0)
         if not (math.isfinite(bound) and bound >= 0 and np.isfinite(z).all() and z.any()):
             return nothing, 0.0
         most = exact.largest_multiple(self.loss, z, self.targets, self.weights, bound, self.beta)
@@ -225,7 +257,7 @@ class Problem:
         value = exact.dual_value_lower(self.loss, z, self.targets, self.weights, scale)
         return (value, scale) if value >= nothing else (nothing, 0.0)
 
-    def estimated_value(self, z: Float[np.ndarray, " n"], bound: float) -> float:
+    def estimated_value(self, z: Float[np.ndarray, "n ..."], bound: float) -> float:
         """The value of :meth:`proved_value` in float64, which proves nothing; −inf where it is not finite."""
         if not (math.isfinite(bound) and bound >= 0 and np.isfinite(z).all()):
             return -math.inf
@@ -234,15 +266,16 @@ class Problem:
         most = exact.largest_multiple(self.loss, z, self.targets, self.weights, bound, self.beta)
         return self.dual_value(self.best_multiple(z, most) * z)
 
-    def best_multiple(self, z: Float[np.ndarray, " n"], most: float) -> float:
+    def best_multiple(self, z: Float[np.ndarray, "n ..."], most: float) -> float:
         """argmax over 0 ≤ t ≤ most of the concave Σ κ D(tz/κ), by its derivative Σ z D'(tz/κ)."""
         on = self.weights > 0
-        zs, y, ratio = z[on], self.targets[on], z[on] / self.weights[on]
+        zs, y, ratio = z[on], self.targets[on], z[on] / each_sample(self.weights[on], z)
 
         def slope(t: float) -> float:
             with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
                 parts = np.where(zs != 0, zs * self.loss.dual_gradient(t * ratio, y), 0.0)
-            return float(np.clip(parts, -1e300 / len(parts), 1e300 / len(parts)).sum())
+            most_of_one = 1e300 / parts.size
+            return float(np.clip(parts, -most_of_one, most_of_one).sum())
 
         if most <= 0 or slope(0.0) <= 0:
             return 0.0
@@ -311,17 +344,18 @@ class Units:
         return self.z / self.x
 
 
-def data_fingerprint(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], weights: Any = None) -> str:
+def data_fingerprint(X: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n ..."], weights: Any = None) -> str:
     """The sha256 of X and y as 64 hexadecimal digits; any change of one bit changes it.
 
     The hashed bytes, all little-endian, without gaps:
 
-    1. n and d as two unsigned 64-bit integers (16 bytes),
+    1. n and d as two unsigned 64-bit integers (16 bytes); with several outputs their number C as a third one,
     2. X as IEEE 754 float64, row after row (8·n·d bytes),
-    3. y as IEEE 754 float64 (8·n bytes),
+    3. y as IEEE 754 float64, row after row (8·n·C bytes),
     4. the weights κ likewise, where they are not all 1.
     """
-    digest = hashlib.sha256(struct.pack("<QQ", *X.shape))
+    sizes = (*X.shape, *y.shape[1:])
+    digest = hashlib.sha256(struct.pack(f"<{len(sizes)}Q", *sizes))
     for part in (X, y) if weights is None else (X, y, weights):
         digest.update(np.ascontiguousarray(part, dtype="<f8").data)
     return digest.hexdigest()

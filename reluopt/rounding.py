@@ -119,32 +119,35 @@ def lambda_max_upper(C: Float[np.ndarray, "k k"], error: Float[np.ndarray, "k k"
 
 @np.errstate(over="ignore", invalid="ignore")
 def fit_interval(
-    X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]
-) -> tuple[Vector, Vector]:
-    """(low, high) around f = (XUᵀ)_+ α of KP eq. (1), weights taken as exact float64; infinite where f overflows.
+    X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."]
+) -> tuple[Float[np.ndarray, "n ..."], Float[np.ndarray, "n ..."]]:
+    """(low, high) around f = (XUᵀ)_+ α of KP eq. (1), of every output; infinite where f overflows.
+
+    Weights are taken as exact float64.
 
     Every product is looked at before (·)_+ clips it: an overflow to −inf is an overflow, not a 0.
     """
     (m, d), size = U.shape, np.abs(alpha)
-    low, high = np.empty(len(X)), np.empty(len(X))
+    low, high = (np.empty((len(X), *alpha.shape[1:])) for _ in range(2))
     # Σ_j |α_j| |fl(x_iᵀu_j) − x_iᵀu_j| ≤ γ_d |x_i|ᵀ (Σ_j |α_j||u_j|): one product of matrix and vector
-    reach = (size @ np.abs(U)) * (1 + gamma(m)) + TINY * m
+    reach = (size.T @ np.abs(U)) * (1 + gamma(m)) + TINY * m
     underflow = TINY * (d + 1) * (m + float(size.sum()))
     for start in range(0, len(X), BLOCK):
         rows, at = X[start : start + BLOCK], slice(start, start + BLOCK)
         h = rows @ U.T
         s = np.maximum(h, 0.0)
-        error = gamma(d) * (np.abs(rows) @ reach) * (1 + gamma(d)) + gamma(m + 1) * (s @ size) * (1 + gamma(m))
+        error = gamma(d) * (np.abs(rows) @ reach.T) * (1 + gamma(d)) + gamma(m + 1) * (s @ size) * (1 + gamma(m))
         error, f = error + underflow, s @ alpha
-        known = np.isfinite(h).all(axis=1) & np.isfinite(f) & np.isfinite(error)
+        reached = np.isfinite(h).all(axis=1).reshape(-1, *[1] * (alpha.ndim - 1))
+        known = reached & np.isfinite(f) & np.isfinite(error)
         off = error * (1 + gamma(3)) + UNIT * np.abs(f)  # the sums below are rounded too
         low[at], high[at] = np.where(known, f - off, -np.inf), np.where(known, f + off, np.inf)
     return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
 
 
-def decay_upper(U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], beta: float) -> Fraction:
+def decay_upper(U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."], beta: float) -> Fraction:
     """(β/2)(‖U‖² + ‖α‖²), exactly: in float64 half of the smallest β would be 0."""
-    return Fraction(beta) / 2 * (exact_dot(U.ravel(), U.ravel()) + exact_dot(alpha, alpha))
+    return Fraction(beta) / 2 * (exact_dot(U.ravel(), U.ravel()) + exact_dot(alpha.ravel(), alpha.ravel()))
 
 
 def correlation_norm_upper(

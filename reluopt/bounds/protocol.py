@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.clock import Clock
+from reluopt.errors import ConfigError
 from reluopt.problem import Problem
 
 #: U (m, d) and α (m,) of a network.
@@ -59,6 +60,24 @@ class Bound(ABC):
         """Whether this bound is a good choice for this problem; any problem may be tried."""
         return True
 
+    def takes(self, problem: Problem) -> bool:
+        """Whether this bound can do this problem at all: one with one output, unless a bound says otherwise."""
+        return problem.outputs == 1
+
+    def require(self, problem: Problem) -> None:
+        """Refuse a problem that this bound does not take.
+
+        Raises
+        ------
+        ConfigError : it has several outputs, or one only.
+        """
+        if not self.takes(problem):
+            raise ConfigError(
+                f"The {self.name} bound is not one of problems with {problem.outputs} output"
+                f"{'s' if problem.outputs > 1 else ''}.",
+                "Take 'tightened', which chooses among those that are.",
+            )
+
     @abstractmethod
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
@@ -80,7 +99,13 @@ class Bound(ABC):
         stop_at: float = math.inf,
         device: str | torch.device = "cpu",
     ) -> LowerBound:
-        """The best bound until the clock (60 s where there is none) is over, or until one reaches ``stop_at``."""
+        """The best bound until the clock (60 s where there is none) is over, or until one reaches ``stop_at``.
+
+        Raises
+        ------
+        ConfigError : a problem that this bound does not take.
+        """
+        self.require(problem)
         return best_of(self.run(problem, start or Start(), clock or Clock(60.0), device), stop_at)
 
 

@@ -53,7 +53,7 @@ def race(
 
     Raises
     ------
-    ConfigError : a name that is not in ``BOUNDS``.
+    ConfigError : a name that is not in ``BOUNDS``, or one of a bound that does not take the problem.
     """
     clock, start = clock or Clock(60.0), start or Start()
     entered = _entered(problem, names)
@@ -71,12 +71,13 @@ def race(
 
 def _entered(problem: Problem, names: Iterable[str] | None) -> list[Bound]:
     if names is None:
-        suitable = [bound for bound in BOUNDS.values() if bound.suits(problem)]
+        suitable = [bound for bound in BOUNDS.values() if bound.takes(problem) and bound.suits(problem)]
         return [bound for bound in suitable if bound.quick] + [bound for bound in suitable if not bound.quick][:1]
     wanted = list(names)
     for name in wanted:
         if name not in BOUNDS:
             raise ConfigError(f"There is no bound '{name}'.", f"Choose from: {', '.join(BOUNDS)}.")
+        BOUNDS[name].require(problem)
     return [BOUNDS[name] for name in wanted]
 
 

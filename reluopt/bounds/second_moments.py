@@ -136,6 +136,7 @@ def beta_max_upper(
     DataError, ConfigError : see ``Problem``.
     """
     problem = as_problem(problem, y, None if isinstance(problem, Problem) else 1.0, loss=loss, weights=weights)
+    problem.require_one_output("This bound")
     z = problem.zero_dual_point
     simple = closed_form_support(problem.X, z)
     if time_limit is not None and proof_operations(problem.X) > time_limit * OPERATIONS:

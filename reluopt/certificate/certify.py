@@ -90,6 +90,7 @@ def certify(
     CertifyInterrupted : a KeyboardInterrupt, with the certificate of what was proved by then.
     """
     problem, config = as_problem(X, y, beta, loss=loss, weights=weights), config or CertifyConfig()
+    problem.require_one_output("A certificate")
     U, alpha = _checked(network, problem, initial_U)
     case = Case(problem, U, alpha, config, Clock(_limit(problem, config)), say)
     with one_thread_if_small(PRODUCT_COLUMNS * problem.X.size):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from reluopt.errors import ConfigError
+from reluopt.losses.cross_entropy import CrossEntropy
 from reluopt.losses.hinge import Hinge, SquaredHinge
 from reluopt.losses.huber import Huber
 from reluopt.losses.logistic import Logistic
@@ -12,10 +13,12 @@ from reluopt.losses.protocol import Loss
 from reluopt.losses.quantile import Absolute, Quantile
 from reluopt.losses.squared import Squared
 
-#: Every loss by its name.
+#: Every loss of one output by its name; of several outputs it is the sum.
 LOSSES: dict[str, type[Loss]] = {
     loss.name: loss for loss in (Squared, Huber, Absolute, Quantile, Hinge, SquaredHinge, Logistic)
 }
+#: Losses that couple the outputs of a sample.
+COUPLED: dict[str, type[Loss]] = {CrossEntropy.name: CrossEntropy}
 
 #: What each parameter must satisfy.
 _LIMITS = {"delta": (lambda v: 0.0 < v < 1e100, "above 0"), "tau": (lambda v: 0.0 < v < 1.0, "between 0 and 1")}
@@ -31,11 +34,12 @@ def make_loss(spec: str | Loss) -> Loss:
     if isinstance(spec, Loss):
         return spec
     name, _, parameter = str(spec).strip().lower().replace("-", "_").partition(":")
-    if name not in LOSSES:
-        raise ConfigError(f"There is no loss '{spec}'.", f"Choose one of: {', '.join(LOSSES)}.")
-    fields = [f.name for f in dataclasses.fields(LOSSES[name])]
+    kinds = {**LOSSES, **COUPLED}
+    if name not in kinds:
+        raise ConfigError(f"There is no loss '{spec}'.", f"Choose one of: {', '.join(kinds)}.")
+    fields = [f.name for f in dataclasses.fields(kinds[name])]
     if not parameter:
-        return LOSSES[name]()
+        return kinds[name]()
     if not fields:
         raise ConfigError(f"The {name} loss takes no parameter, '{spec}' gives one.", f"Write '{name}'.")
     allowed, words = _LIMITS.get(fields[0], (lambda v: True, "finite"))
@@ -45,9 +49,20 @@ def make_loss(spec: str | Loss) -> Loss:
         value = float("nan")
     if not allowed(value):
         raise ConfigError(f"The parameter of '{spec}' is not a number {words}.", f"Write for example '{name}:0.5'.")
-    return LOSSES[name](**{fields[0]: value})
+    return kinds[name](**{fields[0]: value})
 
 
 __all__ = [
-    "LOSSES", "Absolute", "Hinge", "Huber", "Logistic", "Loss", "Quantile", "Squared", "SquaredHinge", "make_loss",
-]  # fmt: skip
+    "COUPLED",
+    "LOSSES",
+    "Absolute",
+    "CrossEntropy",
+    "Hinge",
+    "Huber",
+    "Logistic",
+    "Loss",
+    "Quantile",
+    "Squared",
+    "SquaredHinge",
+    "make_loss",
+]

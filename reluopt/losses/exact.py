@@ -7,7 +7,7 @@ Samples are rational numbers here, one after another: what is added is rounded o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -21,6 +21,8 @@ from reluopt.rounding import exact_dot, round_down, round_up
 GRID = 1100
 
 Vector = Float[np.ndarray, " n"]
+#: (n,), or (n, C) with several outputs.
+Targets = Float[np.ndarray, "n ..."]
 
 
 def sum_below(terms: Iterable[Fraction]) -> Fraction:
@@ -33,7 +35,7 @@ def sum_above(terms: Iterable[Fraction]) -> Fraction:
     return -sum_below(-term for term in terms)
 
 
-def dual_value_lower(loss: Loss, z: Vector, y: Vector, weights: Vector, scale: float) -> float:
+def dual_value_lower(loss: Loss, z: Targets, y: Targets, weights: Vector, scale: float) -> float:
     """A float64 ≤ Σ κ_i D(t z_i/κ_i, y_i), t = ``scale``; −inf outside of the domain or where z is not finite.
 
     A sample of weight 0 has the domain {0}.
@@ -42,14 +44,14 @@ def dual_value_lower(loss: Loss, z: Vector, y: Vector, weights: Vector, scale: f
         return -math.inf
     t = Fraction(scale)
     if isinstance(loss, Squared) and (weights == 1.0).all():
-        return round_down(t * exact_dot(y, z) - t * t * exact_dot(z, z) / 2)
+        return round_down(t * exact_dot(y.ravel(), z.ravel()) - t * t * exact_dot(z.ravel(), z.ravel()) / 2)
     terms = []
-    for zi, yi, kappa in zip(z.tolist(), y.tolist(), weights.tolist(), strict=True):
+    for zi, yi, kappa in zip(_rows(z), _rows(y), weights.tolist(), strict=True):
         if kappa == 0.0:
-            term: Fraction | None = None if zi * scale else Fraction(0)
+            term: Fraction | None = None if any(zi) and scale else Fraction(0)
         else:
             k = Fraction(kappa)
-            below = loss.dual_exact(t * Fraction(zi) / k, Fraction(yi))
+            below = loss.dual_exact_row([t * v / k for v in zi], yi)
             term = None if below is None else k * below
         if term is None:
             return -math.inf
@@ -57,7 +59,7 @@ def dual_value_lower(loss: Loss, z: Vector, y: Vector, weights: Vector, scale: f
     return round_down(sum_below(terms))
 
 
-def largest_multiple(loss: Loss, z: Vector, y: Vector, weights: Vector, bound: float, beta: float) -> float:
+def largest_multiple(loss: Loss, z: Targets, y: Targets, weights: Vector, bound: float, beta: float) -> float:
     """The largest float64 t ≥ 0 with t·``bound`` ≤ β and tz in the domain, both exactly; 0 where there is none.
 
     ``inf`` where nothing limits it.
@@ -68,24 +70,32 @@ def largest_multiple(loss: Loss, z: Vector, y: Vector, weights: Vector, bound: f
     finite = (np.isfinite(low) | (z >= 0)) & (np.isfinite(high) | (z <= 0)) & (z != 0)
     # the exact end may be a little outside of its float64: an inner one is taken, which is safe
     ends = np.where(z > 0, high, low)
-    if (ends[finite] == 0).any() or ((weights == 0) & (z != 0)).any():
+    off = loss.couples and any(math.fsum(row) != 0 for row in z.tolist())
+    kappa = weights if z.ndim == 1 else np.broadcast_to(weights[:, None], z.shape)
+    if off or (ends[finite] == 0).any() or ((kappa == 0) & (z != 0)).any():
         return 0.0
     if finite.any():
         with np.errstate(over="ignore", divide="ignore"):
-            ratios = np.where(finite, weights * ends / np.where(finite, z, unit), np.inf)
+            ratios = np.where(finite, kappa * ends / np.where(finite, z, unit), np.inf)
         # the float64 ratios only choose who is compared exactly
-        near = np.flatnonzero(finite & (ratios <= ratios.min() * (1 + 1e-12)))
-        limits += [Fraction(float(weights[i])) * Fraction(float(ends[i])) / Fraction(float(z[i])) for i in near]
+        near = finite & (ratios <= ratios.min() * (1 + 1e-12))
+        closest = zip(*(part[near].tolist() for part in (kappa, ends, z)), strict=True)
+        limits += [Fraction(k) * Fraction(end) / Fraction(v) for k, end, v in closest]
     return max(0.0, round_down(min(limits))) if limits else math.inf
 
 
-def loss_upper(loss: Loss, low: Vector, high: Vector, y: Vector, weights: Vector) -> float:
-    """A float64 ≥ Σ κ_i ℓ(f_i, y_i) for every low ≤ f ≤ high: ℓ is convex, so its ends bound it."""
+def loss_upper(loss: Loss, low: Targets, high: Targets, y: Targets, weights: Vector) -> float:
+    """A float64 ≥ Σ κ_i ℓ(f_i, y_i) for every low ≤ f ≤ high, by ``value_exact_row``."""
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         return math.inf
     terms = (
-        Fraction(kappa) * max(loss.value_exact(Fraction(a), Fraction(t)), loss.value_exact(Fraction(b), Fraction(t)))
-        for a, b, t, kappa in zip(low.tolist(), high.tolist(), y.tolist(), weights.tolist(), strict=True)
+        Fraction(kappa) * loss.value_exact_row(a, b, t)
+        for a, b, t, kappa in zip(_rows(low), _rows(high), _rows(y), weights.tolist(), strict=True)
         if kappa
     )
     return round_up(sum_above(terms))
+
+
+def _rows(values: Targets) -> Iterator[list[Fraction]]:
+    """The outputs of each sample as fractions."""
+    return (list(map(Fraction, row)) for row in values.reshape(len(values), -1).tolist())

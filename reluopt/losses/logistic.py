@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import decimal
 import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
+from reluopt.losses.decimals import exp_above, log_above
 from reluopt.losses.protocol import Array, ClassLoss, namespace
 
-#: Significant digits of ``decimal``: its ln and exp are correctly rounded, so one unit in the last place bounds them.
-DIGITS = 34
 #: Newton steps of the proximal map; it converges to the last digit in fewer from its start.
 STEPS = 60
 
@@ -89,13 +87,13 @@ class Logistic(ClassLoss):
         t = y * z
         if not 0 <= t <= 1:
             return None
-        return -sum((p * _log_above(p) for p in (t, 1 - t) if p > 0), Fraction(0))
+        return -sum((p * log_above(p) for p in (t, 1 - t) if p > 0), Fraction(0))
 
     def value_exact(self, f: Fraction, y: Fraction) -> Fraction:
         """log(1 + e^{−yf}) from above."""
         margin = y * f
         linear, power = (-margin, margin) if margin < 0 else (Fraction(0), -margin)
-        return linear + _log_above(1 + _exp_above(power))
+        return linear + log_above(1 + exp_above(power))
 
 
 def _sigmoid(x: Array) -> Array:
@@ -111,25 +109,3 @@ def _entropy(p: Array) -> Array:
     """−p log p, 0 at 0."""
     xp = namespace(p)
     return -p * xp.log(xp.where(p > 0, p, 1.0))
-
-
-#: Numbers below 10^−400 are rounded to neighbours that bound them, so that no fraction grows long.
-_UP = decimal.Context(prec=DIGITS, rounding=decimal.ROUND_CEILING, Emin=-400, Emax=400000)
-_NEAREST = decimal.Context(prec=DIGITS, rounding=decimal.ROUND_HALF_EVEN, Emin=-400, Emax=400000)
-
-
-def _above(x: Fraction) -> decimal.Decimal:
-    """A number of DIGITS digits ≥ x."""
-    return _UP.divide(decimal.Decimal(x.numerator), decimal.Decimal(x.denominator))
-
-
-def _log_above(x: Fraction) -> Fraction:
-    """≥ log x for x > 0: ``Decimal.ln`` rounds to nearest correctly, so the next number up bounds it."""
-    if x == 1:
-        return Fraction(0)
-    return Fraction(_NEAREST.next_plus(_NEAREST.ln(_above(x))))
-
-
-def _exp_above(x: Fraction) -> Fraction:
-    """≥ e^x for x ≤ 0: ``Decimal.exp`` rounds to nearest correctly; below e^−1000 a bound of that size will do."""
-    return Fraction(_NEAREST.next_plus(_NEAREST.exp(max(_above(x), decimal.Decimal(-1000)))))

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from reluopt import neurons
 from reluopt.errors import DataError
 from reluopt.patterns.pattern_set import KINK_TOLERANCE, activation_patterns
 
@@ -83,7 +84,7 @@ class DriftRecorder:
 
     @torch.no_grad()
     def __call__(self, layer: nn.Linear | Tensor, outer: Tensor | None = None) -> Drift:
-        """Record the layer as it is now; its preactivations are computed. ``outer`` (m,) are the α_j, if there are."""
+        """Record the layer as it is now; its preactivations are computed. ``outer`` (m,) or (m, C) are the α_j."""
         if isinstance(layer, nn.Linear):
             bias = layer.bias
             U = layer.weight if bias is None else torch.cat([layer.weight, bias[:, None]], dim=1)
@@ -91,7 +92,7 @@ class DriftRecorder:
         return self.update(self.X @ layer.T, layer, outer)
 
     def update(self, preactivations: Tensor, U: Tensor, outer: Tensor | None = None) -> Drift:
-        """Record the moment with ``preactivations`` X Uᵀ (n, m), weights ``U`` (m, d or d+1), ``outer`` (m,) or None.
+        """Record the moment with ``preactivations`` X Uᵀ (n, m), weights ``U`` (m, d or d+1), ``outer`` (m) the α_j.
 
         Raises
         ------
@@ -101,7 +102,7 @@ class DriftRecorder:
         H = preactivations.detach().cpu().numpy()
         sizes = U.detach().norm(dim=1)
         bits, kinks = self._pack(H, sizes.cpu().numpy(), U.shape[1] > self.X.shape[1])
-        contribution = sizes if outer is None else sizes * outer.detach().abs()
+        contribution = sizes if outer is None else sizes * neurons.sizes(outer.detach())
         active = (contribution > ACTIVE_TOLERANCE * contribution.max()).cpu().numpy()
         if self._initial is None or self._current is None or self._active is None:
             self._initial, self._current, self._active = bits, bits, active

@@ -50,7 +50,7 @@ class ConvexProgram:
     Raises
     ------
     DataError : patterns of another number of samples.
-    ConfigError : no pattern, or choices that do not go together.
+    ConfigError : no pattern, choices that do not go together, several outputs.
     """
 
     problem: Problem
@@ -62,6 +62,7 @@ class ConvexProgram:
     name: ClassVar[str] = "convex"
 
     def __post_init__(self) -> None:
+        self.problem.require_one_output("A convex program")
         if self.patterns.n != self.problem.n:
             raise DataError(
                 f"X has {self.problem.n} rows, the patterns are of {self.patterns.n} samples.",

@@ -83,10 +83,11 @@ def refinements(
 
     Raises
     ------
-    ConfigError : a tolerance that is not positive. DataError : a network for data of another width.
+    ConfigError : a tolerance that is not positive, several outputs. DataError : a network for data of another width.
     """
     if not 0 < tolerance < math.inf:
         raise ConfigError(f"The tolerance is {tolerance}.", "Give a positive number, such as 1e-3.")
+    problem.require_one_output("Refinement")
     U, alpha = network.weights() if network is not None else (np.zeros((0, problem.d)), np.zeros(0))
     if U.shape[1] != problem.d:
         raise DataError(f"The network takes {U.shape[1]} inputs, the data have {problem.d} columns.", "Use its data.")

@@ -94,7 +94,7 @@ class Validate(Callback):
 
     Parameters
     ----------
-    X, y : (k, d), (k,) the held-out samples, prepared as those that are trained on.
+    X, y : (k, d), (k,) or (k, C) the held-out samples, prepared as those that are trained on.
     """
 
     def __init__(self, X: Any, y: Any) -> None:
@@ -106,7 +106,7 @@ class Validate(Callback):
         with torch.no_grad():
             f = state.network(X)
             name, score = loss.score(f, y)
-            record.scalars["test/loss"] = float(loss.value(f, y).mean())
+            record.scalars["test/loss"] = float(loss.value(f, y).sum()) / len(y)
             record.scalars[f"test/{name}"] = score
 
 

@@ -177,7 +177,13 @@ def _wrong(tensors: dict[str, Tensor], record: dict[str, Any]) -> str | None:
     U, alpha = tensors.get("network.U"), tensors.get("network.alpha")
     if U is None or alpha is None:
         return "it holds no network"
-    if U.ndim != 2 or alpha.shape != U.shape[:1] or U.dtype != alpha.dtype or U.numel() == 0:
+    if (
+        U.ndim != 2
+        or alpha.ndim not in (1, 2)
+        or alpha.shape[:1] != U.shape[:1]
+        or U.dtype != alpha.dtype
+        or 0 in (U.numel(), alpha.numel())
+    ):
         return f"its network has shapes {tuple(U.shape)} and {tuple(alpha.shape)}"
     if U.dtype not in (torch.float32, torch.float64):
         return f"its network is of type {U.dtype}"

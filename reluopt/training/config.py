@@ -43,11 +43,11 @@ class TrainConfig(Config):
     loss: str = setting(
         "squared",
         f"The loss: {', '.join(LOSSES)}; huber and quantile take a parameter, as in huber:1.5 and quantile:0.9. hinge, "
-        "squared_hinge and logistic are for two classes.",
+        "squared_hinge and logistic are for two classes or labels, cross_entropy for several classes.",
     )
     class_weight: str | None = setting(
         None,
-        "Sample weights by class: balanced gives both classes the same total weight.",
+        "Sample weights by class: balanced gives all classes the same total weight.",
         choices=("balanced",),
     )
     optimizer: str = setting("adam", "The optimizer, with coupled weight decay.", choices=("adam", "sgd"))
@@ -84,7 +84,7 @@ class TrainConfig(Config):
         if self.class_weight is not None and not loss.classes:
             raise ConfigError(
                 f"'class_weight' was given with the {loss.name} loss, which has no classes.",
-                "Leave it out, or choose hinge, squared_hinge or logistic.",
+                "Leave it out, or choose hinge, squared_hinge, logistic or cross_entropy.",
             )
         if self.beta is not None and self.beta_fraction is not None:
             raise ConfigError("Both 'beta' and 'beta_fraction' are given.", "Give one of the two.")
@@ -115,7 +115,7 @@ class TrainConfig(Config):
             raise ConfigError("Both weights and 'class_weight' are given.", "Give one of the two.")
         return problem.class_balanced()
 
-    def make_network(self, d: int) -> TwoLayerReLU:
+    def make_network(self, d: int, outputs: int = 1) -> TwoLayerReLU:
         """The random start: weights N(0, init_scale²) from ``seed``, the same numbers on every device.
 
         Raises
@@ -124,10 +124,12 @@ class TrainConfig(Config):
         """
         dtype, device = getattr(torch, self.dtype), self.torch_device()
         # the weights, their gradient and the optimizer's two moments
-        require_memory(4 * self.width * (d + 1) * dtype.itemsize, f"A network of width {self.width}")
+        require_memory(4 * self.width * (d + outputs) * dtype.itemsize, f"A network of width {self.width}")
         generator = torch.Generator().manual_seed(self.seed)
         try:
-            return TwoLayerReLU(d, self.width, scale=self.init_scale, generator=generator, dtype=dtype, device=device)
+            return TwoLayerReLU(
+                d, self.width, outputs, scale=self.init_scale, generator=generator, dtype=dtype, device=device
+            )
         except (RuntimeError, MemoryError) as error:  # torch's words for "out of memory" differ
             raise ConfigError(
                 f"A network of width {self.width} cannot be made on '{self.device}': {short(error)}.",

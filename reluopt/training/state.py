@@ -21,8 +21,8 @@ from reluopt.training.config import TrainConfig, require_memory
 class TrainState:
     """What the loop moves and what callbacks see. ``epoch`` counts the epochs that the weights have behind them.
 
-    ``X`` (n, d), ``y`` (n,) and ``weights`` (n,) (None where all are 1) are the problem's, on the network's device and
-    in its precision.
+    ``X`` (n, d), ``y`` (n,) or (n, C), and ``weights`` (n,) (None where all are 1) are the problem's, on the
+    network's device and in its precision.
 
     ``interrupted`` is the number of the signal that asked to stop, 0 as long as none did.
     """
@@ -70,6 +70,11 @@ def begin(network: TwoLayerReLU, problem: Problem, config: TrainConfig, run: Run
         raise DataError(
             f"The network takes {network.d} inputs, X has {problem.d} columns.",
             "Give a network for these data; a bias is a column of ones in X.",
+        )
+    if problem.outputs != network.outputs:
+        raise DataError(
+            f"The network has {network.outputs} outputs, the targets have {problem.outputs}.",
+            f"Give a network for these targets: config.make_network(d, outputs={problem.outputs}).",
         )
     X, y = (torch.from_numpy(array).to(network.U) for array in (problem.X, problem.targets))
     if not bool(torch.isfinite(X).all() and torch.isfinite(y).all()):

@@ -17,6 +17,8 @@ import math
 import numpy as np
 import torch
 
+from reluopt.losses.protocol import each_sample
+from reluopt.neurons import sizes
 from reluopt.pricing import price
 from reluopt.training.callbacks import Callback, Record
 from reluopt.training.state import TrainState
@@ -56,7 +58,7 @@ class StopWhenStationary(Callback):
 def _sizes(state: TrainState) -> torch.Tensor:
     """‖θ_j‖² of every neuron, (m,)."""
     U, alpha = state.network.U.detach(), state.network.alpha.detach()
-    return (U * U).sum(dim=1) + alpha * alpha
+    return (U * U).sum(dim=1) + sizes(alpha) ** 2
 
 
 def _idle(state: TrainState, record: Record, tolerance: float) -> torch.Tensor:
@@ -69,11 +71,11 @@ def _residual(state: TrainState, record: Record) -> torch.Tensor:
     """The vector z = −κ ∘ ∂ℓ/∂f, for the squared loss y − f."""
     fit = torch.relu(record.preactivations) @ state.network.alpha.detach()
     z = -state.problem.loss.gradient(fit, state.y)
-    return z if state.weights is None else state.weights * z
+    return z if state.weights is None else each_sample(state.weights, z) * z
 
 
 def _own_price(state: TrainState, record: Record, idle: torch.Tensor) -> float:
-    """max |zᵀ(Xu_j)_+| / (β‖u_j‖) over the idle neurons, 0 where all their u_j are zero."""
+    """max ‖zᵀ(Xu_j)_+‖ / (β‖u_j‖) over the idle neurons, 0 where all their u_j are zero."""
     U, H = state.network.U.detach()[idle], record.preactivations[:, idle]
     largest = U.abs().amax(dim=1)
     alive = largest > 0
@@ -81,7 +83,7 @@ def _own_price(state: TrainState, record: Record, idle: torch.Tensor) -> float:
         return 0.0
     scale = largest[alive]  # divided out first: squares of tiny weights are zero
     norms = (U[alive] / scale[:, None]).norm(dim=1)
-    values = (_residual(state, record) @ torch.relu(H[:, alive] / scale)).abs()
+    values = sizes(torch.relu(H[:, alive] / scale).T @ _residual(state, record))
     return float((values / norms).max()) / state.beta
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from reluopt.errors import CheckpointError
 from reluopt.interrupts import Interrupted
+from reluopt.losses.protocol import each_sample
 from reluopt.network import TwoLayerReLU
 from reluopt.neurons import weight_decay
 from reluopt.patterns.drift import DriftRecorder
@@ -62,7 +63,7 @@ class TrainResult:
 
 
 class Trainer:
-    """Trains ``network`` in place on ``X`` (n, d), ``y`` (n,) with weight decay ``beta``, or on a problem.
+    """Trains ``network`` in place on ``X`` (n, d), ``y`` (n,) or (n, C) with weight decay ``beta``, or on a problem.
 
     A step goes along ∇L of the full batch, or of a mini-batch of size B with its loss scaled by n/B; weight decay β on
     both layers goes through the optimizer (coupled). A full-batch step makes the record of its epoch by the way, from
@@ -214,10 +215,11 @@ class Trainer:
         H = network.preactivations(X)
         f = torch.relu(H) @ network.alpha
         fit, kappa = f.detach(), factor if weights is None else weights
-        value = (kappa * loss.value(fit, y)).sum()
+        values = loss.value(fit, y)
+        value = (each_sample(kappa, values) * values).sum()
         if not math.isfinite(float(value)):
             raise diverged(self.state.epoch)
-        f.backward(kappa * loss.gradient(fit, y))
+        f.backward(each_sample(kappa, fit) * loss.gradient(fit, y))
         return H.detach(), value
 
     @torch.no_grad()
