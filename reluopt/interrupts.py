@@ -52,3 +52,13 @@ def handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
 def raise_interrupted(signum: int, frame: Any) -> None:
     """A handler that stops at once, by exception: ``finally`` and ``with`` still do their work."""
     raise Interrupted("", signum)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Within it the stopping signals wait; the first that came is raised as Interrupted at its end."""
+    came: list[int] = []
+    with handling(lambda signum, frame: came.append(signum)):
+        yield
+    if came:
+        raise Interrupted("", came[0])

@@ -7,6 +7,7 @@
     RUN/checkpoints/initial.safetensors, latest.safetensors
     RUN/events.out.tfevents.*         TensorBoard
     RUN/certificate.json, certificate.safetensors (its proof), ladder.png
+    RUN/solve.jsonl, gap.png          how `reluopt solve` came to its network
     RUN/.lock, .holder.json           held by the process that writes, and who that is
 
 One process at a time writes (:meth:`RunFolder.locked`); reading needs no lock and writes nothing.
@@ -33,13 +34,18 @@ import tomli_w
 from reluopt.config import read_toml_file
 from reluopt.errors import CheckpointError, ConfigError
 
+#: Where files of a run lie until all are written, see ``staging.py``.
+STAGE = ".new"
+
 
 def write_atomically(path: Path | str, content: bytes | str) -> None:
     """Write a file so that it holds either its old or its new content, whatever happens in between.
 
     A temporary file in the same folder is written and synced, then renamed over ``path``, and the folder is synced.
+    What a process left that was killed while it wrote the same file is removed.
     """
     path = Path(path)
+    _remove_orphans(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -57,6 +63,28 @@ def write_atomically(path: Path | str, content: bytes | str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _remove_orphans(path: Path) -> None:
+    """Remove the temporary files of ``path`` whose processes are gone; Windows cannot be asked without ending them."""
+    if os.name == "nt":
+        return
+    prefix = f".{path.name}."
+    for file in path.parent.iterdir():
+        pid = file.name.removeprefix(prefix).removesuffix(".tmp")
+        if file.name.startswith(prefix) and file.name.endswith(".tmp") and pid.isdecimal() and not _alive(int(pid)):
+            with suppress(OSError):
+                file.unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is another user's
+        pass
+    return True
 
 
 class RunFolder:
@@ -124,7 +152,7 @@ class RunFolder:
                     f"The folder '{self.path}' already holds a run.",
                     "Resume it (--resume), overwrite it (--replace), or name another folder.",
                 )
-        elif self.path.is_dir() and any(f not in (self.lock_file, self.holder_file) for f in self.path.iterdir()):
+        elif self.path.is_dir() and any(file not in self._leftovers() for file in self.path.iterdir()):
             raise CheckpointError(
                 f"The folder '{self.path}' is not empty and not a run.", "Name a new or empty folder for the run."
             )
@@ -219,12 +247,18 @@ class RunFolder:
             )
         return run
 
-    def clear(self) -> None:
-        """Remove an earlier run's files; config.toml goes last, so that a half-cleared folder is still a run."""
+    def _leftovers(self) -> set[Path]:
+        """What a process may leave that was killed before there was a run."""
+        return {self.lock_file, self.holder_file, self.path / STAGE, *self.path.glob(".*.tmp")}
+
+    def clear(self, but: set[Path] | None = None) -> None:
+        """Remove an earlier run's files ``but`` some; config.toml goes last: a half-cleared folder is still a run."""
         files = [self.metrics_file, self.certificate_file, self.proof_file, self.ladder_file]
+        files += [self.path / "solve.jsonl", self.path / "gap.png"]
         files += [*self.checkpoints.glob("*.safetensors"), *self.path.glob("events.out.tfevents.*")]
         for file in [*files, self.config_file]:
-            file.unlink(missing_ok=True)
+            if file not in (but or ()):
+                file.unlink(missing_ok=True)
 
     def config(self) -> dict[str, dict[str, Any]]:
         """The tables of ``config.toml``.

@@ -1,6 +1,7 @@
 """solve_problem: what it says about its end holds."""
 
 import math
+import signal
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from reluopt import Problem, bounds, from_weights
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError, DataError
+from reluopt.interrupts import Interrupted, exit_code
 from reluopt.losses import LOSSES, make_loss
 from reluopt.pricing import beta_max_estimate
 from reluopt.search import solving
@@ -67,10 +69,11 @@ def test_an_interruption_keeps_what_was_found() -> None:
     def third(line: solving.Progress) -> None:
         lines.append(line)
         if len(lines) == 3:
-            raise KeyboardInterrupt
+            raise Interrupted("", signal.SIGTERM)
 
     with pytest.raises(SolveInterrupted) as stop:
         solve_problem(made, gap=1e-9, budget=60.0, callback=third)
+    assert exit_code(stop.value) == 143
     solved = stop.value.solved
     assert solved.status == "interrupted" and solved.refined.objective <= lines[-1].objective < made.zero_value
 

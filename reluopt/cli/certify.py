@@ -28,6 +28,7 @@ from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.runs import RunFolder, write_atomically
+from reluopt.staging import staged
 from reluopt.tracking.plots import save_ladder
 from reluopt.tracking.tensorboard import log_certificate
 from reluopt.training.checkpoint import load_weights
@@ -146,9 +147,15 @@ def keep(trained: Trained, certificate: Certificate) -> None:
     title = f"{data.name}: n = {data.n}, d = {data.d}, β = {trained.problem.beta / trained.beta_max:.3g} β_max"
     step = int(trained.last.get("epoch", 0))
     lines = [tuple(map(str, line)) for line in fact_lines(certificate)]
+
+    def proof_and_record() -> None:
+        """Both or none: the record is of this proof."""
+        with staged(folder.path) as place:
+            proof(place / folder.proof_file.name, trained.problem, bound=bound)
+            write_atomically(place / folder.certificate_file.name, certificate.to_json())
+
     steps: dict[str, Callable[[], object]] = {
-        folder.proof_file.name: lambda: proof(folder.proof_file, trained.problem, bound=bound),
-        folder.certificate_file.name: lambda: write_atomically(folder.certificate_file, certificate.to_json()),
+        f"{folder.proof_file.name} and {folder.certificate_file.name}": proof_and_record,
         folder.ladder_file.name: lambda: save_ladder(folder.ladder_file, estimates, title),
         "TensorBoard's entries": lambda: log_certificate(folder, certificate.verdict, estimates, lines, step=step),
     }

@@ -16,12 +16,13 @@ from reluopt.cli.train import show_problem
 from reluopt.data import DataConfig
 from reluopt.problem import Problem
 from reluopt.progress import working
-from reluopt.runs import RunFolder, unwritable
+from reluopt.runs import RunFolder
 from reluopt.search.polynomial import Relaxation, RelaxConfig, relax
 from reluopt.solvers.native import NativeSolver
 from reluopt.theory.kernel import log_factor
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import save_weights
+from reluopt.workflows.new_run import new_run
 from reluopt.workflows.prepare import for_loss, prepare
 from reluopt.workflows.runs import next_folder, where_it_started
 
@@ -84,15 +85,11 @@ def relax_command(
 
 
 def _save(run: RunFolder, tables: dict[str, Any], found: Relaxation, problem: Problem, replace: bool) -> None:
-    """Make the run; where that fails, no half of it stays."""
-    try:
-        run.make(tables, overwrite=replace)
+    """Make the run, whole or not at all."""
+    with new_run(run, tables, overwrite=replace) as new:
         # nothing moved: the start and the end are the same network
         for which in ("initial", "latest"):
-            save_weights(run, which, found.network, problem, "reluopt relax")
-    except OSError as error:
-        run.clear()
-        raise unwritable(run.path, error) from error
+            save_weights(new, which, found.network, problem, "reluopt relax")
 
 
 def _show(found: Relaxation, asked: int) -> None:

@@ -22,12 +22,13 @@ from reluopt.interrupts import Interrupted, exit_code
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.problem import Problem
 from reluopt.progress import working
-from reluopt.runs import RunFolder, unwritable, write_atomically
+from reluopt.runs import RunFolder, write_atomically
 from reluopt.search.config import SolveConfig
 from reluopt.search.solving import Progress, Solved, SolveInterrupted, solve_problem
 from reluopt.tracking.plots import save_race
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import load_weights, save_weights
+from reluopt.workflows.new_run import new_run
 from reluopt.workflows.prepare import for_loss, prepare
 from reluopt.workflows.runs import RunRecord, next_folder, read_run, where_it_started
 
@@ -123,11 +124,12 @@ def _run(
     }
     with run.locked():
         solved, stop = _solved(record.problem, settings, network, quiet)
+        if not quiet:
+            _show(solved)
         _keep(run, tables, solved, network, record, replace, command)
     if quiet:
         console.print(str(run.path), soft_wrap=True)
     else:
-        _show(solved)
         next_steps(("all estimates of this network, for 'reluopt verify'", f"reluopt certify {quoted(run.path)}"))
     if stop is not None:
         raise Interrupted("Interrupted: the run holds what was found and proved by then.", exit_code(stop) - 128)
@@ -188,18 +190,14 @@ def _keep(
     replace: bool,
     command: str,
 ) -> None:
-    """Make the run; where that fails, no half of it stays."""
-    try:
-        run.make(tables, overwrite=replace)
+    """Make the run, whole or not at all."""
+    with new_run(run, tables, overwrite=replace) as new:
         for which, network in (("initial", start or solved.network), ("latest", solved.network)):
-            save_weights(run, which, network, record.problem, command)
+            save_weights(new, which, network, record.problem, command)
         lines = [{k: v if math.isfinite(v) else None for k, v in asdict(line).items()} for line in solved.trace]
-        write_atomically(run.path / "solve.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-        save_race(run.path / "gap.png", [asdict(line) for line in solved.trace], record.data.name)
+        write_atomically(new.path / "solve.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        save_race(new.path / "gap.png", [asdict(line) for line in solved.trace], record.data.name)
         if solved.bound is not None:
             about = {"name": record.data.name, "preprocessing": record.data.preprocessing}
             proof = partial(write_certificate, network=solved.network.weights(), data=about)
-            proof(run.proof_file, record.problem, bound=solved.bound)
-    except OSError as error:
-        run.clear()
-        raise unwritable(run.path, error) from error
+            proof(new.proof_file, record.problem, bound=solved.bound)

@@ -16,6 +16,7 @@ from reluopt import printing, rounding
 from reluopt.bounds import LowerBound, Start, race
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
+from reluopt.interrupts import exit_code
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
 from reluopt.search.records import Refined
@@ -71,9 +72,9 @@ class Solved:
 class SolveInterrupted(KeyboardInterrupt):
     """Solving was interrupted; ``solved`` holds what was found and proved by then (status "interrupted")."""
 
-    def __init__(self, solved: Solved) -> None:
+    def __init__(self, solved: Solved, stop: KeyboardInterrupt) -> None:
         super().__init__("Interrupted: what was found and proved by then stands.")
-        self.solved = solved
+        self.solved, self.signum = solved, exit_code(stop) - 128
 
 
 def solve_problem(
@@ -111,7 +112,7 @@ def solve_problem(
     side = _Bounding(problem, clock, gap, device)
     iterates = refinements(problem, network, clock=clock, tolerance=tolerance, seed=seed, near=side.directions)
     story = _Story(problem, gap, side, callback, clock)
-    stopped = False
+    stopped: KeyboardInterrupt | None = None
     with one_thread_if_small(256.0 * problem.X.size):
         side.thread.start()
         try:
@@ -123,17 +124,19 @@ def solve_problem(
             while not (story.closed or side.ended or clock.over):
                 side.news.wait(min(LOOK, clock.left))
                 story.look()
-        except KeyboardInterrupt:
-            stopped = True
+        except KeyboardInterrupt as stop:
+            stopped = stop
         finally:
             late = clock.over
             clock.stop()
-            side.join()
+            stopped = side.join() or stopped
     story.look()
     side.reraise()
-    solved = story.end("interrupted" if stopped else "gap" if story.closed else "budget" if late else "exhausted")
-    if stopped:
-        raise SolveInterrupted(solved)
+    solved = story.end(
+        "interrupted" if stopped is not None else "gap" if story.closed else "budget" if late else "exhausted"
+    )
+    if stopped is not None:
+        raise SolveInterrupted(solved, stopped) from stopped
     return solved
 
 
@@ -166,10 +169,15 @@ class _Bounding:
         """Whether no more bounds will come."""
         return not self.thread.is_alive()
 
-    def join(self) -> None:
-        """Wait until the step at hand is done."""
+    def join(self) -> KeyboardInterrupt | None:
+        """Wait until the step at hand is done; an interruption meanwhile is given back, a second one is raised."""
         self.ready.set()
-        self.thread.join()
+        try:
+            self.thread.join()
+        except KeyboardInterrupt as stop:
+            self.thread.join()
+            return stop
+        return None
 
     def reraise(self) -> None:
         """What went wrong there is an error here."""
