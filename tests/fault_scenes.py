@@ -24,7 +24,7 @@ from reluopt.training.checkpoint import load_weights, read_checkpoint
 from reluopt.workflows.runs import read_run
 
 DATA = '[data]\ndataset = "planted"\nn = 20\nd = 3\n'
-TRAIN = f"{DATA}[train]\nepochs = 150\nwidth = 6\nrecord_every = 1\ncheckpoint_every = 10\nseed = 3\n"
+TRAIN = f"{DATA}[train]\nepochs = 80\nwidth = 4\nrecord_every = 1\ncheckpoint_every = 8\nseed = 3\n"
 SEEDS = '[grid]\n"train.seed" = [0, 1, 2, 3, 4, 5, 6, 7]\n'
 GRID = f"{DATA}[train]\nepochs = 8\nwidth = 4\n{SEEDS}[sweep]\ncertify = false\n"
 PROBLEM = ["planted", "--n", "20", "--d", "3"]
@@ -209,7 +209,7 @@ class Solve(Scene):
             shutil.copytree(self.reference / "a [run]", folder / "a [run]")
 
     def command(self, folder: Path) -> list[str]:
-        return ["solve", *PROBLEM, "--budget", "0.7", "--gap", "1e-6", "--out", "a [run]", "--replace"]
+        return ["solve", *PROBLEM, "--budget", "2", "--gap", "1e-3", "--out", "a [run]", "--replace"]
 
     def whole(self, folder: Path) -> None:
         run = RunFolder(folder / "a [run]")

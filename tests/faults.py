@@ -15,6 +15,7 @@ files may not grow beyond a limit, which fails in the same places with another e
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import random
 import resource
@@ -35,7 +36,7 @@ FAULTS = ("SIGINT", "SIGTERM", "SIGKILL", "disk full")
 #: One round of so many starts an interpreter for each command, as a user does.
 COLD = 20
 #: Seconds after which a command counts as one that hangs; MB of the disk that is filled.
-PATIENCE, DISK = 90.0, 64
+PATIENCE, DISK = 180.0, 64
 
 
 class Command:
@@ -64,6 +65,7 @@ class Command:
             if cold:
                 environment = {**os.environ, "PYTHONPATH": str(ROOT)}
                 os.execve(sys.executable, [sys.executable, "-m", "reluopt", *arguments], environment)
+            faulthandler.enable()
             sys.argv = ["reluopt", *arguments]
             from reluopt.cli.main import run
 
@@ -99,9 +101,9 @@ class Command:
         """Wait for its end and give what it said; one that hangs is killed and raises TimeoutError."""
         in_time = self.wait(time.monotonic() + PATIENCE)
         if not in_time:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGABRT)  # where it hangs is said by faulthandler
             self.wait(time.monotonic() + PATIENCE)
-            raise TimeoutError(f"no end after {PATIENCE:.0f} s")
+            raise TimeoutError(f"no end after {PATIENCE:.0f} s: {self.said.read_text(errors='replace')}")
         with suppress(ProcessLookupError):  # workers of a killed sweep
             os.killpg(self.pid, signal.SIGKILL)
         return self.said.read_text(errors="replace")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -165,12 +167,26 @@ def open_writer(run: RunFolder, step: int, suffix: str = "") -> SummaryWriter:
     """
     for file in run.path.glob(f"{EVENTS}*{CERTIFICATE}"):
         file.unlink()
+    _let_writers_fail_quietly()
     earlier = [int(file.name.removeprefix(EVENTS).split(".")[0]) for file in run.path.glob(f"{EVENTS}*")]
     if not earlier:
         return SummaryWriter(str(run.path), filename_suffix=suffix)
     # readers take a folder's files in the order of their names, which begin with the second of their making
     time.sleep(max(0.0, max(earlier) + 1 - time.time()))
     return SummaryWriter(str(run.path), purge_step=step, filename_suffix=suffix)
+
+
+@functools.cache
+def _let_writers_fail_quietly() -> None:
+    """Print no traceback of TensorBoard's writing thread on a full disk: its next call raises the same OSError here."""
+    earlier = threading.excepthook
+
+    def hook(failure: Any) -> None:
+        of_tensorboard = type(failure.thread).__module__.startswith("tensorboard.")
+        if not (of_tensorboard and issubclass(failure.exc_type, OSError)):
+            earlier(failure)
+
+    threading.excepthook = hook
 
 
 def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
