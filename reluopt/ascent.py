@@ -24,7 +24,7 @@ CROSSINGS = 32
 #: |x_iᵀu|/‖x_i‖ up to which u is on the hyperplane.
 ZERO = 1e-14
 #: Numbers of one array of a batch of columns: a few of these fit into the cache.
-CACHE = 2**16
+CACHED_VALUES = 2**16
 #: Exact recomputation of Xu after so many steps.
 REFRESH = 10
 
@@ -82,7 +82,7 @@ def outputs_of(
 
 def _parts(X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "d s"]) -> list[slice]:
     """Columns of U to be worked on at a time."""
-    width = max(16, CACHE // len(X))
+    width = max(16, CACHED_VALUES // len(X))
     return [slice(k, k + width) for k in range(0, U.shape[1], width)]
 
 

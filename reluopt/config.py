@@ -25,7 +25,7 @@ from reluopt.errors import ConfigError
 ConfigT = TypeVar("ConfigT", bound="Config")
 
 #: Whole numbers beyond this are nobody's setting: torch, numpy and file formats count with 64 bits.
-LARGEST = 2**63 - 1
+LARGEST_INTEGER = 2**63 - 1
 
 #: Bytes of a configuration file; one that is larger is something else.
 LARGEST_FILE = 2**24
@@ -145,8 +145,8 @@ def _checked(name: str, value: Any, annotation: Any, limits: Mapping[str, Any]) 
     kind = base_type(annotation)
     if limits.get("repeat") and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
         return as_line(value) or None
-    if isinstance(value, int) and abs(value) > LARGEST:
-        raise ConfigError(f"'{name}' is {short(value)}.", f"Give a number of at most {LARGEST}.")
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise ConfigError(f"'{name}' is {short(value)}.", f"Give a number of at most {LARGEST_INTEGER}.")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from reluopt.losses.protocol import Array, namespace
 
@@ -98,8 +98,3 @@ def merged(
     keep = root > 0
     outer = root[:, None] * directions[first]
     return blocks[keep] / root[keep, None], (outer[:, 0] if alpha.ndim == 1 else outer)[keep]
-
-
-def patterns_of(X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"]) -> Bool[np.ndarray, "n m"]:
-    """The activation patterns 1[Xu_j ≥ 0], one column a neuron."""
-    return X @ U.T >= 0

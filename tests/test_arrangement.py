@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from reluopt.errors import ConfigError, DataError
-from reluopt.patterns.arrangement import all_patterns, cover_count, expected_count, iterate_patterns
-from reluopt.patterns.exact_rows import determinant_sign, directions, integer_rows, rank
+from reluopt.patterns.arrangement import all_patterns, count_up_to, cover_count, expected_count, iterate_patterns
+from reluopt.patterns.exact_rows import determinant_sign, directions, independent_columns, integer_rows
 from reluopt.patterns.pattern_set import PatternSet, activation_patterns
 from reluopt.patterns.sampling import discover_patterns, sample_patterns
+
+
+def rank(X):
+    return len(independent_columns(integer_rows(X)))
 
 
 def brute_force(X: np.ndarray) -> set[bytes]:
@@ -163,3 +167,12 @@ def test_covers_count_of_small_cases() -> None:
     assert cover_count(4, 4) == 2**4
     assert cover_count(4, 9) == 2**4
     assert cover_count(100, 3) == 2 * (1 + 99 + math.comb(99, 2))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (40, 2), (300, 2), (12, 9), (700, 40)])
+@pytest.mark.parametrize("limit", [1, 30, 2000])
+def test_a_count_up_to_a_limit_is_the_count_or_says_that_it_is_more(shape: tuple[int, int], limit: int) -> None:
+    rng = np.random.default_rng(shape[0])
+    for X in (rng.standard_normal(shape), rng.integers(0, 2, shape).astype(float), np.zeros(shape), np.ones(shape)):
+        found, count = count_up_to(X, limit), expected_count(X)
+        assert found == (count if count <= limit else None)

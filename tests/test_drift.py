@@ -9,11 +9,13 @@ from torch import nn
 
 from reluopt.errors import DataError
 from reluopt.patterns import drift as drift_module
-from reluopt.patterns.drift import BLOCK, DriftRecorder, _by_neuron, unchanged_neurons
+from reluopt.patterns.drift import ROWS_AT_A_TIME, DriftRecorder, _by_neuron, unchanged_neurons
 from reluopt.patterns.pattern_set import activation_patterns, kinks
 
 few = settings(max_examples=40, deadline=None)
-shapes = st.tuples(st.integers(1, 2 * BLOCK + 3), st.integers(1, 4), st.integers(1, 70), st.integers(0, 2**32 - 1))
+shapes = st.tuples(
+    st.integers(1, 2 * ROWS_AT_A_TIME + 3), st.integers(1, 4), st.integers(1, 70), st.integers(0, 2**32 - 1)
+)
 
 
 def moments(n, d, m, seed):
@@ -119,7 +121,7 @@ def test_a_loop_of_the_user_s_own_with_a_sequential_model_and_biases():
 
 
 def test_many_entries_are_packed_by_several_threads_to_the_same_end(monkeypatch):
-    X, states, alphas = moments(3 * BLOCK + 5, 3, 70, 1)
+    X, states, alphas = moments(3 * ROWS_AT_A_TIME + 5, 3, 70, 1)
     tensors = [(torch.from_numpy(U), torch.from_numpy(a)) for U, a in zip(states, alphas, strict=True)]
     plain = DriftRecorder(torch.from_numpy(X))
     expected = [plain(*state) for state in tensors]

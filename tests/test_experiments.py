@@ -58,7 +58,7 @@ def results_of(path: Path) -> Any:
 def assert_picture(path: Path) -> None:
     """A PNG that can be shown in a README, and that shows something."""
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert path.stat().st_size < style.LARGEST
+    assert path.stat().st_size < style.LARGEST_FILE
     pixels = imread(path)[..., :3]
     assert min(pixels.shape[:2]) >= 200
     assert pixels.max() - pixels.min() > 0.5  # ink on paper

@@ -117,6 +117,12 @@ def test_a_word_about_itself_loads_nothing_heavy(arguments):
     assert loaded_by(*arguments) & set(HEAVY) == set()
 
 
+def test_every_public_name_and_room_is_reached_from_the_package():
+    for name in reluopt.__all__:
+        assert getattr(reluopt, name) is not None
+    assert reluopt.bounds.moment is reluopt.moment
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_each_says_of_itself(name):
     module, _, function = COMMANDS[name][0].partition(":")

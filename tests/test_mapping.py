@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from problems import random_network
 
-from reluopt.errors import ConfigError
+from reluopt.errors import ConfigError, DataError
 from reluopt.network import from_weights
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.programs.mapping import active_patterns, blocks_from_network, network_from_blocks
@@ -58,3 +58,18 @@ def test_zero_blocks_are_the_zero_network():
     network = network_from_blocks(np.zeros((2, 3, 4)))
     assert network.width == 1
     assert not network.U.any()
+
+
+@pytest.mark.parametrize(
+    ("U", "alpha"),
+    [
+        (np.ones((2, 3)), np.ones(2)),
+        (np.full((2, 4), np.nan), np.ones(2)),
+        (np.ones((2, 4)), np.array([1.0, np.inf])),
+    ],
+)
+def test_blocks_of_weights_that_do_not_fit_or_are_not_finite_are_refused(U, alpha):
+    X = np.random.default_rng(0).standard_normal((6, 4))
+    program = RelaxedProgram(X, X[:, 0], PatternSet.from_gates(X, np.ones((4, 1))), 0.5)
+    with pytest.raises(DataError):
+        blocks_from_network(program, U, alpha)

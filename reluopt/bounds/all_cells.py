@@ -28,7 +28,7 @@ from reluopt.bounds.region_forms import Geometry
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
 from reluopt.losses import Loss
-from reluopt.patterns.arrangement import all_patterns, expected_count
+from reluopt.patterns.arrangement import all_patterns, count_up_to
 from reluopt.problem import Problem, as_problem
 from reluopt.programs.cones import project
 
@@ -88,7 +88,7 @@ class AllCells(Bound):
 
     def suits(self, problem: Problem) -> bool:
         """Few cells."""
-        return expected_count(problem.X) <= self.few_cells
+        return count_up_to(problem.X, self.few_cells) is not None
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
@@ -100,10 +100,9 @@ class AllCells(Bound):
         ConfigError : too many cells.
         """
         started = time.perf_counter()
-        count = expected_count(problem.X)
-        if count > self.most_cells:
+        if count_up_to(problem.X, self.most_cells) is None:
             raise ConfigError(
-                f"These data have up to {count} activation patterns; the limit is {self.most_cells}.",
+                f"These data may have more than {self.most_cells} activation patterns, which is the limit.",
                 "Use the splitting bound, or allow more cells.",
             )
         dense = all_patterns(problem.X, limit=self.most_cells).dense

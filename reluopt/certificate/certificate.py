@@ -27,7 +27,7 @@ from reluopt.certificate.estimates import (
 from reluopt.errors import CertificateError
 
 #: Of the JSON; ``schema.json`` beside this file describes it.
-FORMAT = 2
+JSON_FORMAT = 2
 #: What the JSON repeats for its readers, as the estimates give it.
 DERIVED = ("lower_bound", "proved_within")
 
@@ -65,7 +65,7 @@ class Certificate:
     settings: dict[str, Any]
     network: dict[str, Any]
     seconds: float
-    format: int = FORMAT
+    format: int = JSON_FORMAT
     notes: tuple[str, ...] = field(default_factory=tuple)
     bound: LowerBound | None = field(default=None, repr=False, compare=False)
 
@@ -109,8 +109,8 @@ class Certificate:
         """
         try:
             content = json.loads(text)
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']}, expected {FORMAT}")
+            if content["format"] != JSON_FORMAT:
+                raise ValueError(f"format {content['format']}, expected {JSON_FORMAT}")
             for name in DERIVED:  # they follow from the estimates
                 content.pop(name)
             return _typed(cls, content)

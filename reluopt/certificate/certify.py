@@ -40,7 +40,7 @@ WHOLE_SECONDS = {"fast": 60.0, "standard": 90.0, "thorough": 240.0}
 #: Products XᵀX of more than LARGE multiplications get more time, as their root, at most MORE times as much.
 LARGE, MORE = 3e8, 4.0
 #: The share of the clock that the quick bounds may take.
-QUICK = 0.4
+FIRST_SHARE = 0.4
 #: The tightening stops where it has come this near to the network.
 CLOSED = 1e-6
 
@@ -186,7 +186,7 @@ def _lower_bounds(case: Case, objective: float) -> tuple[LowerBound, list[Estima
     start, found = Start(network=(case.U, case.alpha)), dict[str, LowerBound]()
     for name in (name for name, bound in BOUNDS.items() if bound.quick):
         if case.stopped is None:
-            start = _raced(case, [name], start, case.clock.part(QUICK), objective, found)
+            start = _raced(case, [name], start, case.clock.part(FIRST_SHARE), objective, found)
     if not found:
         assert case.stopped is not None
         raise case.stopped  # nothing is proved yet

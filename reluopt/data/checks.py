@@ -6,9 +6,7 @@ import numpy as np
 
 from reluopt.data.origin import Origin
 from reluopt.errors import DataError
-
-#: Largest size of a value. Sums of squares of up to 1e28 such values stay finite in float64.
-LARGEST = 1e140
+from reluopt.gate import LARGEST
 
 #: A target or feature that spans less than this has squares that underflow; it counts as constant.
 SMALLEST_SPREAD = 1e-150

@@ -53,6 +53,24 @@ def expected_count(X: Float[np.ndarray, "n d"]) -> int:
     return cover_count(len(directions(rows).representative), len(independent_columns(rows)))
 
 
+def count_up_to(X: Float[np.ndarray, "n d"], limit: int) -> int | None:
+    """:func:`expected_count` where it is at most ``limit``, None where it is more, which part of a large X shows.
+
+    The count of some rows and columns is never above that of all: they have no more directions, and no larger rank. So
+    a part is counted first, then four times as much of it, until a part has too many or is all of X.
+    """
+    n, d = X.shape
+    rows, columns = limit // 2 + 2, 32
+    spread = np.random.default_rng(0).permutation(n)
+    largest = np.argsort(-np.abs(X).max(axis=0), kind="stable")
+    while rows < n or columns < d:
+        if expected_count(X[np.ix_(spread[:rows], largest[:columns])]) > limit:
+            return None
+        rows, columns = 4 * rows, 4 * columns
+    count = expected_count(X)
+    return count if count <= limit else None
+
+
 def all_patterns(X: Float[np.ndarray, "n d"], *, limit: int = DEFAULT_LIMIT, seed: int = 0) -> PatternSet:
     """Every pattern of a full-dimensional cell, each with a gate inside of its cell.
 

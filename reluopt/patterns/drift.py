@@ -18,13 +18,11 @@ from torch import Tensor, nn
 
 from reluopt import neurons
 from reluopt.errors import DataError
+from reluopt.neurons import ACTIVE_TOLERANCE
 from reluopt.patterns.pattern_set import KINK_TOLERANCE, activation_patterns
 
-#: A neuron is active while ‖u_j‖|α_j| is above this fraction of the largest one.
-ACTIVE_TOLERANCE = 1e-6
-
 #: Rows a block of the pass over the preactivations: small enough for the cache, a multiple of 8.
-BLOCK = 128
+ROWS_AT_A_TIME = 128
 
 #: Entries of H from which on the pass uses as many threads as torch (numpy lets them run side by side).
 PARALLEL_ABOVE = 1_000_000
@@ -169,7 +167,7 @@ class DriftRecorder:
             upper, lower = upper.max(keepdims=True), lower.min(keepdims=True)
         bits = np.zeros((-(-n // 8) * 8, -(-m // 64) * 8), np.uint8)
         threads = torch.get_num_threads() if H.size > PARALLEL_ABOVE else 1
-        step = -(-n // (threads * BLOCK)) * BLOCK
+        step = -(-n // (threads * ROWS_AT_A_TIME)) * ROWS_AT_A_TIME
         parts = [slice(start, start + step) for start in range(0, n, step)]
         with ThreadPoolExecutor(threads) as pool:  # starts no thread before it is used
             found = list((pool.map if threads > 1 else map)(lambda s: _pack_rows(H[s], upper, lower, bits[s]), parts))
@@ -216,10 +214,10 @@ def _pack_rows(
     """Pack the entries above ``upper`` into ``bits``; return the rows and columns of those between the limits."""
     n, m = H.shape
     padded = bits.shape[1] * 8
-    above, inside = np.zeros((2, BLOCK, padded), bool)
+    above, inside = np.zeros((2, ROWS_AT_A_TIME, padded), bool)
     between = [np.empty(0, np.int64)]
-    for start in range(0, n, BLOCK):
-        h = H[start : start + BLOCK]
+    for start in range(0, n, ROWS_AT_A_TIME):
+        h = H[start : start + ROWS_AT_A_TIME]
         rows = len(h)
         np.greater(h, upper, out=above[:rows, :m])
         np.greater_equal(h, lower, out=inside[:rows, :m])

@@ -98,11 +98,6 @@ def _reduced(row: Row, basis: Row, pivot: int) -> Row:
     return tuple(value // divisor for value in mixed)
 
 
-def rank(X: Float[np.ndarray, "n d"]) -> int:
-    """The exact rank of X (of the float64 numbers as they are, not up to a tolerance)."""
-    return len(independent_columns(integer_rows(X)))
-
-
 @dataclass(frozen=True)
 class Directions:
     """The distinct lines spanned by the rows.

@@ -26,7 +26,7 @@ from reluopt.programs.face_store import FaceStore, UnitRows
 
 #: Numbers in the pseudo-inverses, or in the (cones, n) products, of one batch: about the cache of one core; elsewhere
 #: what memory bears.
-CACHE, MEMORY = 1 << 18, 1 << 26
+CACHED_NUMBERS, MOST_NUMBERS = 1 << 18, 1 << 26
 
 
 class ConeFaces:
@@ -57,7 +57,7 @@ class ConeFaces:
         self.weights = unit.new_zeros(m, r)
         self._inverses = FaceStore(m, r, d, unit)
         cpu = unit.device.type == "cpu"
-        self._batch = max(32, CACHE // (r * d)) if cpu else max(1, MEMORY // max(n, r * d))
+        self._batch = max(32, CACHED_NUMBERS // (r * d)) if cpu else max(1, MOST_NUMBERS // max(n, r * d))
         self._view = Tensor.numpy if cpu else _same
         self._precision = Precision.of(torch.finfo(unit.dtype).eps)
 

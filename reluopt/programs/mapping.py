@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt import neurons
-from reluopt.errors import ConfigError
+from reluopt.errors import ConfigError, DataError
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.patterns.pattern_set import PatternSet, activation_patterns
 from reluopt.programs.convex import ConvexProgram
@@ -43,12 +43,20 @@ def blocks_from_network(
     Raises
     ------
     ConfigError : a contributing neuron whose pattern the program lacks (its blocks would be another function), or a
-        program without cones.
+        program without cones. DataError : a network of another input dimension, or weights that are not finite.
     """
     if not program.has_cones:
         raise ConfigError(
             f"Blocks of a {program.name} program are no neurons.", "Use a relaxed program over the same patterns."
         )
+    U, alpha = np.asarray(U, dtype=np.float64), np.asarray(alpha, dtype=np.float64)
+    if U.ndim != 2 or U.shape[1] != program.problem.d or alpha.shape != U.shape[:1]:
+        raise DataError(
+            f"A network with U {U.shape} and α {alpha.shape}; the program's data have {program.problem.d} columns.",
+            "Give U (m, d) and α (m,) of a network for these data.",
+        )
+    if not (np.isfinite(U).all() and np.isfinite(alpha).all()):
+        raise DataError("The network has weights that are NaN or infinite.", "Train with a smaller step size.")
     alive = (np.linalg.norm(U, axis=1) > 0) & (alpha != 0)
     U, alpha = U[alive], alpha[alive]
     own = np.packbits(activation_patterns(program.X, U.T).T, axis=1)

@@ -49,12 +49,20 @@ def as_start(program: ConvexProgram, start: Startable | None) -> WarmStart | Non
 
     Raises
     ------
-    ConfigError : blocks or z of another shape, or not finite.
+    ConfigError : something else, blocks or z of another shape, or not finite.
     """
     if start is None:
         return None
+    if isinstance(start, Solution):
+        start = WarmStart(start.blocks, start.z)
     if not isinstance(start, WarmStart):
-        start = WarmStart(start.blocks, start.z) if isinstance(start, Solution) else WarmStart(np.asarray(start))
+        try:
+            start = WarmStart(np.asarray(start, dtype=np.float64))
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"The warm start is a {type(start).__name__}.",
+                "Give a WarmStart, a Solution or blocks (k, P, d); of a network: reluopt.blocks_from_network.",
+            ) from None
     if start.blocks.shape != program.shape:
         raise ConfigError(
             f"The warm start has blocks of shape {start.blocks.shape}, the program's are {program.shape}.",

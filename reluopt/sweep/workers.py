@@ -26,7 +26,7 @@ from reluopt.sweep.table import OWN, Row, plain
 
 Task: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
 
-BACKENDS = ("loky", "ray")
+WORKPLACES = ("loky", "ray")
 
 
 def outcomes(
@@ -102,8 +102,8 @@ def check_engine(backend: str, workers: int | None) -> None:
     ------
     ConfigError : an unknown backend, Ray that is not installed, a number of workers below 1.
     """
-    if backend not in BACKENDS:
-        raise ConfigError(f"The backend is '{backend}'.", f"Choose one of: {', '.join(BACKENDS)}.")
+    if backend not in WORKPLACES:
+        raise ConfigError(f"The backend is '{backend}'.", f"Choose one of: {', '.join(WORKPLACES)}.")
     if workers is not None and workers < 1:
         raise ConfigError(f"The number of workers is {workers}.", "Give at least 1.")
     if backend == "ray" and importlib.util.find_spec("ray") is None:

@@ -14,8 +14,8 @@ from reluopt import printing
 from reluopt.tracking import style
 
 #: A colour and a marker for each way a value is known.
-COLOURS = {"proved": style.COLOURS[0], "measured": style.COLOURS[1]}
-MARKERS = {"proved": "o", "measured": "D"}
+STATUS_COLOURS = {"proved": style.COLOURS[0], "measured": style.COLOURS[1]}
+STATUS_MARKERS = {"proved": "o", "measured": "D"}
 
 
 def ladder_figure(estimates: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
@@ -36,7 +36,7 @@ def ladder_figure(estimates: Sequence[Mapping[str, Any]], title: str = "") -> Fi
         if _finite(record):
             kind, value = record["status"], record["value"]
             axes.hlines(height, 0, value, color="#DDDDDD", linewidth=1, zorder=1)
-            axes.plot(value, height, MARKERS[kind], color=COLOURS[kind], markersize=9, zorder=3)
+            axes.plot(value, height, STATUS_MARKERS[kind], color=STATUS_COLOURS[kind], markersize=9, zorder=3)
         axes.annotate(
             f"  {printing.estimate(record, 6)}", (1.0, height), xycoords=("axes fraction", "data"), va="center",
             fontsize=9, color=style.INK, annotation_clip=False,
@@ -107,9 +107,9 @@ def _finish(
     axes.set_xlabel("objective Σ κℓ(f, y) + (β/2)(‖U‖² + ‖α‖²)")
     if title:
         style.title(axes, title)
-    for kind in COLOURS:
+    for kind in STATUS_COLOURS:
         if any(r["status"] == kind for r in drawn):
-            axes.plot([], [], MARKERS[kind], color=COLOURS[kind], label=kind)
+            axes.plot([], [], STATUS_MARKERS[kind], color=STATUS_COLOURS[kind], label=kind)
     style.legend(figure)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)

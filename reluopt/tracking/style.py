@@ -24,7 +24,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#0
 MARKERS = ("o", "D", "s", "^", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 3)))
 INK, GREY, SHADE = "#222222", "#999999", "#F0E4D7"
-DPI, LARGEST = 150, 300_000
+DPI, LARGEST_FILE = 150, 300_000
 #: Perceptually uniform, monotone in grey, the same to colour-blind readers.
 COLOUR_MAP = "cividis"
 
@@ -164,9 +164,9 @@ def save(figure: Figure, path: Path | str) -> None:
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=DPI, format="png")
-    if len(buffer.getvalue()) > LARGEST:
+    if len(buffer.getvalue()) > LARGEST_FILE:
         raise ConfigError(
-            f"The picture '{path}' takes {len(buffer.getvalue()) // 1000} kB; {LARGEST // 1000} kB are allowed.",
+            f"The picture '{path}' takes {len(buffer.getvalue()) // 1000} kB; {LARGEST_FILE // 1000} kB are allowed.",
             "Make the figure smaller, or draw fewer points.",
         )
     write_atomically(path, buffer.getvalue())

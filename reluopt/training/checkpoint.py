@@ -24,14 +24,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from reluopt.config import LARGEST, short
+from reluopt.config import LARGEST_INTEGER, short
 from reluopt.errors import CheckpointError, TrainingError
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder, write_atomically
 from reluopt.training.state import TrainState
 
-FORMAT = 1
+CHECKPOINT_FORMAT = 1
 
 #: Settings that may differ on resume: they change neither the weights nor the metrics.
 FREE_SETTINGS = {"checkpoint_every"}
@@ -66,7 +66,7 @@ def save_checkpoint(path: Path, state: TrainState, data: str) -> None:
         for key, array in callback.state().items():
             tensors[f"{prefix}{key}"] = torch.from_numpy(np.asarray(array))
     record = {
-        "format": FORMAT,
+        "format": CHECKPOINT_FORMAT,
         "epoch": state.epoch,
         "stopped_because": state.stopped_because,
         "beta": state.beta,
@@ -152,10 +152,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, KeyError, ValueError, OSError, RecursionError, RuntimeError, TypeError) as error:
         raise _damaged(path, short(error)) from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    if not isinstance(record, dict) or record.get("format") != CHECKPOINT_FORMAT:
         found = record.get("format") if isinstance(record, dict) else record
         raise CheckpointError(
-            f"'{path}' has format {short(found)}; this reluopt reads {FORMAT}.", "Use the reluopt that wrote it."
+            f"'{path}' has format {short(found)}; this reluopt reads {CHECKPOINT_FORMAT}.",
+            "Use the reluopt that wrote it.",
         )
     if wrong := _wrong(tensors, record):
         raise _damaged(path, wrong)
@@ -170,9 +171,9 @@ def _wrong(tensors: dict[str, Tensor], record: dict[str, Any]) -> str | None:
     for name, kind in kinds.items():
         if not isinstance(record.get(name), kind) or isinstance(record.get(name), bool):
             return f"its record '{name}' is {short(record.get(name, 'missing'))}"
-    if not 0 <= record["epoch"] <= LARGEST:
+    if not 0 <= record["epoch"] <= LARGEST_INTEGER:
         return f"its record 'epoch' is {short(record['epoch'])}"
-    if not (abs(record["beta"]) <= LARGEST and record["beta"] > 0):
+    if not (abs(record["beta"]) <= LARGEST_INTEGER and record["beta"] > 0):
         return f"its record 'beta' is {short(record['beta'])}"
     U, alpha = tensors.get("network.U"), tensors.get("network.alpha")
     if U is None or alpha is None:
@@ -253,7 +254,13 @@ def save_weights(run: RunFolder, which: str, network: TwoLayerReLU, problem: Pro
     path = {"latest": run.latest_checkpoint, "initial": run.initial_checkpoint}[which]
     tensors = {f"network.{k}": v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     data = _data_of(problem, network.U.dtype)
-    record = {"format": FORMAT, "epoch": 0, "beta": problem.beta, "config": {"made by": made_by}, "data": data}
+    record = {
+        "format": CHECKPOINT_FORMAT,
+        "epoch": 0,
+        "beta": problem.beta,
+        "config": {"made by": made_by},
+        "data": data,
+    }
     write_atomically(path, save(tensors, metadata={"reluopt": json.dumps(record, allow_nan=False)}))
 
 

@@ -24,7 +24,7 @@ from reluopt.training.callbacks import Callback, Record
 from reluopt.training.state import TrainState
 
 #: A price this much above β counts: pricing is exact to far less, and a trained network's neurons are priced at β.
-MARGIN = 1e-3
+DEAREST = 1e-3
 
 
 class StopWhenStationary(Callback):
@@ -40,14 +40,14 @@ class StopWhenStationary(Callback):
         idle = _idle(state, record, self.tolerance)
         if not bool(idle.any()):
             state.stop(f"stationary to {self.tolerance:g}")
-        elif _own_price(state, record, idle) <= 1 + MARGIN and state.epoch >= self._search_from:
+        elif _own_price(state, record, idle) <= 1 + DEAREST and state.epoch >= self._search_from:
             self._settle(state, record)
 
     def _settle(self, state: TrainState, record: Record) -> None:
         """The idle neurons do not grow by themselves: is there a direction in which they would?"""
         found = _best_price(state, record)
         zero = not any(bool(weights.any()) for weights in (state.network.U, state.network.alpha))
-        if found <= 1 + MARGIN:
+        if found <= 1 + DEAREST:
             state.stop("at the zero network, the optimum as β ≥ β_max" if zero else f"stationary to {self.tolerance:g}")
         elif zero:
             state.stop(f"at the zero network, which gradients cannot leave: a neuron of price {found:.4g} β lowers L")
@@ -62,8 +62,8 @@ def _sizes(state: TrainState) -> torch.Tensor:
 
 
 def _idle(state: TrainState, record: Record, tolerance: float) -> torch.Tensor:
-    """Neurons so small that they could grow at rate δ = max(MARGIN, √ε) within ‖∇L‖·‖θ‖ ≤ ε L: β‖θ_j‖² ≤ ε L/δ."""
-    seen = tolerance * record.scalars["train/objective"] / max(MARGIN, math.sqrt(tolerance))
+    """Neurons so small that they could grow at rate δ = max(DEAREST, √ε) within ‖∇L‖·‖θ‖ ≤ ε L: β‖θ_j‖² ≤ ε L/δ."""
+    seen = tolerance * record.scalars["train/objective"] / max(DEAREST, math.sqrt(tolerance))
     return state.beta * _sizes(state) <= seen
 
 

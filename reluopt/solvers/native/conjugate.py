@@ -21,7 +21,7 @@ from reluopt.losses import Loss
 #: How far from an end of the domain, relative to its width, a given z must lie to have a finite f: this power of ε.
 INSIDE = 0.75
 #: The least curvature in Newton's matrix, for samples whose loss has gone flat.
-FLAT = 1e-12
+FLAT_SLOPE = 1e-12
 
 Vector = Float[Tensor, " n"]
 
@@ -166,7 +166,7 @@ class Conjugate:
 
     def bend(self, point: Point) -> Vector:
         """W = 1/h'' = −dz/df."""
-        return self.weights * self.loss.curvature(point.f, self.y).clamp(min=FLAT)
+        return self.weights * self.loss.curvature(point.f, self.y).clamp(min=FLAT_SLOPE)
 
     def weight(self, point: Point) -> Vector | None:
         """W for Newton's matrix; None where it is 1 for all."""

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 SIGMA, WARM_SIGMA, GROWTH, SIGMA_MAX = 3.0, 30.0, 2.5, 1e12
 #: Newton ends when what it can still gain is at most this times the gap.
 PRECISION = 0.1
-#: Steps below SHORT raise the damping of Newton's matrix by the factor DAMPING, full ones lower it.
-SHORT, DAMPING = 0.1, 4.0
+#: Steps below SHORT_STEP raise the damping of Newton's matrix by the factor MORE_DAMPING, full ones lower it.
+SHORT_STEP, MORE_DAMPING = 0.1, 4.0
 #: Newton steps in a row that rounding may spoil before the solver gives up.
 PATIENCE = 10
 
@@ -162,10 +162,10 @@ class Engine:
         if not slope < 0:
             return None
         following, step = self._line_search(at, direction, slope)
-        if step < SHORT:  # faces change within the step: a shorter one in the soft directions goes further
-            self.damping = max(DAMPING * self.damping, 1.0)
+        if step < SHORT_STEP:  # faces change within the step: a shorter one in the soft directions goes further
+            self.damping = max(MORE_DAMPING * self.damping, 1.0)
         elif step == 1.0:
-            self.damping = self.damping / DAMPING if self.damping > 1.0 else 0.0
+            self.damping = self.damping / MORE_DAMPING if self.damping > 1.0 else 0.0
         return following
 
     def _line_search(self, at: Evaluation, direction: Direction, slope: float) -> tuple[Evaluation | None, float]:

@@ -21,9 +21,9 @@ from reluopt.solvers.native.conjugate import Direction
 from reluopt.solvers.native.instance import Instance
 
 #: The n × n matrix is made in about this many parts, of at least so many rows.
-PARTS, ROWS = 8, 128
+PARTS, ROWS_AT_A_TIME = 8, 128
 #: Shifts of the diagonal, relative to its largest entry, until the matrix is positive definite in floating point.
-SHIFTS = (0.0, 1e-13, 1e-10, 1e-7)
+DIAGONAL_SHIFTS = (0.0, 1e-13, 1e-10, 1e-7)
 
 
 class NewtonSystem:
@@ -72,7 +72,7 @@ class NewtonSystem:
         narrow = self._narrow_columns()
         if self.small:
             return -_woodbury(narrow, gradient / self.identity)
-        for shift in SHIFTS:  # rounding of the subtracted columns can cost definiteness; a shifted step still descends
+        for shift in DIAGONAL_SHIFTS:  # rounding can cost definiteness; a shifted step still descends
             H = self._full_matrix(narrow)
             H.diagonal().add_(shift * float(H.diagonal().max()))
             info = torch.empty((), dtype=torch.int32, device=H.device)
@@ -120,7 +120,7 @@ class NewtonSystem:
             span, owner = instance.faces.span_basis(blocks)
             negative = self._columns(span * weight.sqrt()[owner][:, None], blocks[owner])
         H = X.new_zeros(len(X), len(X))
-        for rows in torch.arange(len(X), device=X.device).split(max(ROWS, len(X) // PARTS)):
+        for rows in torch.arange(len(X), device=X.device).split(max(ROWS_AT_A_TIME, len(X) // PARTS)):
             start, end = int(rows[0]), int(rows[-1]) + 1
             part = (masks[:, start:end].T * weight) @ masks[:, :end]
             part *= X[start:end] @ X[:end].T
