@@ -14,8 +14,6 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 #: What stands for a bound that says nothing (NaN, or infinite on its own side).
 UNKNOWN = "unknown"
 
@@ -64,18 +62,6 @@ def estimate(record: Mapping[str, Any], digits: int = 8) -> str:
     if record["status"] != "proved":
         return UNKNOWN if math.isnan(value) else nearest(value, digits)
     return below(value, digits) if record["relation"] == ">=" else above(value, digits)
-
-
-def float32_below(value: float) -> float:
-    """The largest float32 ≤ value, as TensorBoard keeps a lower bound."""
-    with np.errstate(over="ignore"):
-        single = np.float32(value)
-    return float(single if float(single) <= value else np.nextafter(single, np.float32(-np.inf)))
-
-
-def float32_above(value: float) -> float:
-    """The smallest float32 ≥ value, as TensorBoard keeps an upper bound."""
-    return -float32_below(-value)
 
 
 def _text(value: Number, digits: int, decimals: int | None, rounding: str) -> str:

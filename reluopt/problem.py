@@ -28,11 +28,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
 
-from reluopt import neurons, rounding
+from reluopt import neurons
 from reluopt.errors import ConfigError
 from reluopt.gate import as_beta, as_matrix, as_targets, as_weights
 from reluopt.losses import Loss, exact, make_loss
 from reluopt.losses.protocol import Array, each_sample, is_one_hot
+from reluopt.rigor import rounding
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import test_checker as oracle
 
-from reluopt import rounding
 from reluopt.certificate import checker
 from reluopt.certificate.checker import numbers, regions
 from reluopt.certificate.checker.command import answer
 from reluopt.losses import make_loss
 from reluopt.problem import Problem
+from reluopt.rigor import rounding
 
 # -- the objective, anywhere in float64 ------------------------------------------------------------------------------
 

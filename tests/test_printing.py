@@ -29,6 +29,7 @@ from reluopt.certificate.estimates import (
 )
 from reluopt.certificate.verdict import verdict
 from reluopt.cli import show, sweep, theory
+from reluopt.rigor import rounding
 from reluopt.runs import RunFolder
 from reluopt.tracking.plots import ladder_figure
 from reluopt.tracking.tensorboard import log_certificate
@@ -87,8 +88,8 @@ def test_within_is_exact_before_it_is_rounded(upper, lower):
 
 @given(st.floats(allow_nan=False))
 def test_float32_keeps_the_side(value):
-    assert printing.float32_below(value) <= value <= printing.float32_above(value)
-    for single in (printing.float32_below(value), printing.float32_above(value)):
+    assert rounding.float32_below(value) <= value <= rounding.float32_above(value)
+    for single in (rounding.float32_below(value), rounding.float32_above(value)):
         assert float(np.float32(single)) == single
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reluopt import rounding
 from reluopt.problem import Problem
+from reluopt.rigor import linear_systems, rounding
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -193,3 +193,48 @@ def test_the_interval_of_a_fit_holds_its_exact_value():
             assert a == -math.inf or Fraction(float(a)) <= f
             assert b == math.inf or f <= Fraction(float(b))
     assert not np.isfinite(rounding.fit_interval(np.full((1, 1), 1e200), np.full((1, 1), -1e200), np.ones(1))).any()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 6), st.integers(-150, 100))
+@settings(max_examples=60, deadline=None)
+def test_the_norm_of_a_factor_is_bounded_in_exact_arithmetic(seed, k, d, decades):
+    half = np.random.default_rng(seed).standard_normal((k, d)) * 10.0**decades
+    bound = rounding.lambda_max_of_gram_upper(half)
+    x = [Fraction(float(v)) for v in np.linalg.svd(half)[2][0]]
+    rows = [sum(Fraction(float(h)) * v for h, v in zip(row, x, strict=True)) for row in half]
+    assert sum(r * r for r in rows) <= Fraction(bound) * sum(v * v for v in x)
+    if decades > -100:
+        assert bound <= np.linalg.norm(half, 2) ** 2 * (1 + 1e-9)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5))
+@settings(max_examples=40, deadline=None)
+def test_the_error_of_an_inverse_and_the_signs_it_leaves_are_those_of_exact_arithmetic(seed, r):
+    """Against fractions, with inverses that are wrong by much or little, and rows through the point."""
+    rng = np.random.default_rng(seed)
+    M = rng.integers(-9, 10, (1, r, r)).astype(float)
+    if np.linalg.det(M[0]) == 0:
+        return
+    rows = [[Fraction(int(v)) for v in row] + [Fraction(int(i == j)) for j in range(r)] for i, row in enumerate(M[0])]
+    for i in range(r):  # Gauss-Jordan
+        pivot = next((k for k in range(i, r) if rows[k][i]), None)
+        if pivot is None:
+            return
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        rows[i] = [v / rows[i][i] for v in rows[i]]
+        rows = [
+            row if k == i else [a - row[i] * b for a, b in zip(row, rows[i], strict=True)] for k, row in enumerate(rows)
+        ]
+    exact = [row[r:] for row in rows]
+    guess = np.linalg.inv(M) + 10.0 ** rng.integers(-18, -2) * rng.standard_normal((1, r, r))
+    error = linear_systems.inverse_error(M, guess)
+    for i in range(r):
+        assert error[0, i] == np.inf or all(
+            abs(exact[i][j] - Fraction(float(guess[0, i, j]))) <= Fraction(float(error[0, i])) for j in range(r)
+        )
+    B = np.vstack([rng.standard_normal((3, r)), np.zeros((1, r))])
+    signs = linear_systems.clear_signs(B, guess[:, :, -1], error)[:, 0]
+    for b, sign in zip(B, signs, strict=True):
+        true = sum(Fraction(float(v)) * exact[j][-1] for j, v in enumerate(b))
+        assert sign == 2 or sign == (true > 0) - (true < 0)
+    assert signs[-1] == 2

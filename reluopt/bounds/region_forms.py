@@ -20,10 +20,10 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
-from reluopt import rounding
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
 from reluopt.bounds.row_space import COLUMNS, RowSpace
-from reluopt.rounding import frobenius_upper as size_of
+from reluopt.rigor import rounding
+from reluopt.rigor.rounding import frobenius_upper as size_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from safetensors.numpy import save
 
 import reluopt
-from reluopt import rounding
 from reluopt.bounds.evidence import Evidence, Multipliers
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.region_forms import Geometry
@@ -21,6 +20,7 @@ from reluopt.certificate import checker
 from reluopt.errors import CertificateError
 from reluopt.losses import Loss
 from reluopt.problem import Problem, as_problem
+from reluopt.rigor import rounding
 from reluopt.runs import write_atomically
 
 #: Claims are this much weaker than what was proved here, so that a checker that sums in another order accepts them.

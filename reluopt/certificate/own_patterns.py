@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Float
 
-from reluopt import neurons, printing, rounding
+from reluopt import neurons, printing
 from reluopt.certificate.case import Case
 from reluopt.certificate.estimates import Estimate, PatternGap, Quantity, Relation, Stationarity, Status
 from reluopt.certificate.stationarity import clarke_residual, kept_patterns
@@ -22,6 +22,7 @@ from reluopt.patterns.sampling import sample_patterns
 from reluopt.programs.dual import dual_bound
 from reluopt.programs.mapping import blocks_from_network
 from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.rigor import rounding
 from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, solve
 from reluopt.solvers import Status as SolverStatus
 

@@ -1,13 +1,13 @@
 r"""Exact arithmetic for the losses: the dual value of a point, the value of a fit, multiples that stay feasible.
 
 Samples are rational numbers here, one after another: what is added is rounded once a sample, outward, to a multiple of
-2^−``GRID``, so that sums stay short whatever the weights are.
+2^−1100, so that sums stay short whatever the weights are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -15,24 +15,11 @@ from jaxtyping import Float
 
 from reluopt.losses.protocol import Loss
 from reluopt.losses.squared import Squared
-from reluopt.rounding import exact_dot, round_down, round_up
-
-#: Binary places of the sums; sizes up to 1e77 and their products have none that matter beyond them.
-GRID = 1100
+from reluopt.rigor.rounding import exact_dot, round_down, round_up, sum_above, sum_below
 
 Vector = Float[np.ndarray, " n"]
 #: (n,), or (n, C) with several outputs.
 Targets = Float[np.ndarray, "n ..."]
-
-
-def sum_below(terms: Iterable[Fraction]) -> Fraction:
-    """≤ Σ terms."""
-    return Fraction(sum((term.numerator << GRID) // term.denominator for term in terms), 1 << GRID)
-
-
-def sum_above(terms: Iterable[Fraction]) -> Fraction:
-    """≥ Σ terms."""
-    return -sum_below(-term for term in terms)
 
 
 def dual_value_lower(loss: Loss, z: Targets, y: Targets, weights: Vector, scale: float) -> float:

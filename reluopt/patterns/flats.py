@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int, Int8
 
 from reluopt.errors import ReluoptError
 from reluopt.patterns.exact_rows import Row, determinant_sign, independent_columns
+from reluopt.rigor.linear_systems import clear_signs, inverse_error
 
 #: generic vectors have integer entries below 2**50: exact in float64, and too many to meet a special position
 GENERIC_BITS = 50
@@ -88,40 +89,17 @@ def vertices(data: ExactRows, among: Int[np.ndarray, " T"], subset: Int[np.ndarr
     regular = np.linalg.det(M) != 0
     inverse = np.zeros_like(M)
     inverse[regular] = np.linalg.inv(M[regular])
-    spread = _error(M, inverse)
+    spread = inverse_error(M, inverse)
     spread[~regular] = np.inf
     doubtful = ~np.isfinite(spread).all(axis=1)
     keep = ~doubtful
     keep[doubtful] = [_independent(data, S, q) for S in subset[doubtful]]
     subset, inverse, spread = subset[keep], inverse[keep], spread[keep]
     vertex, edges = inverse[:, :, -1], inverse[:, :, :k]
-    signs = _clear_signs(data.rows[among], vertex, spread)
+    signs = clear_signs(data.rows[among], vertex, spread)
     signs[(among[:, None, None] == subset[None]).any(axis=2)] = 0
     _settle(data, among, subset, q, signs)
     return Vertices(subset, vertex, edges, signs, _lowest(data, subset, edges, spread, q))
-
-
-def _error(M: Float[np.ndarray, "B r r"], inverse: Float[np.ndarray, "B r r"]) -> Float[np.ndarray, "B r"]:
-    """e with |M⁻¹ − W̃| ≤ e 1ᵀ, rows (B, r); infinite where W̃ is no inverse."""
-    r = M.shape[1]
-    gamma = 2.0**-52 * (r + 2)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        residual = np.abs(np.eye(r) - M @ inverse) + gamma * (np.abs(M) @ np.abs(inverse) + np.eye(r))
-        rho = residual.sum(axis=2).max(axis=1) * (1 + gamma)
-        spread = 2 * rho[:, None] * np.abs(inverse).sum(axis=2) * (1 + gamma)  # ρ/(1−ρ) ≤ 2ρ for ρ ≤ 1/2
-    return np.where((rho < 0.5)[:, None], spread, np.inf)
-
-
-def _clear_signs(
-    B: Float[np.ndarray, "T r"], points: Float[np.ndarray, "B r"], spread: Float[np.ndarray, "B r"]
-) -> Int8[np.ndarray, "T B"]:
-    """Signs of b·p, with 2 where rounding leaves them open."""
-    gamma = 2.0**-52 * (B.shape[1] + 2)
-    product = B @ points.T
-    with np.errstate(over="ignore", invalid="ignore"):
-        doubt = np.abs(B) @ (spread + gamma * np.abs(points)).T * (1 + gamma) + 1e-290
-        clear = np.abs(product) > doubt
-    return np.where(clear, np.sign(product), 2).astype(np.int8)
 
 
 def _settle(
@@ -150,7 +128,7 @@ def _lowest(
     if k == 0:
         return np.zeros((len(subset), 0), dtype=np.int8)
     sweep = data.generic[q + 1 : q + 2]
-    signs = np.stack([_clear_signs(sweep, edges[:, :, j], spread)[0] for j in range(k)], axis=1)
+    signs = np.stack([clear_signs(sweep, edges[:, :, j], spread)[0] for j in range(k)], axis=1)
     for b, j in np.argwhere(signs == 2):
         M = [data.whole[i] for i in subset[b]] + data.whole_generic[: q + 1]
         replaced = [*M[:j], data.whole_generic[q + 1], *M[j + 1 :]]

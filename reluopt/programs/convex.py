@@ -25,7 +25,6 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from reluopt import rounding
 from reluopt.errors import ConfigError, DataError
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.problem import Problem, as_problem
@@ -33,6 +32,7 @@ from reluopt.programs.fits import ExactFit, LossFit
 from reluopt.programs.penalties import GroupNorm, Penalty, SquaredNorm
 from reluopt.programs.places import Free, InCones
 from reluopt.programs.products import correlations_of, fit_of
+from reluopt.rigor import rounding
 
 Program = TypeVar("Program", bound="ConvexProgram")
 

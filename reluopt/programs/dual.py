@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from reluopt import rounding
 from reluopt.programs import cones
 from reluopt.programs.convex import ConvexProgram
+from reluopt.rigor import rounding
 
 
 @dataclass(frozen=True)

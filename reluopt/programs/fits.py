@@ -8,13 +8,13 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from reluopt import rounding
 from reluopt.errors import SolverError
 from reluopt.losses.exact import largest_multiple
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.problem import Problem
 from reluopt.programs.penalties import Penalty
 from reluopt.programs.products import correlations_of, fit_of, pattern_gram
+from reluopt.rigor import rounding
 
 #: A fit within this times ‖y‖ counts as exact.
 FIT_TOLERANCE = 1e-9

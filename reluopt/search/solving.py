@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from reluopt import printing, rounding
+from reluopt import printing
 from reluopt.bounds import LowerBound, Start, race
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
 from reluopt.interrupts import exit_code
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
+from reluopt.rigor import rounding
 from reluopt.search.records import Refined
 from reluopt.search.refinement import refinements
 from reluopt.threads import one_thread_if_small

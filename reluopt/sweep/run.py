@@ -15,7 +15,7 @@ from reluopt.errors import DataError
 from reluopt.network import TwoLayerReLU
 from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.problem import Problem
-from reluopt.rounding import round_up
+from reluopt.rigor.rounding import round_up
 from reluopt.sweep.grid import table_of
 from reluopt.sweep.table import Row
 from reluopt.training import Callback, TrainConfig, Trainer

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from reluopt import rounding
 from reluopt.problem import Problem
+from reluopt.rigor import rounding
 from reluopt.theory.statement import Hypothesis, Statement
 
 #: Columns of the SDP's low-rank factor; √(2(n + 1)) would be enough for certain, few are enough in practice.
@@ -87,12 +87,10 @@ def _unit_rows(V: Float[np.ndarray, "N k"]) -> Float[np.ndarray, "N k"]:
 
 
 def _dual(G: Float[np.ndarray, "N d"], mu: Float[np.ndarray, " N"]) -> float:
-    """¼ρΣμ with ρ ≥ λmax(Ĝᵀ Diag(μ)⁻¹ Ĝ), rounding accounted for up to the forming of the matrix."""
+    """¼ρΣμ with ρ ≥ λmax(Ĝᵀ Diag(μ)⁻¹ Ĝ), rounding accounted for; 1e-12 covers the half and the sum."""
     mu = np.maximum(mu, 1e-12 * mu.max())
     half = G / np.sqrt(mu)[:, None]
-    gram = half.T @ half if G.shape[1] <= len(G) else half @ half.T
-    spread = rounding.gamma(len(G) + G.shape[1]) * float((half * half).sum())
-    return 0.25 * float(mu.sum()) * rounding.lambda_max_upper(0.5 * (gram + gram.T), spread) * (1 + 1e-12)
+    return 0.25 * float(mu.sum()) * rounding.lambda_max_of_gram_upper(half) * (1 + 1e-12)
 
 
 def _rounded(G: Float[np.ndarray, "N d"], V: Float[np.ndarray, "N k"], rng: np.random.Generator) -> float:

@@ -18,9 +18,10 @@ from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
-from reluopt import printing, rounding
+from reluopt import printing
 from reluopt.config import Config, base_type
 from reluopt.data import DataConfig
+from reluopt.rigor import rounding
 from reluopt.training.config import TrainConfig
 
 #: Outcomes by their tags, with the column's title. TensorBoard shows the first five unless it is told otherwise.
@@ -63,7 +64,7 @@ def certificate_scalars(objective: float, lower_bound: float | None, own_below: 
     """
     values: dict[str, float] = {}
     if lower_bound is not None and math.isfinite(lower_bound):
-        values["certificate/lower_bound"] = printing.float32_below(lower_bound)
+        values["certificate/lower_bound"] = rounding.float32_below(lower_bound)
         values["certificate/proved_within_percent"] = _percent(printing.excess(objective, lower_bound))
     if math.isfinite(own_below) and 0 < objective < math.inf:
         own = max(1 - Fraction(own_below) / Fraction(objective), Fraction(0))
@@ -75,7 +76,7 @@ def _percent(share: Fraction | float) -> float:
     """A share in per cent, rounded up."""
     if not isinstance(share, Fraction):
         return math.inf
-    return printing.float32_above(rounding.round_up(100 * max(share, Fraction(0))))
+    return rounding.float32_above(rounding.round_up(100 * max(share, Fraction(0))))
 
 
 def _description(given: Mapping[str, Any], first: set[str]) -> Summary:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
-from reluopt import rounding
 from reluopt.programs.convex import ConvexProgram
 from reluopt.programs.dual import DualBound, harmless_norm
+from reluopt.rigor import rounding
 
 #: Blocks whose dense (n,) multipliers are formed at a time.
 BATCH = 256

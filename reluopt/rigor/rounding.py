@@ -1,4 +1,4 @@
-r"""Rigorous float64: the one place, outside of the certificate checker, where rounding is accounted for.
+r"""Rigorous float64: sums, dot products, norms, eigenvalues and the outputs of a network, with rounding accounted for.
 
 Everything here returns a float64 that is *proved* to lie on the named side of the real number, for inputs taken
 as exact binary64 values. Three tools suffice:
@@ -20,6 +20,7 @@ Whatever is not finite proves nothing: upper bounds become ``inf``, lower bounds
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -29,6 +30,8 @@ from jaxtyping import Bool, Float
 UNIT = 2.0**-53
 #: More than what one operation can lose to underflow, even where subnormal numbers are flushed to zero.
 TINY = 2.0**-1020
+#: Binary places of sums of fractions; sizes up to 1e77 and their products have none that matter beyond them.
+GRID = 1100
 #: Rows of X worked on at a time, so that (rows, m) arrays stay small.
 BLOCK = 2048
 
@@ -57,6 +60,28 @@ def _nearest(value: Fraction) -> float:
         return float(value)
     except OverflowError:
         return -math.inf if value < 0 else math.nextafter(math.inf, 0.0)
+
+
+def sum_below(terms: Iterable[Fraction]) -> Fraction:
+    """≤ Σ terms, each rounded down to a multiple of 2^−``GRID``, so that sums stay short."""
+    return Fraction(sum((term.numerator << GRID) // term.denominator for term in terms), 1 << GRID)
+
+
+def sum_above(terms: Iterable[Fraction]) -> Fraction:
+    """≥ Σ terms."""
+    return -sum_below(-term for term in terms)
+
+
+def float32_below(value: float) -> float:
+    """The largest float32 ≤ value."""
+    with np.errstate(over="ignore"):
+        single = np.float32(value)
+    return float(single if float(single) <= value else np.nextafter(single, np.float32(-np.inf)))
+
+
+def float32_above(value: float) -> float:
+    """The smallest float32 ≥ value."""
+    return -float32_below(-value)
 
 
 def exact_dot(a: Vector, b: Vector) -> Fraction:
@@ -115,6 +140,14 @@ def lambda_max_upper(C: Float[np.ndarray, "k k"], error: Float[np.ndarray, "k k"
     loss = gamma(len(C)) * float(np.square(norm_upper(R.ravel())))
     bound = c + (float(norm_upper(residual.ravel())) + loss + spread) * (1 + gamma(8)) + TINY
     return _above(bound)
+
+
+def lambda_max_of_gram_upper(half: Float[np.ndarray, "k d"]) -> float:
+    """≥ λmax(HᵀH) = ‖H‖² for ``half`` H, by the smaller one of HᵀH and HHᵀ."""
+    gram = half.T @ half if half.shape[1] <= len(half) else half @ half.T
+    # |fl(HᵀH) − HᵀH| ≤ γ |H|ᵀ|H|, whose spectral norm is at most ‖H‖_F²
+    spread = gamma(max(half.shape) + 1) * float(np.square(norm_upper(half.ravel()))) + TINY * half.size
+    return lambda_max_upper(0.5 * (gram + gram.T), spread * (1 + gamma(4)))
 
 
 @np.errstate(over="ignore", invalid="ignore")
