@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 
 class Clock:
@@ -11,17 +12,19 @@ class Clock:
 
     Parameters
     ----------
-    seconds : of wall-clock time from now.
+    seconds : of time from now.
+    now : what tells the time; wall-clock time unless given. ``time.process_time`` counts processor seconds.
     """
 
-    def __init__(self, seconds: float | None = None) -> None:
-        self.started = time.perf_counter()
+    def __init__(self, seconds: float | None = None, now: Callable[[], float] = time.perf_counter) -> None:
+        self.now = now
+        self.started = now()
         self._end = math.inf if seconds is None else self.started + seconds
         self._whole: Clock | None = None
 
     @property
     def end(self) -> float:
-        """When it is over, as ``time.perf_counter()`` counts."""
+        """When it is over, as ``now`` counts."""
         return self._end if self._whole is None else min(self._end, self._whole.end)
 
     def stop(self) -> None:
@@ -31,21 +34,21 @@ class Clock:
     @property
     def spent(self) -> float:
         """Seconds since the clock was started."""
-        return time.perf_counter() - self.started
+        return self.now() - self.started
 
     @property
     def left(self) -> float:
         """Seconds until the deadline; never negative, ``inf`` without one."""
-        return max(0.0, self.end - time.perf_counter())
+        return max(0.0, self.end - self.now())
 
     @property
     def over(self) -> bool:
         """Whether the deadline has passed."""
-        return time.perf_counter() >= self.end
+        return self.now() >= self.end
 
     def part(self, share: float = 1.0, most: float = math.inf) -> Clock:
         """A clock that ends after ``share`` of what is left, after ``most`` seconds, and never after this one."""
         left = min(share * self.left, most)
-        part = Clock(left if math.isfinite(left) else None)
+        part = Clock(left if math.isfinite(left) else None, self.now)
         part._whole = self
         return part

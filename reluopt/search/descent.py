@@ -20,25 +20,33 @@ def descend(
     alpha: Float[np.ndarray, " m"],
     steps: int,
     clock: Clock | None = None,
+    dtype: type[np.floating] = np.float64,
 ) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
     """At most ``steps`` iterations of L-BFGS on L(U, α), then balanced; never above L of the start.
 
     ``problem`` needs a smooth loss (``loss.smoothed``). At a kink x_iᵀu_j = 0 the gradient has ReLU'(0) = 0.
+    With ``dtype`` float32 the products are of half the price; what is returned is judged in float64 all the same.
     """
     U, alpha = neurons.balanced(U, alpha)
     m, d = U.shape
     if m == 0:
         return U, alpha
 
+    X = problem.X.astype(dtype, copy=False)
+
     def objective(weights: Float[np.ndarray, " v"]) -> tuple[float, Float[np.ndarray, " v"]]:
-        U, alpha = weights[: m * d].reshape(m, d), weights[m * d :]
-        H = problem.X @ U.T
+        small = weights.astype(dtype, copy=False)
+        U, alpha = small[: m * d].reshape(m, d), small[m * d :]
+        H = X @ U.T
         on = H > 0
-        H *= on
-        f = H @ alpha
+        np.maximum(H, 0, out=H)
+        f = (H @ alpha).astype(np.float64, copy=False)
         z = problem.dual_point(f)
-        back_U = -alpha[:, None] * ((on * z[:, None]).T @ problem.X)
-        gradient = np.concatenate([back_U.ravel(), -(z @ H)]) + problem.beta * weights
+        small_z = z.astype(dtype, copy=False)
+        back_alpha = -(small_z @ H)
+        np.multiply(on, small_z[:, None], out=H)
+        back_U = -alpha[:, None] * (H.T @ X)
+        gradient = np.concatenate([back_U.ravel(), back_alpha]).astype(np.float64, copy=False) + problem.beta * weights
         return problem.loss_value(f) + 0.5 * problem.beta * float(weights @ weights), gradient
 
     def interrupt(intermediate_result: object) -> None:
@@ -48,5 +56,5 @@ def descend(
     start = np.concatenate([U.ravel(), alpha])
     options = {"maxiter": steps, "maxfun": 2 * steps, "maxcor": MEMORY, "ftol": 1e-13, "gtol": 1e-10}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", callback=interrupt, options=options)
-    weights = found.x if found.fun < objective(start)[0] else start
-    return neurons.balanced(weights[: m * d].reshape(m, d), weights[m * d :])
+    moved = neurons.balanced(found.x[: m * d].reshape(m, d), found.x[m * d :])
+    return moved if problem.objective(*moved) < problem.objective(U, alpha) else (U, alpha)

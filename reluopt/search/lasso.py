@@ -19,7 +19,7 @@ from reluopt.clock import Clock
 from reluopt.problem import Problem
 
 #: Columns that may enter in one step; relative optimality at which to stop; steps.
-MOST_NEW, OPTIMAL, MOST_STEPS = 40, 1e-7, 200
+MOST_NEW, OPTIMAL, MOST_STEPS = 100, 1e-7, 200
 #: Share of the largest possible curvature that is added to every sample's: the first after a failed step. With all of
 #: it the quadratic model lies above the loss, so that its step descends.
 DAMPING = 1e-3
@@ -37,19 +37,25 @@ class _Point:
 
 
 def lasso(
-    problem: Problem, A: Float[np.ndarray, "n K"], w: Float[np.ndarray, " K"], clock: Clock | None = None
+    problem: Problem,
+    A: Float[np.ndarray, "n K"],
+    w: Float[np.ndarray, " K"],
+    clock: Clock | None = None,
+    optimal: float = OPTIMAL,
 ) -> tuple[Float[np.ndarray, " K"], float]:
     """(weights, objective), never above the objective of the start ``w``.
 
-    The loss must be smooth; take ``loss.smoothed`` of one with kinks.
+    The loss must be smooth; take ``loss.smoothed`` of one with kinks. ``optimal`` : stop where the subgradient has a
+    part in [−1, 1]·``optimal``·β of zero in every coordinate.
     """
-    at, damping = _point(problem, A, w), 0.0
+    rows, damping = np.ascontiguousarray(A.T), 0.0  # columns are taken out by the dozen
+    at = _point(problem, w, _fit(rows, w))
     for _ in range(MOST_STEPS):
-        correlation = A.T @ problem.dual_point(at.f)
-        signs = _signs(problem.beta, correlation, at.w)
+        correlation = rows @ problem.dual_point(at.f)
+        signs = _signs(problem.beta, correlation, at.w, optimal)
         if signs is None or (clock is not None and clock.over):
             break
-        following, whole = _step(problem, A, at, correlation, signs, damping)
+        following, whole = _step(problem, rows, at, correlation, signs, damping)
         if following is not None:
             settled = at.value - following.value <= 1e-12 * abs(at.value)
             at = following
@@ -58,6 +64,7 @@ def lasso(
         elif damping >= 1.0:
             break
         damping = _next_damping(damping, whole)
+    at = _point(problem, at.w, _fit(rows, at.w))  # without the rounding of many steps
     return at.w, at.value
 
 
@@ -67,21 +74,24 @@ def _next_damping(damping: float, whole: bool) -> float:
     return 0.1 * damping if damping > DAMPING else 0.0
 
 
-def _point(problem: Problem, A: Float[np.ndarray, "n K"], w: Float[np.ndarray, " K"]) -> _Point:
-    used = w != 0
-    f = A[:, used] @ w[used]
+def _point(problem: Problem, w: Float[np.ndarray, " K"], f: Float[np.ndarray, " n"]) -> _Point:
     return _Point(w, f, problem.loss_value(f) + problem.beta * float(np.abs(w).sum()))
 
 
+def _fit(rows: Float[np.ndarray, "K n"], w: Float[np.ndarray, " K"]) -> Float[np.ndarray, " n"]:
+    used = w != 0
+    return w[used] @ rows[used]
+
+
 def _signs(
-    beta: float, correlation: Float[np.ndarray, " K"], w: Float[np.ndarray, " K"]
+    beta: float, correlation: Float[np.ndarray, " K"], w: Float[np.ndarray, " K"], optimal: float
 ) -> Float[np.ndarray, " K"] | None:
     """Signs of the weights that the next step may move, 0 for those that stay; None at an optimum."""
     signs, used = np.sign(w), w != 0
     inside = np.abs(correlation - beta * signs)[used].max(initial=0.0)
     excess = np.where(used, 0.0, np.abs(correlation) - beta)
     outside = excess.max(initial=0.0)
-    if max(inside, outside) <= OPTIMAL * beta:
+    if max(inside, outside) <= optimal * beta:
         return None
     if outside > 2.0 * inside:
         new = np.argsort(-excess, kind="stable")[:MOST_NEW]
@@ -92,7 +102,7 @@ def _signs(
 
 def _step(
     problem: Problem,
-    A: Float[np.ndarray, "n K"],
+    rows: Float[np.ndarray, "K n"],
     at: _Point,
     correlation: Float[np.ndarray, " K"],
     signs: Float[np.ndarray, " K"],
@@ -100,10 +110,14 @@ def _step(
 ) -> tuple[_Point | None, bool]:
     """A Newton step within the orthant of ``signs``, None where none descends; whether its whole length did."""
     index = np.flatnonzero(signs)
-    columns = A[:, index]
+    columns = rows[index]
     most = problem.loss.lipschitz
     curvature = problem.weights * (problem.loss.curvature(at.f, problem.targets) + damping * most)
-    matrix = (columns * curvature[:, None]).T @ columns
+    if (curvature == curvature[0]).all():
+        matrix = curvature[0] * (columns @ columns.T)
+    else:
+        scaled = columns * np.sqrt(curvature)
+        matrix = scaled @ scaled.T
     mean = most * float((columns * columns).sum()) / len(index) or 1.0
     matrix[np.diag_indices(len(index))] += RIDGE * mean
     slope = correlation[index] - problem.beta * signs[index]
@@ -116,12 +130,14 @@ def _step(
         keep = keep[~wrong]
         if not len(keep):
             return None, False
-    return _searched(problem, A, at, index[keep], signs[index[keep]], direction, float(slope[keep] @ direction))
+    if len(keep) < len(index):
+        index, columns, slope = index[keep], columns[keep], slope[keep]
+    return _searched(problem, columns, at, index, signs[index], direction, float(slope @ direction))
 
 
 def _searched(
     problem: Problem,
-    A: Float[np.ndarray, "n K"],
+    columns: Float[np.ndarray, "k n"],
     at: _Point,
     index: np.ndarray,
     signs: Float[np.ndarray, " k"],
@@ -141,7 +157,7 @@ def _searched(
         moved[(moved * signs < 0) | (crossing <= length)] = 0.0
         w = at.w.copy()
         w[index] = moved
-        trial = _point(problem, A, w)
+        trial = _point(problem, w, at.f + (moved - before) @ columns)
         if trial.value < (at if best is None else best).value:
             best = trial
         if at.value - trial.value >= 0.1 * length * promise:

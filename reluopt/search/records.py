@@ -16,10 +16,10 @@ class RefineSettings:
 
     Attributes
     ----------
-    starts : of the first pricing; later ones take more where fewer new directions than ``wanted`` are found, and
-        fewer where more; at most ``confirm``, which is what must find nothing at the end.
-    climbs : steps of the exact ascent while prices are above 1.2 β, and then.
-    most_new : directions added a round, the dearest first.
+    starts : of pricing, or two a neuron where that is more, up to ``most_usual``; twice as many as before where
+        fewer new directions than ``wanted`` are found; at most ``confirm``, which is what must find nothing at the end.
+    climbs : steps of the exact ascent while prices are above 1.01 β, and then.
+    most_new : directions added a round, the dearest first; as many as there are neurons where that is more.
     steps : L-BFGS iterations of a round; every ``descend_every``-th round has them.
     idle : a candidate without a neuron is kept while its price is at least this share of β ...
     most_idle : ... and it is among so many times the number of neurons (at least 100).
@@ -27,10 +27,11 @@ class RefineSettings:
 
     starts: int = 64
     confirm: int = 2048
-    wanted: tuple[int, int] = (8, 30)
+    most_usual: int = 512
+    wanted: int = 8
     climbs: tuple[int, int] = (20, 100)
     most_new: int = 60
-    steps: int = 200
+    steps: int = 100
     descend_every: int = 2
     idle: float = 0.95
     most_idle: float = 3.0

@@ -14,11 +14,15 @@ from reluopt.network import from_weights
 from reluopt.pricing import Price, kink_flips, price
 from reluopt.problem import Problem
 from reluopt.search.descent import descend
-from reluopt.search.lasso import lasso
+from reluopt.search.lasso import OPTIMAL, lasso
 from reluopt.search.records import Refined, RefineSettings
 
 #: First smoothing of a loss with kinks, in natural units, where f is of size one; divided by SHARPER at a time.
 FIRST_SMOOTHING, SHARPER = 0.1, 8.0
+#: While prices are above this share of β L-BFGS runs in float32 and moves every new neuron anyway.
+ROUGH = 1.01
+#: The lasso is solved to a tenth of what is left of the prices, and at least to this.
+ROUGHEST = 1e-2
 
 
 class Search:
@@ -40,7 +44,7 @@ class Search:
         self.best = neurons.balanced(*neurons.merged(problem.X, U, alpha)) if len(alpha) else (U, alpha)
         self.value = problem.objective(*self.best)
         self.W, self.w = _directions(self.best[0] / self.units.weight, self.best[1] / self.units.weight)
-        self.climbs = self.settings.climbs[0]
+        self.climbs, self.rough, self.exactness = self.settings.climbs[0], True, ROUGHEST
 
     def iterates(
         self, tolerance: float, most_rounds: int, near: Callable[[], Float[np.ndarray, "k d"] | None]
@@ -49,21 +53,22 @@ class Search:
         starts = self.settings.starts
         for rounds in range(most_rounds + 1):
             z = self.problem.dual_point(self._fit())
-            found = self._price(z, near(), starts)
-            while not self.clock.over and found.value <= self.problem.beta * (1 + tolerance):
-                if starts >= self.settings.confirm:
-                    break
-                starts = min(4 * starts, self.settings.confirm)
-                found = self._price(z, near(), starts)
-            settled = found.value <= self.problem.beta * (1 + tolerance)
+            enough = self.problem.beta * (1 + tolerance)
+            found, starts, tried = self._price(z, near(), starts), min(starts, self.settings.most_usual), starts
+            while not self.clock.over and found.value <= enough and tried < self.settings.confirm:
+                starts = min(4 * starts, self.settings.most_usual, self.settings.confirm - tried)
+                found, tried = self._price(z, near(), starts), tried + starts
+            settled = found.value <= enough
             sharpen = settled and self._sharpen(tolerance)
             late = self.clock.over
             ends = "time" if late else "settled" if settled and not sharpen else "rounds"
             status = ends if late or (settled and not sharpen) or rounds == most_rounds else "running"
-            new = found.above(self.problem.beta, self.settings.most_new)
-            starts = self._starts_of_next(starts, len(new.values))
-            # while prices are high L-BFGS moves every new neuron anyway
-            self.climbs = self.settings.climbs[int(found.value < 1.2 * self.problem.beta)]
+            used = int((self.w != 0).sum())
+            new = found.above(self.problem.beta, max(self.settings.most_new, used))
+            starts = self._starts_of_next(starts, len(new.values), used)
+            self.exactness = float(np.clip(0.1 * (found.value / self.problem.beta - 1.0), OPTIMAL, ROUGHEST))
+            self.rough = found.value > ROUGH * self.problem.beta
+            self.climbs = self.settings.climbs[int(not self.rough)]
             yield self._iterate(z, found.value / self.problem.beta, rounds, status, new.directions)
             if status != "running":
                 return
@@ -75,11 +80,12 @@ class Search:
         used = self.w != 0
         return _columns(self.problem.X, self.W[used]) @ self.w[used]
 
-    def _starts_of_next(self, starts: int, found: int) -> int:
-        """More where few are found, fewer where there are plenty."""
-        few, many = self.settings.wanted
-        change = 2.0 if found < few else 0.5 if found > many else 1.0
-        return int(min(max(starts * change, self.settings.starts), self.settings.confirm))
+    def _starts_of_next(self, starts: int, found: int, used: int) -> int:
+        """Two a neuron, so that a round can move them all; more where few are found."""
+        usual = min(max(self.settings.starts, 2 * used), self.settings.most_usual)
+        if found < self.settings.wanted:
+            return min(max(usual, 2 * starts), self.settings.confirm)
+        return usual
 
     def _price(self, z: Float[np.ndarray, " n"], near: Float[np.ndarray, "k d"] | None, starts: int) -> Price:
         """Maximisers from a quarter of ``starts`` each: neurons, their kink flips, neurons with noise, anything."""
@@ -101,13 +107,15 @@ class Search:
     def _improve(self, new: Float[np.ndarray, "k d"], rounds: int) -> None:
         """Weigh the old and the new directions, then descend; what does not lower L is not kept."""
         W, w = np.vstack([self.W, new]), np.concatenate([self.w, np.zeros(len(new))])
-        w, _ = lasso(self.problem, _columns(self.problem.X, W), w, self.clock)
+        w, _ = lasso(self.problem, _columns(self.problem.X, W), w, self.clock, self.exactness)
         used = w != 0
         self.W, self.w = W[~used], w[~used]
         U, alpha = neurons.merged(self.problem.X, *_neurons(W[used], w[used]))
         if rounds % self.settings.descend_every == 0:
             self._push(*_directions(U, alpha), weights=False)
-            U, alpha = descend(self.problem, U, alpha, self.settings.steps, self.clock)
+            U, alpha = descend(
+                self.problem, U, alpha, self.settings.steps, self.clock, np.float32 if self.rough else np.float64
+            )
         self._push(*_directions(U, alpha), weights=True)
         self._forget()
         self._offer(U, alpha)
@@ -158,7 +166,7 @@ class Search:
 
 
 def _columns(X: Float[np.ndarray, "n d"], W: Float[np.ndarray, "K d"]) -> Float[np.ndarray, "n K"]:
-    return np.maximum(X @ W.T, 0.0)
+    return np.maximum(W @ X.T, 0.0).T  # each column in one piece
 
 
 def _directions(
