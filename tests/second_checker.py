@@ -15,6 +15,7 @@ from math import isfinite
 import mpmath
 
 EVIDENCE = {"z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level"}
+SLOPES = {"factor", "eta", "tilt"}
 LARGEST = 2**256
 PARAMETER = {"huber": "delta", "quantile": "tau"}
 NAMES = ("squared", "huber", "absolute", "quantile", "hinge", "squared_hinge", "logistic")
@@ -95,7 +96,7 @@ class File:
         self.document(read_json(meta["certificate"]))
 
     def read_tensor(self, name, entry, covered):
-        must(name in EVIDENCE | {"U", "alpha", "weights"}, "unknown tensor")
+        must(name in EVIDENCE | SLOPES | {"U", "alpha", "weights"}, "unknown tensor")
         must(isinstance(entry, dict), "entry")
         kind, shape, ends = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
         must(kind == ("I64" if name in ("tree", "groups", "paired") else "F64"), "type")
@@ -129,6 +130,7 @@ class File:
         must(content["evidence"] == ("regions" if lower else None), "evidence")
         wanted = (EVIDENCE if lower else set()) | ({"U", "alpha"} if upper else set())
         wanted |= {"weights"} if self.weighted else set()
+        wanted |= SLOPES if lower and SLOPES & set(self.tensors) else set()
         must(set(self.tensors) == wanted, "tensors")
 
     def problem(self, p):
@@ -300,7 +302,7 @@ class File:
         forms, area = sum(widths), sum(map(sum, squares))
         w, c = (self.shaped(name, 2, forms, self.n) for name in ("w", "c"))
         nu, r, level = self.shaped("nu", 2, L, self.n), self.shaped("r", 2, area), self.shaped("level", 2, L)
-        worst, n = Fraction(0), self.n
+        worst, n, slopes = Fraction(0), self.n, self.slopes(L)
         for side, sign in enumerate((1, -1)):
             first = corner = 0
             for leaf, path in enumerate(paths):
@@ -316,11 +318,28 @@ class File:
                     corner += size
                 own_nu = nu[(side * L + leaf) * n :][:n]
                 signed = [sign * v for v in z]
-                bound = self.leaf(signed, cuts, groups[leaf], own_w, own_c, own_nu, own_r, level[side * L + leaf])
+                numbers = own_w, own_c, own_nu, own_r, level[side * L + leaf]
+                bound = self.leaf(signed, cuts, groups[leaf], *numbers, *slopes[side * L + leaf])
                 worst, first = max(worst, bound), first + widths[leaf]
         return worst
 
-    def leaf(self, z, cuts, groups, w, c, nu, r, level):
+    def slopes(self, L):
+        """(W, η, ω) of every sign and leaf."""
+        n, d = self.n, self.d
+        if "eta" not in self.tensors:
+            return [([[Fraction(0)] * d] * d, [Fraction(0)] * n, Fraction(0))] * (2 * L)
+        eta, tilt = self.shaped("eta", 2, L, n), self.shaped("tilt", 2, L)
+        have, flat = self.tensors["factor"]
+        must(len(have) == 3 and have[0] == 2 and have[1] % L == 0 and have[2] == d, "shape of factor")
+        must(all(abs(v) <= 1 for v in flat), "domain of factor")
+        J, result = have[1] // L, []
+        for place in range(2 * L):
+            V = [flat[(place * J + j) * d :][:d] for j in range(J)]
+            W = [[sum((v[a] * v[b] for v in V), Fraction(0)) for b in range(d)] for a in range(d)]
+            result.append((W, eta[place * n :][:n], tilt[place]))
+        return result
+
+    def leaf(self, z, cuts, groups, w, c, nu, r, level, W, eta, tilt):
         paired = {s for group in groups for s in group}
         F = [[Fraction(1)] + [Fraction(0)] * self.d] + [[Fraction(0), *g] for g in cuts]
         e0, size = F[0], 1 + self.d
@@ -333,18 +352,25 @@ class File:
             if i in paired or plus or minus:
                 must(not any(mine_w) and not any(mine_c), "w and c")
                 must(i in paired or nu[i] == 0, "nu")
+                must(eta[i] == 0, "eta")
                 if i not in paired and plus:
                     add(M, z[i], e0, row)
                 continue
             must(nu[i] == 0 or nu[i] >= Fraction(1, LARGEST), "nu")
             must(all(a >= b for a, b in zip(mine_w[1:], mine_c[1:], strict=True)), "w below c")
-            must(mine_w[0] >= z[i] + mine_c[0], "w below z + c")
+            image = [dot(line, x) for line in W]
+            square, room = eta[i] ** 2 * dot(image, image), mine_w[0] - z[i] - mine_c[0]
+            must(room >= 0 and room**2 >= square, "w below z + c + |eta| |Wx|")
+            must(mine_c[0] ** 2 >= square, "c below |eta| |Wx|")
             add(M, Fraction(-1), row, mix(mine_c, F))
+            add(M, -eta[i], row, [Fraction(0), *image])
             if nu[i] == 0:
                 must(not any(mine_w), "nu is 0")
             else:
                 psi = [a + nu[i] * b for a, b in zip(mix(mine_w, F), row, strict=True)]
                 add(M, 1 / (4 * nu[i]), psi, psi)
+        for a in range(size):
+            M[a][a] += tilt if a == 0 else -tilt
         for group, square in zip(groups, r, strict=True):
             self.eliminate(M, z, F, [[Fraction(0), *self.X[s]] for s in group], [nu[s] for s in group], group, square)
         return bound_of(M, level)

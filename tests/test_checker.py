@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 from reluopt.certificate import checker
 from reluopt.certificate.checker import leaf as leaves
 from reluopt.certificate.checker import regions
+from reluopt.certificate.checker import slopes as affine
 from reluopt.certificate.checker.certificate import read_loss
 
 MARGIN = 1e-9
@@ -52,24 +53,43 @@ def random_tree(rng, X, cuts):
     return directions, np.array(tree, dtype=np.int64)
 
 
-def multipliers(rng, X, z, leaf):
+def random_slopes(rng, X, z, free):
+    """Random affine slopes of one leaf and one sign, with the least c and w that they allow."""
+    n, d = X.shape
+    factor = rng.uniform(-1, 1, (2, d))
+    images = np.linalg.norm(X @ factor.T @ factor, axis=1)
+    eta = (
+        free
+        * rng.integers(0, 2, n)
+        * rng.uniform(-1, 1, n)
+        * (1 - 1e-9)
+        * np.where(z < 0, -z, 0.3 * (z > 0))
+        / 2
+        / images
+    )
+    return affine.Slopes(factor, eta, float(0.1 * rng.standard_normal()))
+
+
+def multipliers(rng, X, z, leaf, slopes=False):
     """Random numbers that obey the rules for one leaf and one sign."""
     n, k = len(X), len(leaf.cuts)
     free = regions.decided(X, leaf.cuts) == 0
     free[leaf.paired] = False
     c = np.abs(rng.standard_normal((1 + k, n))) * rng.integers(0, 2, (1 + k, n)) * free * 0.1
     w = (c + 0.1 * np.abs(rng.standard_normal((1 + k, n))) * rng.integers(0, 2, (1 + k, n))) * free
-    q = np.maximum(-z, 0) * free
+    own = random_slopes(rng, X, z, free) if slopes else None
+    swing = affine.reaches(X, own) if slopes else np.zeros(n)
+    q = np.maximum(np.maximum(-z, 0) * free * (1 - 1e-12) - swing, swing)
     c[0] = q
-    w[0] = np.where(free & (z > 0), np.nextafter(z + q, np.inf), 0.0)
+    w[0] = np.where(free & (z > 0), np.nextafter(np.nextafter(z + q, np.inf) + swing, np.inf), 0.0)
     nu = np.where(free, np.abs(z) + 0.1, 0.0)
     nu[leaf.paired] = 1 + np.abs(z[leaf.paired])
     r = [0.1 / (1 + len(g)) * np.abs(rng.standard_normal((1 + k + 2 * len(g),) * 2)) for g in leaf.groups]
-    top = float(np.linalg.eigvalsh(matrix(X, z, leaf, w, c, nu, r))[-1])
-    return w, c, nu, np.concatenate([*(square.ravel() for square in r), np.zeros(0)]), max(0.0, top) * (1 + 1e-6)
+    top = float(np.linalg.eigvalsh(matrix(X, z, leaf, w, c, nu, r, own))[-1])
+    return w, c, nu, np.concatenate([*(square.ravel() for square in r), np.zeros(0)]), max(0.0, top) * (1 + 1e-6), own
 
 
-def matrix(X, z, leaf, w, c, nu, r):
+def matrix(X, z, leaf, w, c, nu, r, slopes=None):
     """The matrix on (1, u) that the checker computes."""
     F = np.vstack([np.eye(1, 1 + X.shape[1]), np.hstack([np.zeros((len(leaf.cuts), 1)), leaf.cuts])])
     sign = regions.decided(X, leaf.cuts)
@@ -77,6 +97,8 @@ def matrix(X, z, leaf, w, c, nu, r):
     free = sign == 0
     free[leaf.paired] = False
     M, _ = leaves.head(X, F, np.where(sign > 0, z, 0.0), w, c, np.where(free, nu, 0.0), len(r))
+    if slopes is not None:
+        M = M + affine.slanted(X, slopes, 0)[0]
     for g, square in zip(leaf.groups, r, strict=True):
         M = M + leaves.eliminated(X[g], z[g], F, nu[g], square, len(r))[0]
     return M
@@ -116,7 +138,7 @@ def dual_point(rng, y, loss, kappa):
     return kappa * np.where(y > 0, high, low) * share, 0.9
 
 
-def certificate(X, y, beta, *, seed=0, cuts=0, groups=(), network=True, loss=SQUARED, weighted=False):
+def certificate(X, y, beta, *, seed=0, cuts=0, groups=(), network=True, loss=SQUARED, weighted=False, slopes=False):
     """(document, tensors) of a valid certificate; ``groups`` are (leaf, its paired samples)."""
     rng = np.random.default_rng(seed)
     n, d = X.shape
@@ -133,11 +155,15 @@ def certificate(X, y, beta, *, seed=0, cuts=0, groups=(), network=True, loss=SQU
         "paired": np.array([sample for _, own in groups for sample in own], dtype=np.int64),
     }
     whole = all_regions(tensors, n)
-    sides = [[multipliers(rng, X, signed, leaf) for leaf in whole] for signed in (z, -z)]
+    sides = [[multipliers(rng, X, signed, leaf, slopes) for leaf in whole] for signed in (z, -z)]
     for index, name in enumerate(("w", "c", "nu", "r")):
         join = np.stack if name == "nu" else np.concatenate
         tensors[name] = np.stack([join([m[index] for m in side]) for side in sides])
     tensors["level"] = np.array([[m[4] for m in side] for side in sides])
+    if slopes:
+        tensors["factor"] = np.stack([np.concatenate([m[5].factor for m in side]) for side in sides])
+        tensors["eta"] = np.stack([np.stack([m[5].eta for m in side]) for side in sides])
+        tensors["tilt"] = np.array([[m[5].tilt for m in side] for side in sides])
     if weighted:
         tensors["weights"] = kappa
     own = kappa if weighted else None
@@ -193,8 +219,10 @@ KINDS = [
     {"groups": [(0, [2])]},
     {"groups": [(0, [1, 5]), (0, [0, 3, 6]), (1, []), (2, [0])], "cuts": 3},
     {"network": False, "cuts": 2},
+    {"slopes": True},
+    {"slopes": True, "cuts": 3, "groups": [(0, [1, 5]), (1, [])]},
     {"weighted": True, "cuts": 1},
-    *({"loss": loss, "weighted": k % 2 == 1, "cuts": k % 3} for k, loss in enumerate(LOSSES[1:])),
+    *({"loss": loss, "weighted": k % 2 == 1, "cuts": k % 3, "slopes": k % 2 == 0} for k, loss in enumerate(LOSSES[1:])),
 ]
 
 
@@ -262,7 +290,7 @@ def test_another_order_of_summation_is_accepted(valid):
     X, y, document, tensors = valid
     order = np.random.default_rng(1).permutation(len(y))
     X, y = X[order], y[order]
-    for name in {"z", "w", "c", "nu", "weights"} & set(tensors):
+    for name in {"z", "w", "c", "nu", "eta", "weights"} & set(tensors):
         tensors[name] = np.ascontiguousarray(tensors[name][..., order])
     document["problem"]["fingerprint"] = checker.fingerprint(
         X, y, *(tensors[name] for name in ("weights",) if name in tensors)
@@ -454,6 +482,50 @@ GROUP_REFUSALS = [
 ]
 
 
+#: Changes of affine slopes on two leaves.
+SLOPE_REFUSALS = [
+    (drop("eta"), "exactly the tensors"),
+    (drop("factor"), "exactly the tensors"),
+    (drop("tilt"), "exactly the tensors"),
+    (put("factor", lambda V: V[:, :-1]), "not the same number for every leaf"),
+    (put("factor", lambda V: V[:1]), "'factor' has shape"),
+    (put("factor", lambda V: V[:, :, :-1]), "'factor' has shape"),
+    (put("factor", lambda V: 2 * V), "entry of factor is larger than 1"),
+    (put("factor", lambda V: V * np.nan), "'factor' has an entry that is NaN"),
+    (put("factor", np.sign), r"c is below \|eta\|"),
+    (put("eta", lambda eta: eta[:, :1]), "'eta' has shape"),
+    (put("eta", lambda eta: eta[:, :, :-1]), "'eta' has shape"),
+    (put("eta", lambda eta: eta + np.inf), "'eta' has an entry that is NaN"),
+    (put("eta", lambda eta: eta * 1e70), r"c is below \|eta\|"),
+    (put("eta", lambda eta: np.where(eta == 0, 1e-3, eta)), "eta must be 0|c is below"),
+    (put("tilt", lambda tilt: tilt[:, :1]), "'tilt' has shape"),
+    (put("tilt", lambda tilt: tilt + np.inf), "'tilt' has an entry that is NaN"),
+    (put("tilt", lambda tilt: tilt + 10), "claim optimum_at_least"),
+    (put("tilt", lambda tilt: tilt - 10), "claim optimum_at_least"),
+    (put("w", lambda w: np.where(w > 0, w - 1e-9, w)), "w is below z"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(SLOPE_REFUSALS)))
+def test_every_malformed_slope_is_refused_with_its_reason(number):
+    change, reason = SLOPE_REFUSALS[number]
+    X, y, beta = problem(np.random.default_rng(5))
+    document, tensors = certificate(X, y, beta, seed=5, cuts=1, groups=[(1, [2])], slopes=True)
+    verdict(packed(document, tensors), X, y)
+    change(document, tensors)
+    with pytest.raises(checker.Refused, match=reason):
+        verdict(packed(document, tensors), X, y)
+
+
+def test_slopes_without_evidence_are_refused():
+    X, y, beta = problem(np.random.default_rng(5))
+    document, tensors = certificate(X, y, beta, seed=5, slopes=True)
+    document |= {"claims": {"objective_at_most": 1e9}, "evidence": None}
+    tensors = {name: tensors[name] for name in ("U", "alpha", "factor", "eta", "tilt")}
+    with pytest.raises(checker.Refused, match="exactly the tensors"):
+        verdict(packed(document, tensors), X, y)
+
+
 @pytest.mark.parametrize("number", range(len(GROUP_REFUSALS)))
 def test_every_malformed_grouping_is_refused_with_its_reason(number):
     change, reason = GROUP_REFUSALS[number]
@@ -544,12 +616,16 @@ def plain_lower(X, y, beta, tensors, loss=SQUARED):
         for side, signed in enumerate((z, -z)):
             w, c = (tensors[name][side, first : first + len(forms)] for name in ("w", "c"))
             nu, level = tensors["nu"][side, leaf], tensors["level"][side, leaf]
-            M = np.zeros((1 + d, 1 + d))
+            W, eta, tilt = plain_slopes(tensors, side, leaf, len(paths), X.shape)
+            M = tilt * np.diag([1.0, *-np.ones(d)])
             for i in set(range(len(X))) - paired:
                 if any((g == X[i]).all() for g in cuts):
                     M += signed[i] * np.outer(unit[0], x[i])
                 elif not any((-g == X[i]).all() for g in cuts):
-                    M -= np.outer(x[i], c[:, i] @ forms)
+                    M -= np.outer(x[i], c[:, i] @ forms) + eta[i] * np.outer(x[i], unit[:, 1:] @ W @ X[i])
+                    swing = abs(eta[i]) * np.linalg.norm(W @ X[i])
+                    assert swing <= c[0, i] * (1 + 1e-12)
+                    assert signed[i] + c[0, i] + swing <= w[0, i] + 1e-12 * (abs(signed[i]) + c[0, i])
                     if nu[i] > 0:
                         psi = w[:, i] @ forms + nu[i] * x[i]
                         M += np.outer(psi, psi) / (4 * nu[i])
@@ -567,6 +643,14 @@ def plain_lower(X, y, beta, tensors, loss=SQUARED):
     t = float(tensors["t"][0])
     v = (min(t, beta / worst) if worst else t) * z
     return plain_dual(v, y, tensors.get("weights", np.ones(len(y))), loss)
+
+
+def plain_slopes(tensors, side, leaf, leaves, shape):
+    """(W, η, ω) of one leaf and sign."""
+    if "eta" not in tensors:
+        return np.zeros((shape[1],) * 2), np.zeros(shape[0]), 0.0
+    V = tensors["factor"][side].reshape(leaves, -1, shape[1])[leaf]
+    return V.T @ V, tensors["eta"][side, leaf], tensors["tilt"][side, leaf]
 
 
 def plain_dual(v, y, kappa, loss):

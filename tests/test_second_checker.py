@@ -76,6 +76,16 @@ def test_two_checkers_agree(number):
     compare_variants(number, 4)
 
 
+@pytest.mark.parametrize("number", range(len(oracle.SLOPE_REFUSALS)))
+def test_two_checkers_refuse_the_same_slopes(number):
+    change, _ = oracle.SLOPE_REFUSALS[number]
+    X, y, beta = oracle.problem(np.random.default_rng(5))
+    document, tensors = oracle.certificate(X, y, beta, seed=5, cuts=1, groups=[(1, [2])], slopes=True)
+    assert compared(oracle.packed(document, tensors), X, y)
+    change(document, tensors)
+    assert not compared(oracle.packed(document, tensors), X, y)
+
+
 @pytest.mark.parametrize("number", [*range(len(oracle.REFUSALS)), *range(-len(oracle.GROUP_REFUSALS), 0)])
 def test_two_checkers_refuse_the_same(number):
     change, _ = oracle.REFUSALS[number] if number >= 0 else oracle.GROUP_REFUSALS[number]

@@ -2,8 +2,8 @@
 
     .venv/bin/python experiments/certificates/mutation.py --count 20000
 
-Certificates of every loss (unsplit, split, paired; with and without weights and a network) are mutated: bit flips,
-swapped bytes, cut files; tensors changed, dropped, added, reshaped, cast, made NaN; claims, β and the loss edited;
+Certificates of every loss (unsplit, split, paired, with affine slopes; with and without weights and a network) are
+mutated: bit flips, swapped bytes, cut files; tensors changed, dropped, added, reshaped, cast, made NaN; claims, β and the loss edited;
 samples reordered. Whatever is accepted is held against an independent reading of SPEC.md (tests/test_checker.py) and
 exact arithmetic.
 """
@@ -28,11 +28,12 @@ from reluopt.certificate import checker
 
 GROUPS = ([], [(0, [1, 3]), (0, []), (0, [2, 5, 6])])
 KINDS = [
-    {"cuts": cuts, "groups": groups, "network": network, "loss": loss, "weighted": weighted}
+    {"cuts": cuts, "groups": groups, "network": network, "loss": loss, "weighted": weighted, "slopes": slopes}
     for loss in oracle.LOSSES
-    for cuts, weighted, groups, network in (
-        (0, False, GROUPS[0], True), (0, True, GROUPS[1], True), (1, True, GROUPS[0], False),
-        (2, False, GROUPS[1], True), (4, True, GROUPS[0], True), (6, False, GROUPS[0], False),
+    for cuts, weighted, groups, network, slopes in (
+        (0, False, GROUPS[0], True, False), (0, True, GROUPS[1], True, False), (1, True, GROUPS[0], False, True),
+        (2, False, GROUPS[1], True, False), (4, True, GROUPS[0], True, True), (6, False, GROUPS[0], False, False),
+        (0, False, GROUPS[0], True, True), (2, True, GROUPS[1], False, True),
     )
 ]  # fmt: skip
 

@@ -9,11 +9,12 @@ the inequality and the format on disk.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from reluopt.bounds.slopes import Slopes
 from reluopt.problem import Units
 
 
@@ -24,16 +25,25 @@ class Multipliers:
     Attributes
     ----------
     w : (1 + k, n) coefficients of s_i F_f, with w[0] ≥ ±z + c[0] and w[f] ≥ c[f]; zero for samples that are not free.
+        With slopes also w[0] ≥ ±z + c[0] + |η|‖Wx‖.
     c : (1 + k, n) ≥ 0, multipliers of (s_i − x_iᵀu) F_f ≥ 0; c[0] is q of Theorem A. Zero where w must be.
+        With slopes also c[0] ≥ |η|‖Wx‖.
     nu : (n,) multipliers of s_i² = s_i x_iᵀu: ≥ 0 for free samples (zero only where w is), 0 for decided ones.
     r : for each group of p samples a matrix (1 + k + 2p, 1 + k + 2p) ≥ 0, multipliers of the products of the forms
         (F, s_j, s_j − x_jᵀu).
+    slopes : affine slopes of the free samples, None without any.
     """
 
     w: Float[np.ndarray, "f n"]
     c: Float[np.ndarray, "f n"]
     nu: Float[np.ndarray, " n"]
     r: tuple[Float[np.ndarray, "_ _"], ...]
+    slopes: Slopes | None = None
+
+    def with_tilt(self, tilt: float) -> Multipliers:
+        """The same with another tilt."""
+        assert self.slopes is not None
+        return replace(self, slopes=replace(self.slopes, tilt=tilt))
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,8 +64,14 @@ class Geometry:
             and (m.c[:, ~free] == 0).all()
             and (m.w[:, free & (m.nu == 0)] == 0).all()
             and (m.w[1:] >= m.c[1:]).all()
-            and _at_least_sum(m.w[0, free], z[free], m.c[0, free]).all()
+            and self._allows_slopes(z, m)
         )
+
+    def _allows_slopes(self, z: Float[np.ndarray, " n"], m: Multipliers) -> bool:
+        """w[0] ≥ z + c[0] for free samples, and what affine slopes ask for beside."""
+        allowed, above = (True, m.c[0]) if m.slopes is None else m.slopes.allow(self.X, m.c[0])
+        only_free = m.slopes is None or (m.slopes.eta[~self.free] == 0).all()
+        return allowed and bool(only_free and _at_least_sum(m.w[0, self.free], z[self.free], above[self.free]).all())
 
     def matrix(self, z: Float[np.ndarray, " n"], m: Multipliers) -> tuple[Float[np.ndarray, "e e"], float, float]:
         """(M, e, δ): the matrix on (1, u), e ≥ ‖fl(M) − M‖ in the spectral norm, and what is added to its bound.
@@ -91,8 +97,13 @@ class Geometry:
         added = [(np.abs(X).T @ m.c.T) @ np.abs(F), np.abs(X).T @ np.where(self.linear, np.abs(z), 0.0)]
         terms = np.square(size_of(size)) + sum(size_of(part) for part in added)
         (n, d), f = X.shape, len(F)
-        underflow = rounding.TINY * (n + f + d + 1) ** 3 * (1.0 + terms) * np.square(_largest(X, F, m.c, z))
-        operations = 2 * n + 6 * f + len(self.groups) + 32
+        operations = 2 * n + 3 * d + 6 * f + len(self.groups) + 32
+        largest = _largest(X, F, m.c, z)
+        if m.slopes is not None:
+            part, more = m.slopes.matrix(X)
+            M, terms, operations = M + part, terms + more, operations + len(m.slopes.factor)
+            largest = max(largest, _largest(m.slopes.eta))
+        underflow = rounding.TINY * (operations + 1) ** 3 * (1.0 + terms) * np.square(largest)
         return 0.5 * (M + M.T), rounding.gamma(operations) * terms * 1.01 + underflow
 
     def _factor(self, m: Multipliers) -> tuple[Float[np.ndarray, "p e"], Float[np.ndarray, "p e"]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from reluopt.bounds.affine_slopes import AffineSlopes
 from reluopt.bounds.all_cells import AllCells
 from reluopt.bounds.branch_and_bound import BranchAndBound, DoublyNonnegative
 from reluopt.bounds.clique import Cliques
@@ -23,7 +24,15 @@ from reluopt.problem import Problem, as_problem
 #: Every bound by its name, in the order in which a race tries them: quick ones, then the tightest first.
 BOUNDS: dict[str, Bound] = {
     bound.name: bound
-    for bound in (SpectralNorm(), SecondMoments(), AllCells(), BranchAndBound(), Cliques(), DoublyNonnegative())
+    for bound in (
+        SpectralNorm(),
+        SecondMoments(),
+        AffineSlopes(),
+        AllCells(),
+        BranchAndBound(),
+        Cliques(),
+        DoublyNonnegative(),
+    )
 }
 #: The share of the clock that quick bounds may take together where another bound follows.
 QUICK = 0.3

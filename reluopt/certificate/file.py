@@ -16,6 +16,7 @@ import reluopt
 from reluopt.bounds.evidence import Evidence, Multipliers
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.slopes import Slopes
 from reluopt.certificate import checker
 from reluopt.errors import CertificateError
 from reluopt.losses import Loss
@@ -144,7 +145,7 @@ def evidence_tensors(X: Float[np.ndarray, "n d"], evidence: Evidence) -> dict[st
         for z, side in zip((evidence.z, -evidence.z), sides, strict=True)
     ]
     groups = [(i, group) for i, r in enumerate(evidence.regions) for group in r.groups]
-    return {
+    return _slopes(sides, X.shape) | {
         "z": evidence.z,
         "directions": evidence.directions,
         "tree": evidence.tree.astype(np.int64),
@@ -155,6 +156,20 @@ def evidence_tensors(X: Float[np.ndarray, "n d"], evidence: Evidence) -> dict[st
         "nu": np.stack([np.stack([m.nu for m in side]) for side in sides]),
         "r": np.stack([np.concatenate([*(r.ravel() for m in side for r in m.r), np.zeros(0)]) for side in sides]),
         "level": np.array(levels),
+    }
+
+
+def _slopes(sides: list[list[Multipliers]], shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """The tensors of affine slopes, if any region has them; factors get rows of zeros up to the longest."""
+    every = [[m.slopes or Slopes(np.zeros((0, shape[1])), np.zeros(shape[0]), 0.0) for m in side] for side in sides]
+    if all(m.slopes is None for side in sides for m in side):
+        return {}
+    most = max(len(slopes.factor) for side in every for slopes in side)
+    factors = [[np.pad(slopes.factor, ((0, most - len(slopes.factor)), (0, 0))) for slopes in side] for side in every]
+    return {
+        "factor": np.stack([np.concatenate(side) for side in factors]),
+        "eta": np.stack([np.stack([slopes.eta for slopes in side]) for side in every]),
+        "tilt": np.array([[slopes.tilt for slopes in side] for side in every]),
     }
 
 

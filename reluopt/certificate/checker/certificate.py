@@ -26,6 +26,7 @@ MAX_HEADER = 2**22
 CLAIMS = ("objective_at_most", "optimum_at_least", "ratio_at_most")
 NETWORK = ("U", "alpha")
 EVIDENCE = ("z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level")
+SLOPES = ("factor", "eta", "tilt")  # all of them or none
 WHOLE = ("tree", "groups", "paired")
 _TYPES = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 _KEYS = {"format", "version", "problem", "evidence", "claims", "about"}
@@ -111,7 +112,7 @@ def outline(raw: bytes, size: int) -> tuple[Any, dict[str, tuple[np.dtype, tuple
     text = metadata.get("certificate") if isinstance(metadata, dict) and len(metadata) == 1 else None
     if not isinstance(text, str):
         raise Refused("the metadata must have the one key 'certificate', a text")
-    known = {*NETWORK, *EVIDENCE, "weights"}
+    known = {*NETWORK, *EVIDENCE, *SLOPES, "weights"}
     require(set(header) <= known, f"an unknown tensor {shown(next(iter(set(header) - known), ''))}")
     table, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
@@ -196,6 +197,7 @@ def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
     require(document["evidence"] == evidence, f"the evidence is not {evidence!r}, which the claims need")
     wanted = {*(NETWORK if certificate.with_network else ()), *(EVIDENCE if certificate.with_evidence else ())}
     wanted |= {"weights"} if certificate.problem.weights else set()
+    wanted |= {*SLOPES} if certificate.with_evidence and {*SLOPES} & set(tensors) else set()
     require(set(tensors) == wanted, f"the claims need exactly the tensors {sorted(wanted)}, not {sorted(tensors)}")
     return certificate
 

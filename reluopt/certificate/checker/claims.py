@@ -17,6 +17,7 @@ from .numbers import Array, binary64_below, on_grid_below, within_domain
 from .objective import objective_upper
 from .refusal import Refused, require
 from .regions import read_regions
+from .slopes import Slopes
 
 
 def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
@@ -26,18 +27,30 @@ def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
     regions = read_regions(tree, directions, c.tensor("groups", None, 2), c.tensor("paired", None), n)
     w, low = c.tensor("w", 2, regions.forms, n), c.tensor("c", 2, regions.forms, n)
     nu, r = c.tensor("nu", 2, len(regions), n), c.tensor("r", 2, regions.squares)
-    level, worst = c.tensor("level", 2, len(regions)), Fraction(0)
+    level, slopes, worst = c.tensor("level", 2, len(regions)), read_slopes(c, len(regions)), Fraction(0)
     for leaf in regions:
         for side, signed in enumerate((z, -z)):
             own = [r[side, at].reshape(math.isqrt(at.stop - at.start), -1) for at in leaf.squares]
+            at = leaf.number
             m = Multipliers(
-                w[side, leaf.forms], low[side, leaf.forms], nu[side, leaf.number], own, float(level[side, leaf.number])
+                w[side, leaf.forms], low[side, leaf.forms], nu[side, at], own, float(level[side, at]), slopes(side, at)
             )
             try:
                 worst = max(worst, leaf_upper(X, signed, leaf, m))
             except Refused as reason:
                 raise Refused(f"leaf {leaf.number}, sign {'+-'[side]}: {reason}") from reason
     return worst
+
+
+def read_slopes(c: Certificate, leaves: int) -> Callable[[int, int], Slopes | None]:
+    """The affine slopes of a sign and a leaf; None where the file has none."""
+    if "eta" not in c.tensors:
+        return lambda side, leaf: None
+    eta, tilt = c.tensor("eta", 2, leaves, c.problem.n), c.tensor("tilt", 2, leaves)
+    factor = c.tensor("factor", 2, None, c.problem.d)
+    require(factor.shape[1] % leaves == 0, "the rows of 'factor' are not the same number for every leaf")
+    k = factor.shape[1] // leaves
+    return lambda side, leaf: Slopes(factor[side, leaf * k : (leaf + 1) * k], eta[side, leaf], float(tilt[side, leaf]))
 
 
 def dual_value(problem: Problem, y: Array, weights: Array | None, z: Array, t: float) -> Fraction:

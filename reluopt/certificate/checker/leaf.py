@@ -12,19 +12,21 @@ import numpy as np
 from .numbers import SMALLEST_NU, UNDERFLOW, Array, at_least_sum, finite, gamma, norm, row_norms
 from .refusal import Refused, require
 from .regions import Leaf, decided
+from .slopes import Slopes, check_slopes, slanted
 
 BLOCK = 4096  # samples at a time
 
 
 @dataclass(frozen=True)
 class Multipliers:
-    """w, c (1 + k, n), nu (n,), one matrix r (φ, φ) a group, and λ."""
+    """w, c (1 + k, n), nu (n,), one matrix r (φ, φ) a group, λ, and affine slopes if there are any."""
 
     w: Array
     c: Array
     nu: Array
     r: Sequence[Array]
     level: float
+    slopes: Slopes | None = None
 
 
 def leaf_upper(X: Array, z: Array, leaf: Leaf, m: Multipliers) -> Fraction:
@@ -33,11 +35,14 @@ def leaf_upper(X: Array, z: Array, leaf: Leaf, m: Multipliers) -> Fraction:
     sign[leaf.paired] = 0.0  # a paired sample is a variable of its group, decided or not
     free = sign == 0
     free[leaf.paired] = False
-    check_signs(z, free, sign != 0, m)
+    check_signs(z, free, sign != 0, m, m.c[0] if m.slopes is None else check_slopes(X, free, m.c[0], m.slopes))
     F = np.zeros((1 + len(leaf.cuts), 1 + X.shape[1]))
     F[0, 0], F[1:, 1:] = 1.0, leaf.cuts
     steps = len(leaf.groups)
     M, error = head(X, F, np.where(sign > 0, z, 0.0), m.w, m.c, np.where(free, m.nu, 0.0), steps)
+    if m.slopes is not None:
+        part, off = slanted(X, m.slopes, steps)
+        M, error = finite(M + part, "the matrix M"), error + off
     slack = Fraction(0)
     for number, (group, r) in enumerate(zip(leaf.groups, m.r, strict=True)):
         try:
@@ -48,8 +53,8 @@ def leaf_upper(X: Array, z: Array, leaf: Leaf, m: Multipliers) -> Fraction:
     return max(Fraction(0), 2 * Fraction(m.level) + 2 * (error + residual(M, m.level)) + slack)
 
 
-def check_signs(z: Array, free: Array, fixed: Array, m: Multipliers) -> None:
-    """What is required of the multipliers."""
+def check_signs(z: Array, free: Array, fixed: Array, m: Multipliers, low: Array) -> None:
+    """What is required of the multipliers; w must not be below z + ``low``."""
     require(m.level >= 0, "the level is negative")
     require((m.nu[fixed] == 0).all(), "nu must be 0 for decided samples")
     require(
@@ -58,7 +63,7 @@ def check_signs(z: Array, free: Array, fixed: Array, m: Multipliers) -> None:
     signed = (m.c >= 0).all() and (m.nu[free] >= 0).all() and all((square >= 0).all() for square in m.r)
     require(signed, "c, r or nu has a negative entry")
     require((m.w[1:] >= m.c[1:]).all(), "w is below c")
-    require(at_least_sum(m.w[0, free], z[free], m.c[0, free]).all(), "w is below z + c")
+    require(at_least_sum(m.w[0, free], z[free], low[free]).all(), "w is below z + c")
     require((m.w[:, free & (m.nu == 0)] == 0).all(), "nu is 0 where w is not")
     require((m.nu[free & (m.nu != 0)] >= SMALLEST_NU).all(), "nu has an entry between 0 and 2^-256")
 

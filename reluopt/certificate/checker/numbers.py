@@ -17,7 +17,7 @@ from .refusal import require
 UNIT = 2.0**-53  # u
 LARGEST = 2.0**256  # of every number, about 1e77
 SMALLEST_NU = 2.0**-256  # of a ν that is not 0
-UNDERFLOW = 2.0**-400  # η: more than underflow can do to the norm of any computed matrix
+UNDERFLOW = 2.0**-400  # ε: more than underflow can do to the norm of any computed matrix
 GRID = 1200  # loss values and dual values are rounded to multiples of 2^-GRID
 CHUNK = 2**16  # entries that are turned into integers at a time
 

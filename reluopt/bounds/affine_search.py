@@ -1,0 +1,136 @@
+r"""Theorem B with affine slopes over low-rank factors: the search behind the affine bound, for any loss.
+
+The moment bound allows E[α(xᵀu)_+] down to (a)_+, a = xᵀYu. Where tr Yuu = Y00, as for balanced neurons, it is at least
+
+.. math:: lo_i = ½(a_i + max(|a_i|, ‖Yuu x_i‖)),
+
+because (xᵀu)_+ ≥ τ xᵀu for every slope τ in [0, 1], also one that is affine in u: its best choice leads to ‖Yuu x‖.
+The maximum is smoothed from below, so that lo ≤ hi at any smoothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reluopt.bounds.evidence import Evidence, Multipliers, theorem_a, unsplit
+from reluopt.bounds.factors import FLOOR, Moments
+from reluopt.bounds.moment_search import MomentSearch
+from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.slopes import Slopes, image_norms_upper
+
+#: How much smaller η is made than what is exact, so that its conditions hold in spite of rounding.
+SAFETY = 1e-9
+#: η is not made larger than by an image Wx of this norm.
+SMALLEST = 1e-60
+#: Halvings of the interval of the tilt δ.
+HALVINGS = 24
+
+
+@dataclass(frozen=True)
+class AffineMoments(Moments):
+    """Moments with ``Ru`` (2, k, d), V = X Yuu (2, n, d), its row norms, the weights of a, −a, ‖V‖ in the maximum."""
+
+    Ru: Float[Tensor, "2 k d"]
+    V: Float[Tensor, "2 n d"]
+    norms: Float[Tensor, "2 n"]
+    weights: Float[Tensor, "3 2 n"]
+
+    def pull_back(
+        self, X: Float[Tensor, "n d"], on_hi: Float[Tensor, "2 n"], on_lo: Float[Tensor, "2 n"]
+    ) -> Float[Tensor, "2 k e"]:
+        """The gradient by R of Σ on_hi·hi + on_lo·lo."""
+        by_R = super().pull_back(X, on_hi, on_lo)
+        by_V = (0.5 * on_lo * self.weights[2] / self.norms)[:, :, None] * self.V
+        by_G = torch.bmm(self.Ru, by_V.mT)
+        by_R[:, :, 1:] += by_G @ X + torch.bmm(self.G, by_V)
+        return by_R
+
+
+def affine_moments(X: Float[Tensor, "n d"], R: Float[Tensor, "2 k e"], epsilon: float) -> AffineMoments:
+    """The moments of factors with ‖r_0‖ = ‖R_u‖ on the data, with the maximum smoothed by ``epsilon``."""
+    r0, Ru = R[:, :, 0], R[:, :, 1:]
+    G = Ru @ X.T
+    a, B, T = torch.bmm(r0[:, None], G)[:, 0], (G * G).sum(1) + FLOOR, (r0 * r0).sum(1, keepdim=True) + FLOOR
+    V = torch.bmm(G.mT, Ru)
+    norms = ((V * V).sum(2) + FLOOR).sqrt()
+    candidates = torch.stack([a, -a, norms])
+    soft = torch.logsumexp(candidates / epsilon, 0)
+    weights = torch.exp(candidates / epsilon - soft)
+    top = epsilon * (soft - math.log(3.0))
+    reach, slope = (T * B).sqrt(), 0.5 * (1.0 + weights[0] - weights[1])
+    return AffineMoments(G, r0, B, T, reach, slope, 0.5 * (a + top), 0.5 * (a + reach), Ru, V, norms, weights)
+
+
+class AffineSearch(MomentSearch):
+    """Theorem B's objective with affine slopes over R (2, k, d + 1), whose R_u is scaled to ‖R_u‖ = ‖r_0‖ first."""
+
+    @staticmethod
+    def _normalised(R: Float[np.ndarray, "2 k e"]) -> tuple[Float[np.ndarray, "2 k e"], Float[np.ndarray, "2 1 1"]]:
+        """R with tr Yuu = Y00, and what R_u was multiplied by."""
+        sizes = np.sqrt((R * R).sum(axis=1, keepdims=True))
+        factor = sizes[:, :, :1] / np.maximum(np.linalg.norm(sizes[:, :, 1:], axis=2, keepdims=True), 1e-150)
+        return np.concatenate([R[:, :, :1], factor * R[:, :, 1:]], axis=2), factor
+
+    def _moments(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> AffineMoments:
+        return affine_moments(self.X, torch.as_tensor(R, device=self.X.device), epsilon)
+
+    def objective(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> tuple[float, Float[np.ndarray, "2 k e"]]:
+        """The smoothed objective at the scaled factors, and its gradient by R."""
+        scaled, factor = self._normalised(R)
+        value, by = super().objective(scaled, epsilon)
+        radial = (by[:, :, 1:] * scaled[:, :, 1:]).sum(axis=(1, 2), keepdims=True)
+        size = (R[:, :, :1] ** 2).sum(axis=1, keepdims=True) + FLOOR
+        whole = (R[:, :, 1:] ** 2).sum(axis=(1, 2), keepdims=True) + FLOOR
+        by_head = by[:, :, :1] + radial * R[:, :, :1] / size
+        return value, np.concatenate([by_head, factor * by[:, :, 1:] - radial * R[:, :, 1:] / whole], axis=2)
+
+    def evidence(self, epsilon: float) -> Evidence:
+        """z = −κℓ' and the multipliers with affine slopes, in the data's own units; the tilt is optimised."""
+        m = self._moments(self._normalised(self.R)[0], epsilon)
+        pulls = self._pulls(self._ends(m), self._smoothed(epsilon))
+        z = self.units.z * (pulls[0] - pulls[1]).cpu().numpy()
+        sides = [self._multipliers(m, side, signed) for side, signed in enumerate((z, -z))]
+        geometry = Geometry.of(self.problem.X, np.zeros((0, self.problem.d)), ())
+        tilted = [tilt(geometry, signed, side) for signed, side in zip((z, -z), sides, strict=True)]
+        return unsplit(z, self.problem.d, *tilted)
+
+    def _multipliers(self, m: AffineMoments, side: int, z: Float[np.ndarray, " n"]) -> Multipliers:
+        """Theorem A's ν, with c and η read off the weights of the smoothed maximum."""
+        below = np.maximum(-z, 0.0)
+        up, _, slanted = (weights.cpu().numpy() for weights in m.weights[:, side])
+        factor = m.Ru[side].cpu().numpy()
+        factor = np.ldexp(factor, -int(np.frexp(np.abs(factor).max())[1]))
+        share = below * slanted / 2
+        eta = (1 - SAFETY) * share / np.maximum(image_norms_upper(self.problem.X, factor), SMALLEST)
+        ratio = (m.T[side] / m.B[side]).sqrt().cpu().numpy() / self.units.x
+        plain = theorem_a(z, below * up + share, np.maximum(z, 0.0) * ratio)
+        # w = max(z + c + |η|‖Wx‖, 0) is 0 where z < 0, in spite of rounding: the three weights add up to one
+        w = np.where(z > 0, plain.w, 0.0)
+        c = np.maximum(
+            np.minimum(plain.c, np.maximum(below * (1 - SAFETY) - share, 0.0)), np.where(eta > 0, share, 0.0)
+        )
+        return Multipliers(w, c, plain.nu, (), Slopes(factor, eta, 0.0))
+
+
+def tilt(geometry: Geometry, z: Float[np.ndarray, " n"], m: Multipliers) -> Multipliers:
+    """The multipliers with the δ of least λmax(M + δ·diag(1, −I)): convex in δ, by halving on the sign of its slope."""
+    assert m.slopes is not None
+    M, _, _ = geometry.matrix(z, m)
+    if not np.isfinite(M).all():
+        return m
+    end, signs = len(M) - 1, np.where(np.arange(len(M)) == 0, 1.0, -1.0)
+    size = float(np.linalg.norm(M))
+    low, high = -size, size
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        _, vectors = scipy.linalg.eigh(M + middle * np.diag(signs), subset_by_index=(end, end), check_finite=False)
+        rising = float(signs @ vectors[:, 0] ** 2) > 0
+        low, high = (low, middle) if rising else (middle, high)
+    return m.with_tilt(m.slopes.tilt + 0.5 * (low + high))

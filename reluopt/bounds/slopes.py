@@ -1,0 +1,74 @@
+r"""Affine slopes: multipliers of s_i ≥ x_iᵀu that are affine in u and nonnegative on the ball.
+
+With W = RᵀR and c_i ≥ |η_i|‖Wx_i‖ the number m_i(u) = c_i + η_i x_iᵀWu is ≥ 0 for ‖u‖ ≤ 1, so that
+
+.. math:: z_i s_i = (z_i + m_i) s_i − m_i s_i ≤ w_i s_i − m_i x_iᵀu,   w_i ≥ z_i + c_i + |η_i|‖Wx_i‖, w_i ≥ 0,
+
+and −m_i x_iᵀu is quadratic in u. The bound is needed on the sphere alone, as zᵀ(Xu)_+ is homogeneous: any multiple of
+1 − ‖u‖² may be added, the *tilt*. ``certificate/SPEC.md``, section 6.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt import rounding
+from reluopt.rounding import frobenius_upper as size_of
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """The affine slopes of one sign of z over one region.
+
+    Attributes
+    ----------
+    factor : R (k, d) with entries of at most 1 in size; W = RᵀR without rounding.
+    eta : (n,) of either sign; zero for samples that are not free.
+    tilt : δ of δ(1 − ‖u‖²).
+    """
+
+    factor: Float[np.ndarray, "k d"]
+    eta: Float[np.ndarray, " n"]
+    tilt: float
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def swing(self, X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """≥ |η_i|‖Wx_i‖, the largest |η_i x_iᵀWu| for ‖u‖ ≤ 1."""
+        product = np.abs(self.eta) * image_norms_upper(X, self.factor) * (1 + rounding.gamma(2))
+        return np.where(self.eta == 0, 0.0, np.nextafter(product, np.inf))
+
+    def allow(self, X: Float[np.ndarray, "n d"], c: Float[np.ndarray, " n"]) -> tuple[bool, Float[np.ndarray, " n"]]:
+        """Whether |R| ≤ 1 (for underflow) and c_i ≥ |η_i|‖Wx_i‖; numbers ≥ c_i + |η_i|‖Wx_i‖, for w_i − z_i."""
+        swing = self.swing(X)
+        above = np.where(swing > 0, np.nextafter(c + swing, np.inf), c)
+        small = (np.abs(self.factor) <= 1).all()
+        return bool(small and (c >= swing).all()) and math.isfinite(self.tilt), above
+
+    def matrix(self, X: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "e e"], float]:
+        """What is added to M, and a number ≥ the Frobenius norm of all its terms in absolute value.
+
+        −½(HW + WH), H = Xᵀdiag(η)X, on u, and δ·diag(1, −I); it takes n + d + k operations.
+        """
+        on, size = self.eta != 0, 1 + X.shape[1]
+        rows, eta, M = X[on], self.eta[on], np.zeros((size, size))
+        M[1:, 1:] = -(rows * eta[:, None]).T @ (rows @ self.factor.T @ self.factor)
+        M += self.tilt * np.diag(np.where(np.arange(size) == 0, 1.0, -1.0))
+        reach = rounding.norm_upper(rows) if on.any() else np.zeros(0)
+        terms = float((np.abs(eta) * reach * reach).sum()) * size_of(self.factor) ** 2 + abs(self.tilt) * math.sqrt(
+            size
+        )
+        return 0.5 * (M + M.T), terms * (1 + rounding.gamma(len(rows) + 8))
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def image_norms_upper(X: Float[np.ndarray, "n d"], factor: Float[np.ndarray, "k d"]) -> Float[np.ndarray, " n"]:
+    """≥ ‖RᵀR x_i‖ of every row; within a few units of rounding of ‖R‖²‖x_i‖."""
+    images, sizes, whole = (X @ factor.T) @ factor, rounding.norm_upper(X), size_of(factor)
+    lost = rounding.TINY * (sum(factor.shape) + 1) ** 2 * (1 + whole)
+    # twice the rounding: the checker's own bound, which sums in another order, is then not above this one
+    error = 2 * rounding.gamma(2 * sum(factor.shape) + 16) * whole * whole * sizes + lost
+    return (rounding.norm_upper(images) + error) * (1 + rounding.gamma(4))
