@@ -8,10 +8,10 @@ import pytest
 import test_checker as oracle
 from test_bounds_of_losses import SPECS, case, drawn
 
-from reluopt.bounds.affine_search import AffineSearch, tilt
+from reluopt.bounds.affine_search import AffineSearch, best_tilt
 from reluopt.bounds.affine_slopes import AffineSlopes
 from reluopt.bounds.evidence import Multipliers
-from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.region_forms import Geometry, region_upper
 from reluopt.bounds.second_moments import SecondMoments
 from reluopt.bounds.slopes import Slopes
 from reluopt.certificate import checker
@@ -21,6 +21,7 @@ from reluopt.certificate.checker.regions import Leaf
 from reluopt.certificate.checker.slopes import Slopes as ReadSlopes
 from reluopt.certificate.checker.slopes import check_slopes, slanted
 from reluopt.certificate.file import write_certificate
+from reluopt.problem import Problem
 
 
 def sphere(rng, d, count=400):
@@ -150,8 +151,20 @@ def test_the_tilt_lowers_the_bound():
     evidence = search.evidence(0.1)
     geometry = Geometry.of(problem.X, np.zeros((0, 3)), ())
     m = evidence.regions[0].positive
-    flat = geometry.support_upper(evidence.z, m.with_tilt(0.0))
-    tilted = geometry.support_upper(evidence.z, tilt(geometry, evidence.z, m))
+    flat, tilted = (geometry.support_upper(evidence.z, part) for part in (m.with_tilt(0.0), m))
+    assert best_tilt(geometry, evidence.z, m) == pytest.approx(m.slopes.tilt)
     assert tilted <= flat * (1 + 1e-6)
     for other in (0.5, 1.5):  # convex: nothing on either side is better
         assert geometry.support_upper(evidence.z, m.with_tilt(other * m.slopes.tilt)) >= tilted * (1 - 1e-6)
+
+
+def test_wide_data_are_proved_in_the_space_of_their_rows():
+    rng = np.random.default_rng(4)
+    X, y = rng.standard_normal((6, 40)), rng.standard_normal(6)
+    problem = Problem(X, y, "squared", 1.0)
+    problem = problem.with_beta(0.2 * float(np.abs(y @ np.maximum(X @ sphere(rng, 40), 0)).max()))
+    moment, affine = SecondMoments(iterations=60).best(problem), AffineSlopes(iterations=60).best(problem)
+    assert affine.value >= moment.value * (1 - 1e-3)
+    truth = np.abs(affine.evidence.z @ np.maximum(X @ sphere(rng, 40, 5000), 0)).max()
+    (whole,) = affine.evidence.regions
+    assert truth <= affine.support <= region_upper(X, affine.evidence.z, whole) * (1 + 1e-6)

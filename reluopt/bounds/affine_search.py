@@ -20,9 +20,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reluopt.bounds.evidence import Evidence, Multipliers, theorem_a, unsplit
-from reluopt.bounds.factors import FLOOR, Moments
+from reluopt.bounds.factors import FLOOR, Moments, moments, through_rows
 from reluopt.bounds.moment_search import MomentSearch
-from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.region_forms import Geometry, in_row_space
 from reluopt.bounds.slopes import Slopes, image_norms_upper
 
 #: How much smaller η is made than what is exact, so that its conditions hold in spite of rounding.
@@ -35,37 +35,35 @@ HALVINGS = 24
 
 @dataclass(frozen=True)
 class AffineMoments(Moments):
-    """Moments with ``Ru`` (2, k, d), V = X Yuu (2, n, d), its row norms, the weights of a, −a, ‖V‖ in the maximum."""
+    """Moments with R_u (2, k, d), KG with K = R_uR_uᵀ, ‖Yuu x_i‖, and the weights of a, −a, ‖Yuu x‖ in the maximum."""
 
     Ru: Float[Tensor, "2 k d"]
-    V: Float[Tensor, "2 n d"]
+    KG: Float[Tensor, "2 k n"]
     norms: Float[Tensor, "2 n"]
     weights: Float[Tensor, "3 2 n"]
 
     def pull_back(
         self, X: Float[Tensor, "n d"], on_hi: Float[Tensor, "2 n"], on_lo: Float[Tensor, "2 n"]
     ) -> Float[Tensor, "2 k e"]:
-        """The gradient by R of Σ on_hi·hi + on_lo·lo."""
-        by_R = super().pull_back(X, on_hi, on_lo)
-        by_V = (0.5 * on_lo * self.weights[2] / self.norms)[:, :, None] * self.V
-        by_G = torch.bmm(self.Ru, by_V.mT)
-        by_R[:, :, 1:] += by_G @ X + torch.bmm(self.G, by_V)
-        return by_R
+        """The gradient by R of Σ on_hi·hi + on_lo·lo; ‖Yuu x‖² = gᵀKg for the columns g of G."""
+        by_r0, by_G = self._by_products(on_hi, on_lo)
+        share = (0.5 * on_lo * self.weights[2] / self.norms)[:, None]
+        by_K = torch.bmm(share * self.G, self.G.mT)
+        by_u = through_rows(by_G.addcmul_(share, self.KG), X) + torch.bmm(by_K, self.Ru)
+        return torch.cat([by_r0[:, :, None], by_u], dim=2)
 
 
 def affine_moments(X: Float[Tensor, "n d"], R: Float[Tensor, "2 k e"], epsilon: float) -> AffineMoments:
     """The moments of factors with ‖r_0‖ = ‖R_u‖ on the data, with the maximum smoothed by ``epsilon``."""
-    r0, Ru = R[:, :, 0], R[:, :, 1:]
-    G = Ru @ X.T
-    a, B, T = torch.bmm(r0[:, None], G)[:, 0], (G * G).sum(1) + FLOOR, (r0 * r0).sum(1, keepdim=True) + FLOOR
-    V = torch.bmm(G.mT, Ru)
-    norms = ((V * V).sum(2) + FLOOR).sqrt()
-    candidates = torch.stack([a, -a, norms])
-    soft = torch.logsumexp(candidates / epsilon, 0)
-    weights = torch.exp(candidates / epsilon - soft)
-    top = epsilon * (soft - math.log(3.0))
-    reach, slope = (T * B).sqrt(), 0.5 * (1.0 + weights[0] - weights[1])
-    return AffineMoments(G, r0, B, T, reach, slope, 0.5 * (a + top), 0.5 * (a + reach), Ru, V, norms, weights)
+    Ru, m = R[:, :, 1:], moments(X, R, epsilon)
+    KG = torch.bmm(torch.bmm(Ru, Ru.mT), m.G)
+    norms = ((m.G * KG).sum(1).clamp_(min=0) + FLOOR).sqrt()
+    a = 2 * m.hi - m.reach
+    candidates = torch.stack([a, -a, norms]) / epsilon
+    soft = torch.logsumexp(candidates, 0)
+    weights = torch.exp(candidates - soft)
+    slope, top = 0.5 * (1.0 + weights[0] - weights[1]), epsilon * (soft - math.log(3.0))
+    return AffineMoments(m.G, m.r0, m.B, m.T, m.reach, slope, 0.5 * (a + top), m.hi, Ru, KG, norms, weights)
 
 
 class AffineSearch(MomentSearch):
@@ -97,9 +95,7 @@ class AffineSearch(MomentSearch):
         pulls = self._pulls(self._ends(m), self._smoothed(epsilon))
         z = self.units.z * (pulls[0] - pulls[1]).cpu().numpy()
         sides = [self._multipliers(m, side, signed) for side, signed in enumerate((z, -z))]
-        geometry = Geometry.of(self.problem.X, np.zeros((0, self.problem.d)), ())
-        tilted = [tilt(geometry, signed, side) for signed, side in zip((z, -z), sides, strict=True)]
-        return unsplit(z, self.problem.d, *tilted)
+        return tilted(self.problem.X, unsplit(z, self.problem.d, *sides))
 
     def _multipliers(self, m: AffineMoments, side: int, z: Float[np.ndarray, " n"]) -> Multipliers:
         """Theorem A's ν, with c and η read off the weights of the smoothed maximum."""
@@ -119,12 +115,21 @@ class AffineSearch(MomentSearch):
         return Multipliers(w, c, plain.nu, (), Slopes(factor, eta, 0.0))
 
 
-def tilt(geometry: Geometry, z: Float[np.ndarray, " n"], m: Multipliers) -> Multipliers:
-    """The multipliers with the δ of least λmax(M + δ·diag(1, −I)): convex in δ, by halving on the sign of its slope."""
+def tilted(X: Float[np.ndarray, "n d"], evidence: Evidence) -> Evidence:
+    """The evidence of one region without cuts with the best tilt for each sign."""
+    (whole,) = evidence.regions
+    rows, own = in_row_space(X, whole)
+    geometry = Geometry.of(rows, own.cuts, own.groups)
+    best = [best_tilt(geometry, z, m) for z, m in ((evidence.z, own.positive), (-evidence.z, own.negative))]
+    return unsplit(evidence.z, X.shape[1], whole.positive.with_tilt(best[0]), whole.negative.with_tilt(best[1]))
+
+
+def best_tilt(geometry: Geometry, z: Float[np.ndarray, " n"], m: Multipliers) -> float:
+    """The δ of least λmax(M + δ·diag(1, −I)): convex in δ, by halving on the sign of its slope."""
     assert m.slopes is not None
-    M, _, _ = geometry.matrix(z, m)
+    M, _, _ = geometry.matrix(z, m.with_tilt(0.0))
     if not np.isfinite(M).all():
-        return m
+        return 0.0
     end, signs = len(M) - 1, np.where(np.arange(len(M)) == 0, 1.0, -1.0)
     size = float(np.linalg.norm(M))
     low, high = -size, size
@@ -133,4 +138,4 @@ def tilt(geometry: Geometry, z: Float[np.ndarray, " n"], m: Multipliers) -> Mult
         _, vectors = scipy.linalg.eigh(M + middle * np.diag(signs), subset_by_index=(end, end), check_finite=False)
         rising = float(signs @ vectors[:, 0] ** 2) > 0
         low, high = (low, middle) if rising else (middle, high)
-    return m.with_tilt(m.slopes.tilt + 0.5 * (low + high))
+    return 0.5 * (low + high)

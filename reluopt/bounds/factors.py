@@ -45,14 +45,24 @@ class Moments:
         self, X: Float[Tensor, "n d"], on_hi: Float[Tensor, "2 n"], on_lo: Float[Tensor, "2 n"]
     ) -> Float[Tensor, "2 k e"]:
         """The gradient by R of Σ on_hi·hi + on_lo·lo, in closed form (faster than recording it)."""
-        _, k, n = self.G.shape
+        by_r0, by_G = self._by_products(on_hi, on_lo)
+        return torch.cat([by_r0[:, :, None], through_rows(by_G, X)], dim=2)
+
+    def _by_products(
+        self, on_hi: Float[Tensor, "2 n"], on_lo: Float[Tensor, "2 n"]
+    ) -> tuple[Float[Tensor, "2 k"], Float[Tensor, "2 k n"]]:
+        """The same gradient by r_0 and by G."""
         by_a = 0.5 * on_hi + self.slope * on_lo
         by_B = 0.25 * on_hi * self.T / self.reach
         by_T = 0.25 * (on_hi * self.reach).sum(1, keepdim=True) / self.T
         by_r0 = torch.bmm(self.G, by_a[:, :, None])[:, :, 0] + 2 * by_T * self.r0
-        by_G = torch.addcmul(by_a[:, None] * self.r0[:, :, None], by_B[:, None], self.G, value=2)
-        by_u = (by_G.view(2 * k, n) @ X).view(2, k, -1)
-        return torch.cat([by_r0[:, :, None], by_u], dim=2)
+        return by_r0, torch.addcmul(by_a[:, None] * self.r0[:, :, None], by_B[:, None], self.G, value=2)
+
+
+def through_rows(by_G: Float[Tensor, "2 k n"], X: Float[Tensor, "n d"]) -> Float[Tensor, "2 k d"]:
+    """by_G X for both signs: the gradient by R_u from that by G = R_uXᵀ."""
+    _, k, n = by_G.shape
+    return (by_G.view(2 * k, n) @ X).view(2, k, -1)
 
 
 def moments(X: Float[Tensor, "n d"], R: Float[Tensor, "2 k e"], epsilon: float) -> Moments:

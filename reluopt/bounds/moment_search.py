@@ -19,7 +19,7 @@ from torch import Tensor
 from reluopt import neurons
 from reluopt.bounds.evidence import Evidence, unsplit
 from reluopt.bounds.factors import ROWS, SMOOTHING, Moments, minimised, moments, multipliers, random_factors
-from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.region_forms import Geometry, in_rows_of
 from reluopt.bounds.row_space import RowSpace
 from reluopt.errors import DataError
 from reluopt.losses import Loss
@@ -128,10 +128,10 @@ class MomentSearch:
 
     def escape(self, evidence: Evidence) -> None:
         """Put the top eigenvector of C into the emptiest row of R where it lowers the objective: λmax(C) > β/2."""
-        region = evidence.regions[0]
-        space = RowSpace.of(self.problem.X)
-        X = self.problem.X if space is None else space.L
-        geometry = Geometry.of(X, np.zeros((0, X.shape[1])), region.groups)
+        region, space, X = evidence.regions[0], RowSpace.of(self.problem.X), self.problem.X
+        if space is not None:
+            X, region = space.L, in_rows_of(space, region)
+        geometry = Geometry.of(X, region.cuts, region.groups)
         for side, m in enumerate((region.positive, region.negative)):
             C, _, _ = geometry.matrix(evidence.z, m)
             if not math.isfinite(float(np.abs(C).sum())):

@@ -14,7 +14,7 @@ section 6; Theorem A is the case without cuts and groups.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -216,12 +216,26 @@ def evidence_upper(X: Float[np.ndarray, "n d"], evidence: Evidence) -> float:
 
     Without cuts, and with many more columns than rows, it is proved in the space of the rows.
     """
-    rows = RowSpace.of(X) if not len(evidence.directions) else None
-    if rows is None:
+    space = RowSpace.of(X) if not len(evidence.directions) else None
+    if space is None:
         return max(region_upper(X, evidence.z, region) for region in evidence.regions)
-    nothing = np.zeros((0, len(X)))
-    regions = (Region(nothing, region.groups, region.positive, region.negative) for region in evidence.regions)
-    return rows.support_upper(evidence.z, max(region_upper(rows.L, evidence.z, region) for region in regions))
+    regions = (in_rows_of(space, region) for region in evidence.regions)
+    return space.support_upper(evidence.z, max(region_upper(space.L, evidence.z, region) for region in regions))
+
+
+def in_rows_of(space: RowSpace, region: Region) -> Region:
+    """A region without cuts and its multipliers for L in the place of X."""
+    sides = (
+        m if m.slopes is None else replace(m, slopes=m.slopes.seen_through(space.Q))
+        for m in (region.positive, region.negative)
+    )
+    return Region(np.zeros((0, space.L.shape[1])), region.groups, *sides)
+
+
+def in_row_space(X: Float[np.ndarray, "n d"], region: Region) -> tuple[Float[np.ndarray, "n e"], Region]:
+    """(X, region), or (L, the same region without cuts for L) where X has many more columns than rows."""
+    space = RowSpace.of(X)
+    return (X, region) if space is None else (space.L, in_rows_of(space, region))
 
 
 def proof_operations(X: Float[np.ndarray, "n d"]) -> float:

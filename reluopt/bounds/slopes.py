@@ -35,6 +35,13 @@ class Slopes:
     eta: Float[np.ndarray, " n"]
     tilt: float
 
+    def seen_through(self, Q: Float[np.ndarray, "d e"]) -> Slopes:
+        """The slopes for XQ in the place of X: those of QᵀWQ."""
+        factor = self.factor @ Q
+        # a power of 2 keeps the entries below 1, and η makes up for it without rounding
+        steps = max(0, int(np.frexp(np.abs(factor).max(initial=0.0))[1]))
+        return Slopes(np.ldexp(factor, -steps), np.ldexp(self.eta, 2 * steps), self.tilt)
+
     @np.errstate(over="ignore", invalid="ignore")
     def swing(self, X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """≥ |η_i|‖Wx_i‖, the largest |η_i x_iᵀWu| for ‖u‖ ≤ 1."""
