@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from reluopt import rounding
-from reluopt.rounding import frobenius_upper as size_of
+from reluopt.rigor import rounding
+from reluopt.rigor.rounding import frobenius_upper as size_of
 
 
 @dataclass(frozen=True, eq=False)
