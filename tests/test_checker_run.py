@@ -11,14 +11,15 @@ import typer
 from reluopt.bounds import moment
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.file import write_certificate
-from reluopt.cli.certify import Trained, certify_run, keep
-from reluopt.cli.verify import run_problem, verify
+from reluopt.cli.verify import verify
 from reluopt.data import DataConfig, load_dataset
 from reluopt.errors import ReluoptError
 from reluopt.network import from_weights
 from reluopt.runs import RunFolder
 from reluopt.training import TrainConfig, Trainer
 from reluopt.training.checkpoint import load_weights, save_weights
+from reluopt.workflows.certification import certify_run, keep_certificate, read_trained
+from reluopt.workflows.runs import read_run
 
 
 @dataclass
@@ -56,9 +57,9 @@ def certified(tmp_path_factory):
     }
     run = RunFolder.create(tmp_path_factory.mktemp("runs") / "run", tables)
     Trainer(config.make_network(data.d), data.X, data.y, 0.5, config, run=run, progress=False).fit()
-    trained = Trained.read(run)
-    certificate, _ = certify_run(trained, CertifyConfig(time_budget=0.0, gaussian_patterns=0, effort="fast"), True)
-    keep(trained, certificate)
+    trained = read_trained(run)
+    certificate, _ = certify_run(trained, CertifyConfig(time_budget=0.0, gaussian_patterns=0, effort="fast"))
+    keep_certificate(trained, certificate)
     return run.path
 
 
@@ -148,7 +149,7 @@ def test_a_weaker_record_is_accepted_where_its_words_say_the_same(run, verified)
 
 def other_proof(run, beta=1.0, network=None):
     folder = RunFolder(run)
-    problem = run_problem(folder)
+    problem = read_run(folder).problem
     beta = problem.beta * beta
     bound = moment(problem.X, problem.targets, beta)
     write_certificate(
@@ -173,7 +174,7 @@ def test_a_proof_of_something_else_is_refused(run, what, verified):
 
 def test_a_checkpoint_that_went_on_is_refused(run, verified):
     folder = RunFolder(run)
-    problem, (U, alpha) = run_problem(folder), load_weights(folder)
+    problem, (U, alpha) = read_run(folder).problem, load_weights(folder)
     save_weights(folder, "latest", from_weights(U * (1 + 1e-15), alpha), problem, "a test")
     done = verified(run)
     assert done.exit_code == 1

@@ -6,12 +6,12 @@ import pytest
 from test_cli import reluopt
 
 from reluopt.certificate.config import CertifyConfig
-from reluopt.cli.certify import Trained, certify_run
 from reluopt.errors import CheckpointError
 from reluopt.runs import RunFolder
 from reluopt.theory.report import THEOREMS
 from reluopt.training import Trainer
 from reluopt.training.checkpoint import load_weights
+from reluopt.workflows.certification import certify_run, read_trained
 from reluopt.workflows.runs import read_run
 
 SMALL = ("planted", "--n", 25, "--d", 4)
@@ -31,7 +31,7 @@ def test_relax_writes_a_run_that_certify_reads(relaxed: tuple[RunFolder, str]) -
     assert "20 distinct patterns" in said
     assert "reluopt certify" in said
     settings = CertifyConfig(time_budget=120.0, gaussian_patterns=0)
-    certificate, stop = certify_run(Trained.read(folder), settings)
+    certificate, stop = certify_run(read_trained(folder), settings)
     assert stop is None
     U, alpha = load_weights(folder)
     assert 1 <= len(U) == len(alpha) <= 25

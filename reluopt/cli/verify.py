@@ -10,12 +10,9 @@ import typer
 from rich.text import Text
 
 from reluopt.certificate import checker
-from reluopt.certificate.record import check_record, check_run
 from reluopt.cli.output import console
 from reluopt.errors import CertificateError, ReluoptError
-from reluopt.problem import Problem
-from reluopt.runs import RunFolder
-from reluopt.workflows.runs import read_run
+from reluopt.workflows.verification import verify_certificate
 
 #: A certificate or data file larger than this is not read, unless the user says otherwise.
 MAX_GIGABYTES = 8.0
@@ -44,7 +41,7 @@ def verify(
       reluopt data breast_cancer --save data.npz && reluopt verify certificate.safetensors --data data.npz
     """
     try:
-        lines = _checked(certificate, data, int(max_gigabytes * 2**30))
+        found = verify_certificate(certificate, data, int(max_gigabytes * 2**30))
     except checker.Refused as reason:
         _say("bold red", "refused:", str(reason))
         raise typer.Exit(1) from reason
@@ -57,38 +54,10 @@ def verify(
     except Exception as error:  # exit code 1 means refused, so nothing else may end with it
         what = f"The check could not be made ({type(error).__name__}: {checker.shown(str(error))})."
         raise CertificateError(what, "Check that the files are those that reluopt wrote.") from error
+    lines = [("about:", found.subject), *(("proved:", sentence) for sentence in found.proved)]
+    lines += [] if found.record is None else [("record:", found.record)]
     for word, text in () if quiet else lines:
         _say("bold green", word, text)
-
-
-def _checked(certificate: Path, data: Path | None, max_bytes: int) -> list[tuple[str, str]]:
-    """What is proved, line by line; Refused or an error otherwise."""
-    in_run = certificate.is_dir()
-    path = RunFolder(certificate).proof_file if in_run else certificate
-    if not path.exists():
-        raise CertificateError(f"There is no certificate {checker.shown(str(path))}.", "Make one: reluopt certify RUN")
-    if data is None and not in_run:
-        raise CertificateError("A certificate file needs its data.", "Give --data data.npz, or name the run folder.")
-    run = RunFolder.open(certificate) if in_run else None
-    problem = run_problem(run) if run is not None else None
-    if data is not None:
-        X, y, weights = checker.read_data(data, max_bytes)
-    else:
-        assert problem is not None
-        X, y, weights = problem.X, problem.targets, problem.weights
-    content = checker.read_certificate(path, max_bytes)
-    if run is not None and problem is not None:
-        check_run(content, run, problem)
-    verdict = checker.check(content, X, y, weights)
-    lines = [("about:", verdict.subject()), *(("proved:", sentence) for sentence in verdict.sentences())]
-    if run is not None and problem is not None:
-        lines.append(("record:", check_record(run, problem, verdict)))
-    return lines
-
-
-def run_problem(run: RunFolder) -> Problem:
-    """The training problem of a run folder, as its config.toml gives it; CheckpointError where it was changed."""
-    return read_run(run).problem
 
 
 def _say(style: str, word: str, text: str) -> None:
