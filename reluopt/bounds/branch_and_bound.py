@@ -117,10 +117,10 @@ class BranchAndBound(Bound):
             yield start.moments  # type: ignore[misc]
         moments = start.moments
         assert moments is not None and moments.factors is not None
-        if not (problem.X.any() and moments.evidence.z.any()):
+        if not (problem.X.any() and moments.regions.z.any()):
             return
         search = DnnSearch(problem)
-        search.start_from(moments.factors, moments.evidence)
+        search.start_from(moments.factors, moments.regions)
         best, last, begun, span = moments.value, 0.0, clock.spent, clock.left
         # W and its dual for both signs, in float64
         most = min(self.most_regions, max(1, self.memory // (4 * 8 * (1 + 2 * problem.n) ** 2)))

@@ -85,7 +85,7 @@ class CliqueSearch:
         order = nested_order([self.scaled.X[used] @ R[:, 1:].T for R in factors], levels, -(-n // 2**levels))
         #: The sample of every slot; −1 where there is none.
         self.slots = np.where(order >= 0, samples[order], -1)
-        self.core = self._core(factors, moments.evidence, 2**levels)
+        self.core = self._core(factors, moments.regions, 2**levels)
 
     def _spread(self, values: Float[np.ndarray, "n ..."]) -> Tensor:
         """What belongs to samples, at their slots; 0 where a slot is empty."""

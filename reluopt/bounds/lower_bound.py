@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt.bounds.evidence import Evidence
+from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.region_forms import evidence_upper
 from reluopt.problem import Problem
 
@@ -22,29 +23,38 @@ class LowerBound:
     value : the bound, in units of the objective L (Σ κℓ + weight decay; no 1/n).
     method : how it was found; the proof is the evidence alone.
     evidence : z and the multipliers that prove ``support``.
-    support : B ≥ |zᵀ(Xu)_+| for all ‖u‖ ≤ 1. ``scale`` : t ≤ β/B, so that tz is dual feasible.
+    support : B ≥ |zᵀ(Xu)_+|, or ‖zᵀ(Xu)_+‖, for all ‖u‖ ≤ 1. ``scale`` : t ≤ β/B, so that tz is dual feasible.
     seconds : wall-clock time of the search and the proof.
     factors : (2, k, d + 1) second moments of neurons that were found on the way, for a search that goes on from there.
     """
 
     value: float
     method: str
-    evidence: Evidence
+    evidence: Evidence | OutputEvidence
     support: float
     scale: float
     seconds: float
     factors: Float[np.ndarray, "2 k e"] | None = field(default=None, repr=False)
 
+    @property
+    def regions(self) -> Evidence:
+        """The evidence of a problem with one output."""
+        assert isinstance(self.evidence, Evidence)
+        return self.evidence
+
 
 def prove(
     problem: Problem,
-    evidence: Evidence,
+    evidence: Evidence | OutputEvidence,
     *,
     method: str,
     started: float,
     factors: Float[np.ndarray, "2 k e"] | None = None,
 ) -> LowerBound:
-    """The proved value of an evidence: equation (*) with B from Theorem A. ``started`` is a ``time.perf_counter()``."""
-    support = evidence_upper(problem.X, evidence)
+    """The proved value of an evidence: equation (*) with B of the evidence. ``started`` : of ``time.perf_counter``."""
+    if isinstance(evidence, OutputEvidence):
+        support = evidence.support_upper(problem.X)
+    else:
+        support = evidence_upper(problem.X, evidence)
     value, scale = problem.proved_value(evidence.z, support)
     return LowerBound(value, method, evidence, support, scale, time.perf_counter() - started, factors)

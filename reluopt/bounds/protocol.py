@@ -18,7 +18,7 @@ from reluopt.errors import ConfigError
 from reluopt.problem import Problem
 
 #: U (m, d) and α (m,) of a network.
-Network = tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]
+Network = tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "m ..."]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +29,12 @@ class Start:
     ----------
     network : (U, α) of a good network.
     moments : the moment bound of this problem, with its factors.
-    z : (n,) a dual point, −κℓ'(f) of a good fit.
+    z : (n,) or (n, C) a dual point, −κℓ'(f) of a good fit.
     """
 
     network: Network | None = None
     moments: LowerBound | None = None
-    z: Float[np.ndarray, " n"] | None = None
+    z: Float[np.ndarray, "n ..."] | None = None
 
     def after(self, bound: LowerBound) -> Start:
         """This start with what a bound of the same problem brings."""

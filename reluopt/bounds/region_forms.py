@@ -143,31 +143,39 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The samples X (p, d) of one group in a region with forms F (1 + k, 1 + d); its core is v = (1, u, s)."""
+    """The samples X (p, d) of one group in a region with forms F (1 + k, 1 + d); its core is v = (1, u, s).
+
+    With C outputs the core is (a, u, s), F has C + d columns, and z (p, C) is a form of a.
+    """
 
     X: Float[np.ndarray, "p d"]
     F: Float[np.ndarray, "f e"]
+
+    @property
+    def outputs(self) -> int:
+        """How many entries of the core stand before u: the 1, or the C of a."""
+        return self.F.shape[1] - self.X.shape[1]
 
     def adjoint(self, B: Float[np.ndarray, "a b"]) -> Float[np.ndarray, "c b"]:
         """Gᵀ B with G the forms (F, s, s − Xu) as functions of v."""
         f, p = len(self.F), len(self.X)
         head = self.F.T @ B[:f]
-        head[1:] -= self.X.T @ B[f + p :]
+        head[self.outputs :] -= self.X.T @ B[f + p :]
         return np.concatenate([head, B[f : f + p] + B[f + p :]])
 
     def form(
-        self, z: Float[np.ndarray, " p"], nu: Float[np.ndarray, " p"], r: Float[np.ndarray, "a a"]
+        self, z: Float[np.ndarray, "p ..."], nu: Float[np.ndarray, " p"], r: Float[np.ndarray, "a a"]
     ) -> Float[np.ndarray, "c c"]:
         """The symmetric matrix of Σ_j [z_j s_j − ν_j (s_j² − s_j x_jᵀu)] + (Gv)ᵀ r Gv."""
-        e = self.F.shape[1]
+        e, c = self.F.shape[1], self.outputs
         C = self.adjoint(self.adjoint(r).T)
-        C[e:, 0] += z
-        C[e:, 1:e] += nu[:, None] * self.X
+        C[e:, :c] += z.reshape(len(z), c)
+        C[e:, c:e] += nu[:, None] * self.X
         C[e:, e:] -= np.diag(nu)
         return 0.5 * (C + C.T)
 
     def eliminated(
-        self, z: Float[np.ndarray, " p"], nu: Float[np.ndarray, " p"], r: Float[np.ndarray, "a a"], steps: int
+        self, z: Float[np.ndarray, "p ..."], nu: Float[np.ndarray, " p"], r: Float[np.ndarray, "a a"], steps: int
     ) -> tuple[Float[np.ndarray, "e e"], float, float]:
         """(H + YᵀY, e, δ): the group's form is at most (1, u)ᵀ(H + YᵀY)(1, u) + δ, and e bounds the rounding.
 
@@ -245,7 +253,7 @@ def proof_operations(X: Float[np.ndarray, "n d"]) -> float:
     return 2.0 * side**2 * (12.0 * side + n) + 8.0 * n * side * d
 
 
-def closed_form_support(X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"]) -> float:
-    """A proved upper bound of |zᵀ(Xu)_+| on ‖u‖ ≤ 1 in O(nd): ‖X‖_F max(‖z_+‖, ‖z_−‖)."""
-    parts = np.maximum(np.stack([z, -z]), 0.0)
+def closed_form_support(X: Float[np.ndarray, "n d"], z: Float[np.ndarray, "n ..."]) -> float:
+    """A proved upper bound of |zᵀ(Xu)_+| on ‖u‖ ≤ 1 in O(nd): ‖X‖_F max(‖z_+‖, ‖z_−‖), or ‖X‖_F‖z‖ for z (n, C)."""
+    parts = np.maximum(np.stack([z, -z]), 0.0) if z.ndim == 1 else z.reshape(1, -1)
     return math.nextafter(size_of(X) * float(rounding.norm_upper(parts).max()) * (1 + rounding.gamma(1)), math.inf)

@@ -13,6 +13,7 @@ from reluopt.bounds.all_cells import AllCells
 from reluopt.bounds.branch_and_bound import BranchAndBound, DoublyNonnegative
 from reluopt.bounds.clique import Cliques
 from reluopt.bounds.lower_bound import LowerBound
+from reluopt.bounds.output_moments import OutputMoments
 from reluopt.bounds.protocol import Bound, Start, best_of
 from reluopt.bounds.second_moments import SecondMoments
 from reluopt.bounds.spectral_norm import SpectralNorm
@@ -28,6 +29,7 @@ BOUNDS: dict[str, Bound] = {
         SpectralNorm(),
         SecondMoments(),
         AffineSlopes(),
+        OutputMoments(),
         AllCells(),
         BranchAndBound(),
         Cliques(),

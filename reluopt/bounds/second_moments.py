@@ -20,6 +20,7 @@ import torch
 from reluopt.bounds.factors import SMOOTHING
 from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.moment_search import MomentSearch
+from reluopt.bounds.output_moments import OutputMoments, tighten_outputs
 from reluopt.bounds.protocol import Bound, Network, Start
 from reluopt.bounds.region_forms import closed_form_support, proof_operations
 from reluopt.bounds.support import tighten
@@ -53,7 +54,7 @@ def moment(
     problem : a ``Problem``; or X, with y, β, and what else makes a ``Problem``.
     device : where the factors are multiplied; the proof is always made on the CPU in float64.
     time_limit : seconds after which the best bound so far is returned.
-    iterations, seed : see ``SecondMoments``.
+    iterations, seed : see ``SecondMoments``; several outputs are bounded by ``OutputMoments``.
     network : (U, α) of a network from whose second moments to start. The optimum is the same, and on the data sets
         tried so was the time.
 
@@ -62,7 +63,8 @@ def moment(
     DataError, ConfigError : see ``Problem``; DataError also for a network that does not fit.
     """
     problem = as_problem(problem, y, beta, loss=loss, weights=weights)
-    bound = SecondMoments(iterations=iterations, seed=seed)
+    several = problem.outputs > 1
+    bound = OutputMoments(seed=seed) if several else SecondMoments(iterations=iterations, seed=seed)
     return bound.best(problem, Start(network=network), Clock(time_limit), device=device)
 
 
@@ -125,25 +127,25 @@ def beta_max_upper(
     device: str | torch.device = "cpu",
     time_limit: float | None = None,
 ) -> float:
-    """A proved upper bound of β_max = max_{‖u‖≤1} |zᵀ(Xu)_+|, z of the zero network: from there on it is optimal.
+    """A proved upper bound of β_max = max_{‖u‖≤1} ‖zᵀ(Xu)_+‖, z of the zero network: from there on it is optimal.
 
     Parameters
     ----------
     problem : a ``Problem``, whose β has no part in this; or X, with y and what else makes a ``Problem``.
     time_limit : seconds. Where not even one proof by Theorem A is expected to fit, the bound is the closed form
-        ‖X‖_F max(‖z_+‖, ‖z_−‖).
+        ‖X‖_F max(‖z_+‖, ‖z_−‖), or ‖X‖_F‖z‖ with several outputs.
 
     Raises
     ------
     DataError, ConfigError : see ``Problem``.
     """
     problem = as_problem(problem, y, None if isinstance(problem, Problem) else 1.0, loss=loss, weights=weights)
-    problem.require_one_output("This bound")
     z = problem.zero_dual_point
     simple = closed_form_support(problem.X, z)
     if time_limit is not None and proof_operations(problem.X) > time_limit * OPERATIONS:
         return simple
-    return min(simple, tighten(problem, z, device=device, clock=Clock(time_limit))[0])
+    search = tighten_outputs if problem.outputs > 1 else tighten
+    return min(simple, search(problem, z, device=device, clock=Clock(time_limit))[0])
 
 
 def with_moments(problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu") -> Start:

@@ -1,7 +1,8 @@
 r"""The closed-form lower bound, KP Prop. 3.6 and Cor. 3.7: z of the zero network with B = √λmax(XXᵀ)‖z‖.
 
 For the squared loss z = y. zᵀ(Xu)_+ ≤ ‖z_+‖‖Xu‖ gives the sharper B = √λmax(XXᵀ) · max(‖z_+‖, ‖z_−‖) at the same
-cost; it is Theorem A with q = 0, w = z_+ and one ν for all samples, so its evidence has the form of all others.
+cost; it is Theorem A with q = 0, w = z_+ and one ν for all samples, so its evidence has the form of all others. With
+several outputs ‖zᵀ(Xu)_+‖ ≤ ‖z‖₂‖X‖₂ (spectral norms), which is Theorem C with one ν.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from jaxtyping import Float
 
 from reluopt.bounds.evidence import Multipliers, theorem_a, unsplit
 from reluopt.bounds.lower_bound import LowerBound, prove
+from reluopt.bounds.output_forms import theorem_c
 from reluopt.bounds.protocol import Bound, Start
 from reluopt.clock import Clock
 from reluopt.losses import Loss
@@ -46,6 +48,10 @@ class SpectralNorm(Bound):
     name: ClassVar[str] = "closed form"
     quick: ClassVar[bool] = True
 
+    def takes(self, problem: Problem) -> bool:
+        """Any number of outputs."""
+        return True
+
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
@@ -53,12 +59,20 @@ class SpectralNorm(Bound):
         started = time.perf_counter()
         _, units = problem.scaled()
         z, top = problem.zero_dual_point, units.x * float(np.sqrt(problem.n))
+        if problem.outputs > 1:
+            z = problem.settled(z)
+            nu = np.full(problem.n, _ratio(float(np.linalg.norm(z, 2)), top))
+            yield prove(problem, theorem_c(z, nu), method=self.name, started=started)
+            return
         evidence = unsplit(z, problem.d, _one_nu(z, top), _one_nu(-z, top))
         yield prove(problem, evidence, method=self.name, started=started)
 
 
 def _one_nu(z: Float[np.ndarray, " n"], top: float) -> Multipliers:
     """ν_i = ‖z_+‖/‖X‖, which makes the two diagonal blocks of C equal."""
-    norm = float(np.linalg.norm(np.maximum(z, 0.0)))
-    nu = norm / top if norm > 0 and top > 0 else 1e30 * (1.0 + norm)  # nothing to balance: X = 0 or z ≤ 0
+    nu = _ratio(float(np.linalg.norm(np.maximum(z, 0.0))), top)
     return theorem_a(z, np.zeros_like(z), np.full(len(z), nu))
+
+
+def _ratio(norm: float, top: float) -> float:
+    return norm / top if norm > 0 and top > 0 else 1e30 * (1.0 + norm)  # nothing to balance: X = 0 or z ≤ 0

@@ -34,7 +34,7 @@ class Case:
 
     problem: Problem
     U: Float[np.ndarray, "m d"]
-    alpha: Float[np.ndarray, " m"]
+    alpha: Float[np.ndarray, "m ..."]
     config: CertifyConfig
     clock: Clock
     say: Callable[[str], None]
@@ -59,7 +59,7 @@ class Case:
         self.notes.append("It was interrupted: what was proved by then stands, the rest is missing.")
 
     @cached_property
-    def z(self) -> Float[np.ndarray, " n"]:
+    def z(self) -> Float[np.ndarray, "n ..."]:
         """The dual point −κ∂ℓ/∂f of the network's own fit."""
         return self.problem.dual_point(self.problem.predict(self.U, self.alpha))
 

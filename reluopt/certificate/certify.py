@@ -90,7 +90,6 @@ def certify(
     CertifyInterrupted : a KeyboardInterrupt, with the certificate of what was proved by then.
     """
     problem, config = as_problem(X, y, beta, loss=loss, weights=weights), config or CertifyConfig()
-    problem.require_one_output("A certificate")
     U, alpha = _checked(network, problem, initial_U)
     case = Case(problem, U, alpha, config, Clock(_limit(problem, config)), say)
     with one_thread_if_small(PRODUCT_COLUMNS * problem.X.size):
@@ -114,7 +113,7 @@ def certify(
         biases=biases,
         kept_patterns=kept,
         drift=drift,
-        data={"n": problem.n, "d": problem.d, **(data or {})},
+        data={"n": problem.n, "d": problem.d, "outputs": problem.outputs, **(data or {})},
         settings={
             "loss": problem.loss.spec, "beta": problem.beta, **config.to_mapping(), "reluopt": reluopt.__version__,
         },
@@ -130,12 +129,17 @@ def certify(
 
 def _checked(
     network: TwoLayerReLU, problem: Problem, initial_U: Float[np.ndarray, "m d"] | None
-) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]:
+) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "m ..."]]:
     """(U, α) of a network that fits the problem."""
     if network.d != problem.d:
         raise CertificateError(
             f"The network takes {network.d} inputs, the data have {problem.d} columns.",
             "Use the data the network was trained on (with the ones column of a bias).",
+        )
+    if network.outputs != problem.outputs:
+        raise CertificateError(
+            f"The network has {network.outputs} outputs, the targets have {problem.outputs}.",
+            "Use the targets the network was trained on.",
         )
     U, alpha = network.weights()
     if initial_U is not None and initial_U.shape != U.shape:
@@ -184,14 +188,15 @@ def _lower_bounds(case: Case, objective: float) -> tuple[LowerBound, list[Estima
     """The best lower bound on p*, and the best of every method: no network of any width has a smaller objective."""
     case.say("bounding the global optimum from below")
     start, found = Start(network=(case.U, case.alpha)), dict[str, LowerBound]()
-    for name in (name for name, bound in BOUNDS.items() if bound.quick):
+    for name in (name for name, bound in BOUNDS.items() if bound.quick and bound.takes(case.problem)):
         if case.stopped is None:
             start = _raced(case, [name], start, case.clock.part(FIRST_SHARE), objective, found)
     if not found:
         assert case.stopped is not None
         raise case.stopped  # nothing is proved yet
     seconds = TIGHTENING_SECONDS[case.config.effort] * _larger(case.problem)
-    slow = [name for name, bound in BOUNDS.items() if not bound.quick and bound.suits(case.problem)][:1]
+    able = {name: bound for name, bound in BOUNDS.items() if bound.takes(case.problem)}
+    slow = [name for name, bound in able.items() if not bound.quick and bound.suits(case.problem)][:1]
     if seconds and slow and case.stopped is None and not case.clock.over:
         case.say(f"tightening the lower bound for up to {min(seconds, case.clock.left):.0f} s")
         tightened = dict[str, LowerBound]()

@@ -84,6 +84,10 @@ class PatternGap:
     relative_gap: float
 
 
+#: How p̃(S(θ)) of several outputs is known from below: without the cones, so that it may be loose.
+GATED_DUAL = "gated dual"
+
+
 @dataclass(frozen=True)
 class Stationarity:
     """How near the network is to a stationary point of L.

@@ -15,6 +15,7 @@ from safetensors.numpy import save
 import reluopt
 from reluopt.bounds.evidence import Evidence, Multipliers
 from reluopt.bounds.lower_bound import LowerBound
+from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.region_forms import Geometry
 from reluopt.bounds.slopes import Slopes
 from reluopt.certificate import checker
@@ -39,7 +40,7 @@ def write_certificate(
     beta: Any = None,
     bound: LowerBound | None = None,
     *,
-    network: tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]] | None = None,
+    network: tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "m ..."]] | None = None,
     data: dict[str, Any] | None = None,
     about: dict[str, Any] | None = None,
 ) -> dict[str, float]:
@@ -47,7 +48,7 @@ def write_certificate(
 
     Parameters
     ----------
-    X, y, beta : a Problem alone, or X (n, d), y (n,) and the weight decay that the bound was proved for.
+    X, y, beta : a Problem alone, or X (n, d), y (n,) or (n, C) and the weight decay that the bound was proved for.
     bound : the lower bound with its evidence.
     network : weights taken as exact float64. Without them the certificate claims the bound on p* alone.
     data, about : plain values for the reader (name, preprocessing; how it was made); a checker does not rely on them.
@@ -59,7 +60,14 @@ def write_certificate(
     problem = as_problem(X, y, beta)
     if bound is None:
         raise CertificateError("There is no lower bound to certify.", "Give bound=, for example that of moment(...).")
-    tensors = evidence_tensors(problem.X, bound.evidence) | {"t": np.array([bound.scale])}
+    several = isinstance(bound.evidence, OutputEvidence)
+    if several != (problem.outputs > 1):
+        raise CertificateError("The bound is of a problem with another number of outputs.", "Bound this problem.")
+    if isinstance(bound.evidence, OutputEvidence):
+        tensors = evidence_of_outputs(problem.X, bound.evidence)
+    else:
+        tensors = evidence_tensors(problem.X, bound.evidence)
+    tensors["t"] = np.array([bound.scale])
     if problem.is_weighted:
         tensors["weights"] = problem.weights
     if network is not None:
@@ -70,7 +78,7 @@ def write_certificate(
         "format": checker.FORMAT,
         "version": checker.VERSION,
         "problem": _problem_record(problem),
-        "evidence": "regions",
+        "evidence": "outputs" if several else "regions",
         "claims": {},
         "about": {**record, "data": data or {}},
     }
@@ -90,7 +98,7 @@ def _problem_record(problem: Problem) -> dict[str, Any]:
     return {
         "n": problem.n,
         "d": problem.d,
-        "outputs": 1,
+        "outputs": problem.outputs,
         "fingerprint": problem.fingerprint,
         "loss": loss_record(problem.loss),
         "weights": problem.is_weighted,
@@ -170,6 +178,20 @@ def _slopes(sides: list[list[Multipliers]], shape: tuple[int, int]) -> dict[str,
         "factor": np.stack([np.concatenate(side) for side in factors]),
         "eta": np.stack([np.stack([slopes.eta for slopes in side]) for side in every]),
         "tilt": np.array([[slopes.tilt for slopes in side] for side in every]),
+    }
+
+
+def evidence_of_outputs(X: Float[np.ndarray, "n d"], evidence: OutputEvidence) -> dict[str, np.ndarray]:
+    """The evidence of several outputs as the tensors of SPEC.md, section 9 (all but ``t``)."""
+    tiny = evidence.free & (evidence.nu > 0) & (evidence.nu < 2.0**-256)
+    evidence = dataclasses.replace(evidence, nu=np.where(tiny, 2.0**-256, evidence.nu))
+    return {
+        "z": evidence.z,
+        "groups": np.array([len(group) for group in evidence.groups], dtype=np.int64),
+        "paired": np.concatenate([np.zeros(0, dtype=np.int64), *evidence.groups]),
+        "nu": evidence.nu,
+        "r": np.concatenate([np.zeros(0), *(r.ravel() for r in evidence.r)]),
+        "level": np.array([evidence.level(X)]),
     }
 
 

@@ -15,12 +15,13 @@ from jaxtyping import Float
 
 from reluopt import neurons, printing
 from reluopt.certificate.case import Case
-from reluopt.certificate.estimates import Estimate, PatternGap, Quantity, Relation, Stationarity, Status
+from reluopt.certificate.estimates import GATED_DUAL, Estimate, PatternGap, Quantity, Relation, Stationarity, Status
 from reluopt.certificate.stationarity import clarke_residual, kept_patterns
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.programs.dual import dual_bound
 from reluopt.programs.mapping import blocks_from_network
+from reluopt.programs.outputs import gated_bound
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.rigor import rounding
 from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, solve
@@ -69,6 +70,8 @@ def _bound_over(case: Case, patterns: PatternSet) -> float:
     """d_S(z), rounded down; over no pattern at all the only network is zero."""
     if len(patterns) == 0:
         return case.problem.zero_value_lower
+    if case.problem.outputs > 1:
+        return gated_bound(case.problem, patterns.dense, case.z)
     clock = case.clock.part(PROOF_SHARE, PROOF_SECONDS)
     bound = dual_bound(case.program(patterns), case.z, stop=lambda: clock.over)
     if clock.over:
@@ -82,6 +85,9 @@ def own_estimates(case: Case, found: Stationarity, objective: float) -> tuple[St
     primal, status, method = math.nan, "no program was solved (no time for it)", "none"
     if len(patterns) == 0:
         primal, status = case.problem.zero_value, "the network is zero"
+    elif case.problem.outputs > 1:
+        primal, method = case.problem.balanced_objective(case.U, case.alpha), GATED_DUAL
+        status = "no program has several outputs"
     elif _seconds(case, 1.0) > 0:
         program = case.program(patterns)
         mask = neurons.active(case.U, case.alpha)
@@ -111,6 +117,12 @@ def own_estimates(case: Case, found: Stationarity, objective: float) -> tuple[St
 def comparisons(case: Case, initial_U: Float[np.ndarray, "m d"] | None) -> tuple[int | None, list[Estimate]]:
     """|S_kept|, and p̃ over Gaussian patterns and over those kept since initialisation (KP Thm 2.1, 2.5)."""
     found: list[Estimate] = []
+    if case.problem.outputs > 1:
+        case.notes.append(
+            "The network has several outputs, and no convex program is solved for them: its own patterns "
+            "are bounded by the gated dual alone, random and kept patterns are left out."
+        )
+        return None, found
     if case.config.gaussian_patterns and _seconds(case, 1.0) > 0:
         rng = np.random.default_rng(case.config.seed)
         gaussian = sample_patterns(case.problem.X, case.config.gaussian_patterns, rng)

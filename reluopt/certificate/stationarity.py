@@ -41,7 +41,7 @@ class NeuronPatterns:
 def neuron_patterns(
     X: Float[np.ndarray, "n d"],
     U: Float[np.ndarray, "m d"],
-    alpha: Float[np.ndarray, " m"],
+    alpha: Float[np.ndarray, "m ..."],
     *,
     kink_tolerance: float,
     kink_cap: int,
@@ -100,23 +100,23 @@ class ClarkeResidual:
 
 
 def clarke_residual(
-    problem: Problem, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"], *, kink_tolerance: float
+    problem: Problem, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."], *, kink_tolerance: float
 ) -> ClarkeResidual:
     """Minimise ‖∂L‖ over the slopes s_ij ∈ [0, 1] of the kinks: one small bounded least squares a neuron with kinks.
 
-    At a kink (within ``kink_tolerance``, relative) the part −α_j z_i s_ij x_i of ∂L/∂u_j is free, z = −κ∂ℓ/∂f; the
+    At a kink (within ``kink_tolerance``, relative) the part −α_jᵀz_i s_ij x_i of ∂L/∂u_j is free, z = −κ∂ℓ/∂f; the
     derivative by α_j does not depend on it. With a positive tolerance this is the residual of a nearby point's
     subdifferential. Of a loss with kinks of its own one subgradient is taken.
     """
     grad_u, grad_alpha = problem.gradient(U, alpha)
     plain = float(np.sqrt((grad_u**2).sum() + (grad_alpha**2).sum()))
-    residual = -problem.dual_point(problem.predict(U, alpha))
+    pulls = -neurons.back(problem.dual_point(problem.predict(U, alpha)), alpha)
     kink = kinks(problem.X, U.T, kink_tolerance)
     strictly = (problem.X @ U.T > 0) & kink
     squares = (grad_u**2).sum(axis=1)
-    for j in np.flatnonzero(kink.any(axis=0) & (alpha != 0) & U.any(axis=1)):
+    for j in np.flatnonzero(kink.any(axis=0) & (neurons.sizes(alpha) != 0) & U.any(axis=1)):
         at = kink[:, j]
-        free = (alpha[j] * residual[at])[:, None] * problem.X[at]
+        free = pulls[at, j][:, None] * problem.X[at]
         fixed = grad_u[j] - free[strictly[at, j]].sum(axis=0)
         squares[j] = min(squares[j], 2.0 * float(lsq_linear(free.T, -fixed, bounds=(0.0, 1.0)).cost))
     value = float(np.sqrt(squares.sum() + (grad_alpha**2).sum()))

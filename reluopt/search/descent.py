@@ -17,11 +17,11 @@ MEMORY = 20
 def descend(
     problem: Problem,
     U: Float[np.ndarray, "m d"],
-    alpha: Float[np.ndarray, " m"],
+    alpha: Float[np.ndarray, "m ..."],
     steps: int,
     clock: Clock | None = None,
     dtype: type[np.floating] = np.float64,
-) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
+) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, "k ..."]]:
     """At most ``steps`` iterations of L-BFGS on L(U, α), then balanced; never above L of the start.
 
     ``problem`` needs a smooth loss (``loss.smoothed``). At a kink x_iᵀu_j = 0 the gradient has ReLU'(0) = 0.
@@ -34,27 +34,30 @@ def descend(
 
     X = problem.X.astype(dtype, copy=False)
 
+    def split(weights: Float[np.ndarray, " v"]) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "m ..."]]:
+        return weights[: m * d].reshape(m, d), weights[m * d :].reshape(alpha.shape)
+
     def objective(weights: Float[np.ndarray, " v"]) -> tuple[float, Float[np.ndarray, " v"]]:
-        small = weights.astype(dtype, copy=False)
-        U, alpha = small[: m * d].reshape(m, d), small[m * d :]
+        U, outer = split(weights.astype(dtype, copy=False))
         H = X @ U.T
         on = H > 0
         np.maximum(H, 0, out=H)
-        f = (H @ alpha).astype(np.float64, copy=False)
+        f = (H @ outer).astype(np.float64, copy=False)
         z = problem.dual_point(f)
         small_z = z.astype(dtype, copy=False)
-        back_alpha = -(small_z @ H)
-        np.multiply(on, small_z[:, None], out=H)
-        back_U = -alpha[:, None] * (H.T @ X)
-        gradient = np.concatenate([back_U.ravel(), back_alpha]).astype(np.float64, copy=False) + problem.beta * weights
+        back_alpha = -(H.T @ small_z)
+        np.multiply(on, neurons.back(small_z, outer), out=H)
+        back_U = -(H.T @ X)
+        back = np.concatenate([back_U.ravel(), back_alpha.ravel()])
+        gradient = back.astype(np.float64, copy=False) + problem.beta * weights
         return problem.loss_value(f) + 0.5 * problem.beta * float(weights @ weights), gradient
 
     def interrupt(intermediate_result: object) -> None:
         if clock is not None and clock.over:
             raise StopIteration
 
-    start = np.concatenate([U.ravel(), alpha])
+    start = np.concatenate([U.ravel(), alpha.ravel()])
     options = {"maxiter": steps, "maxfun": 2 * steps, "maxcor": MEMORY, "ftol": 1e-13, "gtol": 1e-10}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", callback=interrupt, options=options)
-    moved = neurons.balanced(found.x[: m * d].reshape(m, d), found.x[m * d :])
+    moved = neurons.balanced(*split(found.x))
     return moved if problem.objective(*moved) < problem.objective(U, alpha) else (U, alpha)

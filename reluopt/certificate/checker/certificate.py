@@ -27,6 +27,7 @@ CLAIMS = ("objective_at_most", "optimum_at_least", "ratio_at_most")
 NETWORK = ("U", "alpha")
 EVIDENCE = ("z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level")
 SLOPES = ("factor", "eta", "tilt")  # all of them or none
+EVIDENCE_OF_OUTPUTS = ("z", "t", "groups", "paired", "nu", "r", "level")
 WHOLE = ("tree", "groups", "paired")
 _TYPES = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 _KEYS = {"format", "version", "problem", "evidence", "claims", "about"}
@@ -39,10 +40,16 @@ class Problem:
 
     n: int
     d: int
+    outputs: int
     fingerprint: str
     loss: Loss
     weights: bool
     beta: float
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """What follows n in the shape of y and z, and m in that of alpha: nothing, or the number of outputs."""
+        return () if self.outputs == 1 else (self.outputs,)
 
 
 @dataclass(frozen=True)
@@ -193,11 +200,14 @@ def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
         _problem(document["problem"]), {name: _float(claims[name], name) for name in claims}, tensors
     )
     require(all(value >= 0 for value in certificate.claims.values()), "a claim is negative")
-    evidence = "regions" if certificate.with_evidence else None
+    several = certificate.problem.outputs > 1
+    evidence = ("outputs" if several else "regions") if certificate.with_evidence else None
     require(document["evidence"] == evidence, f"the evidence is not {evidence!r}, which the claims need")
-    wanted = {*(NETWORK if certificate.with_network else ()), *(EVIDENCE if certificate.with_evidence else ())}
+    needed = EVIDENCE_OF_OUTPUTS if several else EVIDENCE
+    wanted = {*(NETWORK if certificate.with_network else ()), *(needed if certificate.with_evidence else ())}
     wanted |= {"weights"} if certificate.problem.weights else set()
-    wanted |= {*SLOPES} if certificate.with_evidence and {*SLOPES} & set(tensors) else set()
+    sloped = certificate.with_evidence and not several and {*SLOPES} & set(tensors)
+    wanted |= {*SLOPES} if sloped else set()
     require(set(tensors) == wanted, f"the claims need exactly the tensors {sorted(wanted)}, not {sorted(tensors)}")
     return certificate
 
@@ -208,14 +218,16 @@ def _problem(content: Any) -> Problem:
         require(
             type(content[key]) is int and 1 <= content[key] < 2**40, f"'{key}' is not a whole number from 1 to 2^40"
         )
-    require(type(content["outputs"]) is int and content["outputs"] == 1, "'outputs' is not 1")
+    outputs = content["outputs"]
+    require(type(outputs) is int and 1 <= outputs < 2**20, "'outputs' is not a whole number from 1 to 2^20")
     digits = isinstance(content["fingerprint"], str) and re.fullmatch("[0-9a-f]{64}", content["fingerprint"])
     require(digits, "the fingerprint is not 64 hexadecimal digits")
     require(type(content["weights"]) is bool, "'weights' is not true or false")
     beta = _float(content["beta"], "beta")
     require(beta > 0, "beta is not positive")
     loss = read_loss(content["loss"])
-    return Problem(content["n"], content["d"], content["fingerprint"], loss, content["weights"], beta)
+    require(outputs > 1 or loss.name != "cross_entropy", "the cross-entropy has several outputs")
+    return Problem(content["n"], content["d"], outputs, content["fingerprint"], loss, content["weights"], beta)
 
 
 def read_loss(content: Any) -> Loss:
@@ -236,9 +248,13 @@ def _float(value: Any, name: str) -> float:
     return float(value)
 
 
-def fingerprint(*arrays: Array) -> str:
-    """SHA-256 of the shape of the first array as little-endian 64-bit integers, then all entries as binary64."""
-    digest = hashlib.sha256(struct.pack(f"<{arrays[0].ndim}Q", *arrays[0].shape))
+def fingerprint(first: Array, second: Array, *others: Array) -> str:
+    """SHA-256 of the shape of X or U, and C if the next array is (·, C), as 64-bit integers, then all entries.
+
+    All is little-endian, the entries are binary64, row after row.
+    """
+    sizes, arrays = (*first.shape, *second.shape[1:]), (first, second, *others)
+    digest = hashlib.sha256(struct.pack(f"<{len(sizes)}Q", *sizes))
     for array in arrays:
         digest.update(np.ascontiguousarray(array, dtype="<f8").data)
     return digest.hexdigest()

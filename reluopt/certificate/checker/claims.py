@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import outputs
 from .certificate import Certificate, Problem, fingerprint
 from .leaf import Multipliers, leaf_upper
 from .losses import OF_CLASSES, PARAMETERS
@@ -56,17 +57,19 @@ def read_slopes(c: Certificate, leaves: int) -> Callable[[int, int], Slopes | No
 def dual_value(problem: Problem, y: Array, weights: Array | None, z: Array, t: float) -> Fraction:
     """≤ −Σ_i κ_i ℓ*(−t z_i/κ_i): p* is at least this where t·B ≤ β."""
     total, multiple = Fraction(0), Fraction(t)
-    for i, (value, target) in enumerate(zip(z.tolist(), y.tolist(), strict=True)):
+    rows = (part.reshape(len(z), -1).tolist() for part in (z, y))
+    for i, (values, targets) in enumerate(zip(*rows, strict=True)):
         weight = Fraction(1) if weights is None else Fraction(float(weights[i]))
-        total += on_grid_below(problem.loss.dual(multiple * Fraction(value), Fraction(target), weight))
+        dual = problem.loss.dual_row([multiple * Fraction(v) for v in values], list(map(Fraction, targets)), weight)
+        total += on_grid_below(dual)
     return total
 
 
 def optimum_lower(c: Certificate, X: Array, y: Array, weights: Array | None = None) -> Fraction:
     """b' ≤ p*: the dual value of the file's multiple t of z, or of β/B where that is smaller."""
-    z, t = c.tensor("z", c.problem.n), float(c.tensor("t", 1)[0])
+    z, t = c.tensor("z", c.problem.n, *c.problem.row), float(c.tensor("t", 1)[0])
     require(t >= 0, "t is negative")
-    bound = support_upper(c, X, z)
+    bound = support_upper(c, X, z) if c.problem.outputs == 1 else outputs.support_upper(c, X, z)
     if bound > 0:
         t = min(t, binary64_below(Fraction(c.problem.beta) / bound))
     return dual_value(c.problem, y, weights, z, t)
@@ -88,8 +91,9 @@ class Verdict:
         problem, parameter = self.problem, PARAMETERS[self.problem.loss.name]
         loss = f"{problem.loss.name} loss"
         loss += f" ({parameter} = {float(problem.loss.parameter)!r})" if parameter else ""
+        own = f"{problem.outputs} outputs, " if problem.outputs > 1 else ""
         parts = [
-            f"data n = {problem.n}, d = {problem.d}, sha256 {problem.fingerprint}",
+            f"data n = {problem.n}, d = {problem.d}, {own}sha256 {problem.fingerprint}",
             loss,
             "with sample weights" if problem.weights else "all sample weights 1",
             f"beta = {problem.beta!r}",
@@ -110,16 +114,20 @@ def check(c: Certificate, X: Array, y: Array, weights: Array | None = None) -> V
     """
     problem, upper, lower, network, width = c.problem, None, None, None, 0
     require((problem.n, problem.d) == X.shape, f"the certificate is for {problem.n}x{problem.d} data, not {X.shape}")
+    require(y.shape == (problem.n, *problem.row), f"the certificate is for {problem.outputs} outputs, not {y.shape}")
     own = sample_weights(c, weights)
     data = (X, y) if own is None else (X, y, own)
     require(problem.fingerprint == fingerprint(*data), "the fingerprint is that of other data")
     within_domain(X, "X"), within_domain(y, "y")
     if problem.loss.name in OF_CLASSES:
         require((np.abs(y) == 1).all(), f"the {problem.loss.name} loss needs targets -1 and 1")
+    if problem.loss.name == "cross_entropy":
+        one = ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()
+        require(one, "the cross-entropy needs targets with a single 1 a row, and 0 elsewhere")
     with np.errstate(all="ignore"):
         if c.with_network:
             U = c.tensor("U", None, problem.d)
-            alpha = c.tensor("alpha", len(U))
+            alpha = c.tensor("alpha", len(U), *problem.row)
             upper = objective_upper(X, y, own, problem.loss, problem.beta, U, alpha)
             network, width = fingerprint(U, alpha), len(U)
         if c.with_evidence:

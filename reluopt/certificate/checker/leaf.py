@@ -112,11 +112,12 @@ def eliminated(X: Array, z: Array, F: Array, nu: Array, r: Array, steps: int) ->
 
 def blocks(X: Array, z: Array, F: Array, nu: Array, r: Array) -> tuple[Array, Array, Array]:
     """H = QᵀrQ, B = SᵀrQ + ½(z, diag(ν)X), A = diag(ν) − SᵀrS: the forms of the group are Qa + Ss, r symmetric."""
-    rows = np.hstack([np.zeros((len(X), 1)), X])  # x_jᵀu as forms of a = (1, u)
+    outputs = F.shape[1] - X.shape[1]  # 1; with several outputs a is (a, u), and z a form of its first entries
+    rows = np.hstack([np.zeros((len(X), outputs)), X])  # x_jᵀu as forms of a = (1, u)
     Q = np.vstack([F, 0.0 * rows, -rows])
     rQ = r @ Q
     B = on_samples(rQ, len(X)) + 0.5 * nu[:, None] * rows
-    B[:, 0] += 0.5 * z
+    B[:, :outputs] += 0.5 * z.reshape(len(X), outputs)
     return Q.T @ rQ, B, np.diag(nu) - on_samples(on_samples(r, len(X)).T, len(X))
 
 
@@ -125,7 +126,7 @@ def sizes(X: Array, z: Array, F: Array, nu: Array, r: Array) -> tuple[Fraction, 
     reach, p = row_norms(X), len(X)
     q = np.concatenate([row_norms(F), 0.0 * reach, reach])
     rq = r @ q
-    of_B = on_samples(rq, p) + 0.5 * (np.abs(z) + np.abs(nu) * reach)
+    of_B = on_samples(rq, p) + 0.5 * (row_norms(z.reshape(p, F.shape[1] - X.shape[1])) + np.abs(nu) * reach)
     of_A = on_samples(on_samples(r, p).T, p) + np.diag(np.abs(nu))
     return exactly(q @ rq), Fraction(norm(of_B)), Fraction(norm(of_A))
 

@@ -6,7 +6,7 @@ bound of the true one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
@@ -25,6 +25,7 @@ PARAMETERS = {
     "hinge": None,
     "squared_hinge": None,
     "logistic": None,
+    "cross_entropy": None,
 }
 #: Losses whose targets are −1 and 1.
 OF_CLASSES = ("hinge", "squared_hinge", "logistic")
@@ -47,6 +48,15 @@ class Loss:
             require(v == 0, "z is not 0 for a sample of weight 0")
             return Fraction(0)
         return _DUALS[self.name](v, y, weight, self.parameter)
+
+    def dual_row(self, v: Sequence[Fraction], y: Sequence[Fraction], weight: Fraction) -> Fraction:
+        """The same of all outputs of a sample."""
+        if self.name == "cross_entropy" and weight > 0:
+            return _dual_cross_entropy(v, y, weight)
+        if self.name == "cross_entropy":
+            require(not any(v), "z is not 0 for a sample of weight 0")
+            return Fraction(0)
+        return sum((self.dual(a, b, weight) for a, b in zip(v, y, strict=True)), Fraction(0))
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
@@ -90,6 +100,17 @@ def softplus_above(a: Fraction) -> Fraction:
     return Fraction(min(power, _NEAREST.ln(_UP.add(Decimal(1), power)).next_plus(_NEAREST)))
 
 
+def cross_entropy_above(low: Sequence[Fraction], high: Sequence[Fraction], y: Sequence[Fraction]) -> Fraction:
+    """≥ ln Σ_k e^{f_k − f_c} for all low ≤ f ≤ high, c the class: it rises with every f_k but f_c."""
+    c = list(y).index(Fraction(1))
+    margins = [Fraction(0) if k == c else f - low[c] for k, f in enumerate(high)]
+    most, total = max(margins), Decimal(0)
+    for margin in margins:
+        power = _NEAREST.exp(_decimal_above(max(margin - most, Fraction(-200)))).next_plus(_NEAREST)
+        total = _UP.add(total, power)
+    return most + Fraction(_NEAREST.ln(total).next_plus(_NEAREST))
+
+
 # -- dual objectives ---------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +147,12 @@ def _dual_logistic(v: Fraction, y: Fraction, weight: Fraction, _: Fraction) -> F
     p = y * v
     _inside(0 <= p <= weight)
     return p * minus_ln_below(p / weight) + (weight - p) * minus_ln_below(1 - p / weight)
+
+
+def _dual_cross_entropy(v: Sequence[Fraction], y: Sequence[Fraction], weight: Fraction) -> Fraction:
+    shares = [weight * b - a for a, b in zip(v, y, strict=True)]
+    _inside(min(shares) >= 0 and sum(v, Fraction(0)) == 0)
+    return sum((p * minus_ln_below(p / weight) for p in shares), Fraction(0))
 
 
 def minus_ln_below(p: Fraction) -> Fraction:

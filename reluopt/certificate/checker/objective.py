@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
 
-from .losses import Loss
+from .losses import Loss, cross_entropy_above
 from .numbers import UNDERFLOW, Array, exact_dot, finite, gamma, on_grid_above
 
 BLOCK = 2**20  # activations (samples × neurons) at a time
@@ -17,22 +18,38 @@ def objective_upper(
 ) -> Fraction:
     """a' ≥ Σ_i κ_i ℓ(f_i, y_i) + (β/2)(‖U‖² + ‖α‖²), f = (XUᵀ)_+ α; ``weights`` None: κ = 1."""
     (m, d), total = U.shape, Fraction(0)
-    reach = np.abs(alpha) @ np.abs(U)
+    reach = np.abs(alpha).T @ np.abs(U)
     step = max(1, BLOCK // max(1, m))
     for start in range(0, len(X), step):
         rows = X[start : start + step]
         hidden = finite(rows @ U.T, "a product x·u")
         fit = finite(np.maximum(hidden, 0.0) @ alpha, "an output f")
-        off = finite(gamma(d + m + 8) * (np.abs(rows) @ reach) + UNDERFLOW, "the rounding of an output")
-        for i, (f, error) in enumerate(zip(fit.tolist(), off.tolist(), strict=True), start):
+        off = finite(gamma(d + m + 8) * (np.abs(rows) @ reach.T) + UNDERFLOW, "the rounding of an output")
+        for i, (f, error, target) in enumerate(
+            zip(*map(_rows, (fit, off, y[start : start + step])), strict=True), start
+        ):
             weight = Fraction(1) if weights is None else Fraction(float(weights[i]))
-            total += interval_upper(loss, f, error, float(y[i]), weight)
-    return total + Fraction(beta) / 2 * (exact_dot(U.ravel(), U.ravel()) + exact_dot(alpha, alpha))
+            total += box_upper(loss, f, error, target, weight)
+    return total + Fraction(beta) / 2 * (exact_dot(U.ravel(), U.ravel()) + exact_dot(alpha.ravel(), alpha.ravel()))
 
 
-def interval_upper(loss: Loss, f: float, error: float, y: float, weight: Fraction) -> Fraction:
-    """≥ κ ℓ(f', y) for all f' within ``error`` of f: a convex function is largest at an end."""
+def _rows(values: Array) -> Iterator[list[Fraction]]:
+    """The outputs of every sample."""
+    return (list(map(Fraction, row)) for row in values.reshape(len(values), -1).tolist())
+
+
+def box_upper(
+    loss: Loss, f: Sequence[Fraction], off: Sequence[Fraction], y: Sequence[Fraction], weight: Fraction
+) -> Fraction:
+    """≥ κ ℓ(f', y) for all f' within ``off`` of f, output by output."""
     if weight == 0:
         return Fraction(0)
-    middle, off, target = Fraction(f), Fraction(error), Fraction(y)
-    return on_grid_above(weight * max(loss.value(middle - off, target), loss.value(middle + off, target)))
+    low, high = ([v + sign * e for v, e in zip(f, off, strict=True)] for sign in (-1, 1))
+    if loss.name == "cross_entropy":
+        return on_grid_above(weight * cross_entropy_above(low, high, y))
+    return sum((interval_upper(loss, v, e, t, weight) for v, e, t in zip(f, off, y, strict=True)), Fraction(0))
+
+
+def interval_upper(loss: Loss, f: Fraction, error: Fraction, y: Fraction, weight: Fraction) -> Fraction:
+    """≥ κ ℓ(f', y) for all f' within ``error`` of f: a convex function is largest at an end."""
+    return on_grid_above(weight * max(loss.value(f - error, y), loss.value(f + error, y)))
