@@ -40,11 +40,11 @@ class Problem:
 
     n: int
     d: int
-    outputs: int
     fingerprint: str
     loss: Loss
     weights: bool
     beta: float
+    outputs: int = 1
 
     @property
     def row(self) -> tuple[int, ...]:
@@ -227,7 +227,7 @@ def _problem(content: Any) -> Problem:
     require(beta > 0, "beta is not positive")
     loss = read_loss(content["loss"])
     require(outputs > 1 or loss.name != "cross_entropy", "the cross-entropy has several outputs")
-    return Problem(content["n"], content["d"], outputs, content["fingerprint"], loss, content["weights"], beta)
+    return Problem(content["n"], content["d"], content["fingerprint"], loss, content["weights"], beta, outputs=outputs)
 
 
 def read_loss(content: Any) -> Loss:
