@@ -35,7 +35,7 @@ def verified(capsys):
     def ask(run):
         capsys.readouterr()
         try:
-            verify(run, None, 1.0)
+            verify(run, None, 1.0, False)
             code = 0
         except typer.Exit as end:
             code = end.exit_code

@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from reluopt.cli import data as command
-from reluopt.cli import relax, theory, train
+from reluopt.cli.commands import data, relax, theory, train
 from reluopt.data import Dataset
 from reluopt.errors import DataError
 
@@ -19,7 +19,7 @@ TABLE = "Unnamed: 0,size,[bold]kind,gap,same,price\n" + "".join(",".join(map(str
 
 
 COMMANDS = {
-    "data": command.data,
+    "data": data.data,
     "train": train.train,
     "relax": relax.relax_command,
     "theory": theory.theory,

@@ -124,6 +124,12 @@ def test_every_public_name_and_room_is_reached_from_the_package():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_loads_nothing_heavy(name):
+    """numpy's tenth of a second is allowed: settings are checked by the losses, which need it."""
+    assert loaded_by(name, "--help") & (set(HEAVY) - {"numpy"}) == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_each_says_of_itself(name):
     module, _, function = COMMANDS[name][0].partition(":")
     doc = inspect.getdoc(getattr(import_module(module), function))

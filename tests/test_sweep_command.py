@@ -14,6 +14,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from typer.testing import CliRunner
 
 from reluopt.cli import sweep as command
+from reluopt.cli.commands import sweep as declared
 from reluopt.cli.main import load_command
 from reluopt.errors import CheckpointError, ConfigError, DataError
 from reluopt.sweep import run
@@ -52,7 +53,7 @@ def place(tmp_path, monkeypatch) -> Path:
 
 def sweep(*arguments: str):
     alone = typer.Typer()
-    alone.command()(command.sweep)
+    alone.command()(declared.sweep)
     return CliRunner().invoke(alone, ["grid.toml", "--workers", "1", *arguments], env={"COLUMNS": "200"})
 
 
@@ -111,13 +112,13 @@ def trained(monkeypatch) -> list[dict]:
 
 
 def test_it_is_a_command_of_reluopt():
-    assert load_command("sweep").callback.__wrapped__ is command.sweep
+    assert load_command("sweep").callback.__wrapped__ is declared.sweep
 
 
 def test_the_examples_of_the_readme_and_of_the_help_are_grids():
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     in_readme = re.search(r"```toml\n# grid.toml\n(.*?)```", readme, re.DOTALL)
-    in_help = re.search(r"(\\\[data\].*?)\n    then", command.sweep.__doc__ or "", re.DOTALL)
+    in_help = re.search(r"(\\\[data\].*?)\n    then", declared.sweep.__doc__ or "", re.DOTALL)
     assert in_readme and in_help
     for text in in_readme[1], in_help[1].replace("\\[", "["):
         keys, points = expand({"certify": {}, "sweep": {}, **tomllib.loads(text)}, "grid.toml")

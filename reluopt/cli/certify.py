@@ -6,43 +6,25 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from reluopt.certificate.config import CertifyConfig
-from reluopt.cli.options import read_toml, settle, with_settings
+from reluopt.cli.commands.certify import TABLES
+from reluopt.cli.commands.train import TABLES as TRAIN_TABLES
+from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, tell
 from reluopt.cli.show import show_certificate
-from reluopt.cli.train import TABLES as TRAIN_TABLES
 from reluopt.errors import CertificateError
 from reluopt.interrupts import Interrupted, exit_code
 from reluopt.progress import working
 from reluopt.runs import RunFolder
 from reluopt.workflows.certification import certify_run, keep_certificate, read_trained
 
-TABLES = {"certify": CertifyConfig}
 
-
-@with_settings(**TABLES)
-def certify(
-    run: Annotated[Path, typer.Argument(help="A run folder that 'reluopt train' wrote.")],
-    config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[certify].")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict.")] = False,
-    *,
-    given: dict[str, dict[str, Any]],
-) -> None:
-    """Certify the network of a run: print the ladder, write certificate.json and ladder.png, log to TensorBoard.
-
-    First come proofs that need no solver, then bounds, then convex programs within --time-budget; all of it within
-    --time-limit. Whenever the time ends, or on Ctrl-C, what was proved by then stands.
-
-    [bold]Examples[/]
-
-      reluopt certify runs/breast_cancer-001
-
-      reluopt certify runs/digits-001 --time-budget 300 --gaussian-patterns 0
-    """
+def certify(run: Path, config: Path | None, quiet: bool, given: dict[str, dict[str, Any]]) -> None:
+    """Do what `reluopt certify` says."""
     file = read_toml(config, {**TRAIN_TABLES, **TABLES})
     settings = settle(CertifyConfig, "certify", file["certify"], given["certify"], str(config or "the command line"))
     folder = RunFolder.open(run)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from reluopt.data import DataConfig, Dataset, load_dataset, remarks
 from reluopt.data.encoding import ColumnRule, Fate
-from reluopt.data.remarks import named
+from reluopt.data.remark import named
 from reluopt.data.table import short
 
 #: Columns that are shown one a line; further ones of a kind are counted.

@@ -6,7 +6,7 @@ import io
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
@@ -14,10 +14,10 @@ from rich.text import Text
 
 from reluopt.bounds import beta_max_upper
 from reluopt.cli.columns import columns_table, load_aloud
-from reluopt.cli.options import as_options, read_toml, settle, with_settings
+from reluopt.cli.commands.train import TABLES as TRAIN_TABLES
+from reluopt.cli.options import as_options, read_toml, settle
 from reluopt.cli.output import console
 from reluopt.cli.show import show_data
-from reluopt.cli.train import TABLES as TRAIN_TABLES
 from reluopt.clock import Clock
 from reluopt.data import DataConfig, Dataset, describe
 from reluopt.errors import DataError
@@ -27,37 +27,20 @@ from reluopt.progress import working
 from reluopt.runs import write_atomically
 from reluopt.workflows.prepare import for_loss
 
-TABLES = {"data": DataConfig}
-
 #: Seconds for the proved bound of β_max; it is proved whenever it stops, only less tight.
 BOUND_SECONDS = 10.0
 
 
-@with_settings(**TABLES)
 def data(
-    dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
-    config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[data].")] = None,
-    save: Annotated[Path | None, typer.Option(help="Write the prepared X and y to this .npz file.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace the file of --save without asking.")] = False,
-    loss: Annotated[str, typer.Option(help="The loss whose β_max is looked for, as in 'reluopt train'.")] = "squared",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No signs of progress.")] = False,
-    *,
+    dataset: str,
+    config: Path | None,
+    save: Path | None,
+    replace: bool,
+    loss: str,
+    quiet: bool,
     given: dict[str, dict[str, Any]],
 ) -> None:
-    """Describe a data set after preprocessing: what became of each column, shape, rank, norms, a bracket of β_max.
-
-    [bold]Examples[/]
-
-      reluopt data diabetes
-
-      reluopt data table.csv --target price --drop name --missing drop-rows
-
-      reluopt data iris.data --no-header --target last --positive Iris-setosa
-
-      reluopt data planted --n 200 --d 20 --teacher-width 8
-
-      reluopt data breast_cancer --loss logistic
-    """
+    """Do what `reluopt data` says."""
     file = read_toml(config, TRAIN_TABLES)
     given["data"]["dataset"] = dataset
     settings = settle(DataConfig, "data", file["data"], given["data"], str(config or "the command line"))

@@ -14,41 +14,41 @@ from reluopt.cli.outcomes import StoppableGroup, end
 #: Each command: where its function is, and the first words of its help.
 COMMANDS = {
     "train": (
-        "reluopt.cli.train:train",
+        "reluopt.cli.commands.train:train",
         "Train a two-layer ReLU network with weight decay and watch its activation patterns drift.",
     ),
     "certify": (
-        "reluopt.cli.certify:certify",
+        "reluopt.cli.commands.certify:certify",
         "Certify the network of a run: print the ladder, write certificate.json and ladder.png, log to TensorBoard.",
     ),
     "verify": (
-        "reluopt.cli.verify:verify",
+        "reluopt.cli.commands.verify:verify",
         "Check a certificate: every claim is derived again from the data and the evidence, "
         "with rounding accounted for.",
     ),
     "data": (
-        "reluopt.cli.data:data",
+        "reluopt.cli.commands.data:data",
         "Describe a data set after preprocessing: what became of each column, shape, rank, norms, a bracket of β_max.",
     ),
     "relax": (
-        "reluopt.cli.relax:relax_command",
+        "reluopt.cli.commands.relax:relax_command",
         "Find a network without training: sample patterns, solve the convex relaxation, map it back, prune "
         "(KP Thm 2.3).",
     ),
     "solve": (
-        "reluopt.cli.solve:solve",
+        "reluopt.cli.commands.solve:solve",
         "Find a network by column generation and bound the optimum beside it, until their gap is proved to be small.",
     ),
     "refine": (
-        "reluopt.cli.solve:refine",
+        "reluopt.cli.commands.solve:refine",
         "Go below the network of a run, and bound the optimum beside it; the result is a run of its own.",
     ),
     "theory": (
-        "reluopt.cli.theory:theory",
+        "reluopt.cli.commands.theory:theory",
         "Compute the paper's quantities for a data set, theorem by theorem: hypothesis, value, number.",
     ),
     "sweep": (
-        "reluopt.cli.sweep:sweep",
+        "reluopt.cli.commands.sweep:sweep",
         "Train and certify a network at every point of a grid: one row each in OUT/rows.parquet.",
     ),
 }

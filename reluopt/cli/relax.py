@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import typer
 
 from reluopt import printing
 from reluopt.cli.columns import load_aloud
-from reluopt.cli.options import read_toml, settle, with_settings
+from reluopt.cli.commands.relax import TABLES
+from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted
 from reluopt.cli.train import show_problem
 from reluopt.data import DataConfig
 from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.runs import RunFolder
-from reluopt.search.polynomial import Relaxation, RelaxConfig, relax
+from reluopt.search.config import RelaxConfig
+from reluopt.search.polynomial import Relaxation, relax
 from reluopt.solvers.native import NativeSolver
 from reluopt.theory.kernel import log_factor
 from reluopt.training import TrainConfig
@@ -26,30 +27,19 @@ from reluopt.workflows.new_run import new_run
 from reluopt.workflows.prepare import for_loss, prepare
 from reluopt.workflows.runs import next_folder, where_it_started
 
-TABLES = {"data": DataConfig, "relax": RelaxConfig}
 
-
-@with_settings(**TABLES)
 def relax_command(
-    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
-    beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
-    beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
-    loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
-    out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
-    config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[relax].")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")] = False,
-    *,
+    dataset: str,
+    beta: float | None,
+    beta_fraction: float | None,
+    loss: str,
+    out: Path | None,
+    config: Path | None,
+    replace: bool,
+    quiet: bool,
     given: dict[str, dict[str, Any]],
 ) -> None:
-    """Find a network without training: sample patterns, solve the convex relaxation, map it back, prune (KP Thm 2.3).
-
-    [bold]Examples[/]
-
-      reluopt relax diabetes --patterns 100
-
-      reluopt relax table.csv --target price --patterns 300 --time-limit 60 --out runs/price-relaxed
-    """
+    """Do what `reluopt relax` says."""
     file, where = read_toml(config, TABLES), str(config or "the command line")
     given["data"]["dataset"] = dataset
     data_config = settle(DataConfig, "data", file["data"], given["data"], where)

@@ -7,14 +7,13 @@ import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from reluopt import printing
 from reluopt.certificate.file import write_certificate
 from reluopt.cli.columns import load_aloud
-from reluopt.cli.options import read_toml, settle, with_settings
+from reluopt.cli.commands.solve import TABLES
+from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted, tell
 from reluopt.cli.train import show_problem
 from reluopt.data import DataConfig
@@ -32,7 +31,6 @@ from reluopt.workflows.new_run import new_run
 from reluopt.workflows.prepare import for_loss, prepare
 from reluopt.workflows.runs import RunRecord, next_folder, read_run, where_it_started
 
-TABLES = {"data": DataConfig, "solve": SolveConfig}
 #: Seconds between two lines of the live table.
 LINE_EVERY = 1.0
 WORDS = {
@@ -43,28 +41,19 @@ WORDS = {
 }
 
 
-@with_settings(**TABLES)
 def solve(
-    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
-    beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
-    beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
-    loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
-    class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
-    config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[solve].")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")] = False,
-    *,
+    dataset: str,
+    beta: float | None,
+    beta_fraction: float | None,
+    loss: str,
+    class_weight: str | None,
+    out: Path | None,
+    config: Path | None,
+    replace: bool,
+    quiet: bool,
     given: dict[str, dict[str, Any]],
 ) -> None:
-    """Find a network by column generation and bound the optimum beside it, until their gap is proved to be small.
-
-    [bold]Examples[/]
-
-      reluopt solve breast_cancer --gap 0.05 --budget 60
-
-      reluopt solve table.csv --target price --beta-fraction 0.01 --out runs/price
-    """
+    """Do what `reluopt solve` says."""
     file, where = read_toml(config, TABLES), str(config or "the command line")
     given["data"]["dataset"] = dataset
     choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss, class_weight=class_weight)
@@ -77,22 +66,10 @@ def solve(
     _run(run, data_config.to_mapping(), record, settings, None, replace, quiet, "reluopt solve")
 
 
-@with_settings(solve=SolveConfig)
 def refine(
-    run: Annotated[Path, typer.Argument(help="A run folder with the network to start from.")],
-    out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
-    config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[solve].")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")] = False,
-    *,
-    given: dict[str, dict[str, Any]],
+    run: Path, out: Path | None, config: Path | None, replace: bool, quiet: bool, given: dict[str, dict[str, Any]]
 ) -> None:
-    """Go below the network of a run, and bound the optimum beside it; the result is a run of its own.
-
-    [bold]Example[/]
-
-      reluopt refine runs/diabetes-001 --budget 30 --out runs/diabetes-refined
-    """
+    """Do what `reluopt refine` says."""
     file = read_toml(config, TABLES)
     settings = settle(SolveConfig, "solve", file["solve"], given["solve"], str(config or "the command line"))
     source = RunFolder.open(run)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.table import Table
 
 from reluopt import printing
 from reluopt.bounds import moment
 from reluopt.cli.columns import load_aloud
-from reluopt.cli.options import read_toml, settle, with_settings
+from reluopt.cli.commands.theory import TABLES
+from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, styled
 from reluopt.data import DataConfig
 from reluopt.progress import working
@@ -24,34 +24,19 @@ from reluopt.workflows.prepare import for_loss, prepare
 #: Seconds for the moment bound; it is proved whenever it stops.
 MOMENT_SECONDS = 60.0
 
-TABLES = {"data": DataConfig, "theory": TheoryConfig}
-
 _STYLES = {Hypothesis.HOLDS: "green", Hypothesis.FAILS: "red", Hypothesis.ASSUMED: "yellow"}
 
 
-@with_settings(**TABLES)
 def theory(
-    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
-    beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
-    beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
-    loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
-    config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[theory].")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No signs of progress.")] = False,
-    *,
+    dataset: str,
+    beta: float | None,
+    beta_fraction: float | None,
+    loss: str,
+    config: Path | None,
+    quiet: bool,
     given: dict[str, dict[str, Any]],
 ) -> None:
-    """Compute the paper's quantities for a data set, theorem by theorem: hypothesis, value, number.
-
-    The paper speaks of the squared loss; for another one each theorem says whether it holds, and if not, why.
-
-    [bold]Examples[/]
-
-      reluopt theory diabetes
-
-      reluopt theory planted --n 200 --d 20 --patterns 300 --delta 0.01
-
-      reluopt theory breast_cancer --loss logistic
-    """
+    """Do what `reluopt theory` says."""
     file, where = read_toml(config, TABLES), str(config or "the command line")
     given["data"]["dataset"] = dataset
     data_config = for_loss(settle(DataConfig, "data", file["data"], given["data"], where), loss)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from reluopt import printing
 from reluopt.bounds import beta_max_upper
 from reluopt.cli.columns import load_aloud
-from reluopt.cli.options import read_toml, settle, with_settings
+from reluopt.cli.commands.train import TABLES
+from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, tell
 from reluopt.cli.show import show_training
 from reluopt.data import DataConfig, Dataset
@@ -24,36 +23,17 @@ from reluopt.training.callbacks import Validate
 from reluopt.workflows.prepare import for_loss, prepare
 from reluopt.workflows.runs import next_folder, read_run, where_it_started
 
-TABLES = {"data": DataConfig, "train": TrainConfig}
 
-
-@with_settings(**TABLES)
 def train(
-    dataset: Annotated[
-        str | None, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
-    config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[train].")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Continue this run folder, bit for bit.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")] = False,
-    *,
+    dataset: str | None,
+    out: Path | None,
+    config: Path | None,
+    resume: Path | None,
+    replace: bool,
+    quiet: bool,
     given: dict[str, dict[str, Any]],
 ) -> None:
-    """Train a two-layer ReLU network with weight decay and watch its activation patterns drift.
-
-    Options win over --config, which wins over the defaults. β is --beta, or --beta-fraction of β_max (0.1 by default).
-
-    [bold]Examples[/]
-
-      reluopt train breast_cancer
-
-      reluopt train diabetes --width 200 --beta-fraction 0.01 --out runs/diabetes
-
-      reluopt train table.csv --target price --epochs 3000
-
-      reluopt train --resume runs/diabetes
-    """
+    """Do what `reluopt train` says."""
     if resume is not None:
         clash = [name for name, value in (("DATASET", dataset), ("--out", out), ("--config", config)) if value]
         clash += [f"--{name.replace('_', '-')}" for table in given.values() for name in table]

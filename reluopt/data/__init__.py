@@ -1,27 +1,5 @@
-"""Data: where it comes from, what is checked, and how it is prepared."""
+"""Data: where it comes from, what is checked, how it is prepared. The names of ``__init__.pyi`` load when used."""
 
-from reluopt.data.builtin import gaussian, planted
-from reluopt.data.checks import check_data
-from reluopt.data.config import BUILT_IN, DataConfig, load_dataset
-from reluopt.data.dataset import Dataset
-from reluopt.data.describe import Description, describe
-from reluopt.data.origin import Origin
-from reluopt.data.preparation import Preparation
-from reluopt.data.preprocess import Preprocessing
-from reluopt.data.remarks import remarks
+import lazy_loader
 
-__all__ = [
-    "BUILT_IN",
-    "DataConfig",
-    "Dataset",
-    "Description",
-    "Origin",
-    "Preparation",
-    "Preprocessing",
-    "check_data",
-    "describe",
-    "gaussian",
-    "load_dataset",
-    "planted",
-    "remarks",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

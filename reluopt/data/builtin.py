@@ -8,8 +8,8 @@ import numpy as np
 
 from reluopt.data.dataset import Dataset
 from reluopt.data.origin import Origin
-from reluopt.data.preprocess import AS_GIVEN
 from reluopt.data.samples import Samples
+from reluopt.data.settings import AS_GIVEN
 from reluopt.errors import ConfigError
 from reluopt.neurons import predict
 

@@ -1,4 +1,4 @@
-"""Which data, and how it is prepared: the settings of ``reluopt train`` and ``reluopt data``."""
+"""Where each data set comes from, and what is usual for it."""
 
 from __future__ import annotations
 
@@ -9,39 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reluopt.config import setting
 from reluopt.data import builtin
 from reluopt.data.columnar import read_columnar_table
 from reluopt.data.csv_file import read_text_table
 from reluopt.data.dataset import Dataset
 from reluopt.data.encode import encode, encode_like
-from reluopt.data.idx import SPLITS, read_idx_folder
+from reluopt.data.idx import read_idx_folder
 from reluopt.data.labels import ask_about_few_values
 from reluopt.data.npz import read_npz
-from reluopt.data.preprocess import AS_GIVEN, STANDARDISED, Preprocessing
 from reluopt.data.samples import Samples
+from reluopt.data.settings import AS_GIVEN, STANDARDISED, DataConfig, Preprocessing
 from reluopt.data.table import TableSettings
 from reluopt.errors import ConfigError, DataError
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig(Preprocessing, TableSettings):
-    """Which data set, and what is done to it. Settings that are not set are what is usual for the data set."""
-
-    dataset: str = setting(
-        "breast_cancer",
-        "A built-in data set (breast_cancer, diabetes, digits, gaussian, planted), or the path of a table (.csv, "
-        ".tsv, .txt, .data, each also as .gz; .parquet, .feather), of an .npz file, or of a folder of IDX files.",
-    )
-    test_file: str | None = setting(None, "A file of the same kind with samples to test on; they are not trained on.")
-    split: str | None = setting(None, "IDX folder: which files; unset: train if it is there.", choices=SPLITS)
-    n: int | None = setting(None, "gaussian, planted: number of samples (100 if unset).", minimum=2)
-    d: int | None = setting(None, "gaussian, planted: number of features (10 if unset).", minimum=1)
-    teacher_width: int | None = setting(None, "planted: neurons of the hidden network (5 if unset).", minimum=1)
-    noise: float | None = setting(
-        None, "planted: noise as a fraction of the clean target's standard deviation (0.1 if unset).", minimum=0
-    )
-    data_seed: int | None = setting(None, "gaussian, planted: seed of the made-up data (0 if unset).", minimum=0)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from reluopt.data.arrays import as_samples
 from reluopt.data.checks import check_data
 from reluopt.data.origin import Origin
 from reluopt.data.preparation import Preparation
-from reluopt.data.preprocess import AS_GIVEN, Preprocessing, preprocess
+from reluopt.data.preprocess import preprocess
 from reluopt.data.samples import Samples
+from reluopt.data.settings import AS_GIVEN, Preprocessing
 from reluopt.problem import data_fingerprint
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from reluopt.data.gate import MAX_BYTES, damaged, refuse_larger, require_file
 from reluopt.data.origin import Origin
 from reluopt.data.samples import Samples
+from reluopt.data.settings import SPLITS
 from reluopt.errors import DataError
 
-SPLITS = ("train", "t10k")
 UNSIGNED_BYTES = 0x08
 
 #: Pixels of an image; each becomes a feature with a name.

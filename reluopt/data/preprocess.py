@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from reluopt.config import Config, setting
 from reluopt.data.checks import SMALLEST_SPREAD, check_target, check_target_values, check_values
 from reluopt.data.labels import labels_like, map_labels
 from reluopt.data.origin import Origin
 from reluopt.data.preparation import FeatureRule, Preparation, TargetRule, unit_rows
 from reluopt.data.samples import Samples
+from reluopt.data.settings import Preprocessing
 from reluopt.data.table import short
 from reluopt.errors import DataError
 
@@ -23,58 +22,6 @@ from reluopt.errors import DataError
 UNLIKE = 1e6
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preprocessing(Config):
-    """What is done to the raw samples; an unset choice is what is usual for the data set."""
-
-    scaling: str | None = setting(
-        None,
-        "standardise (mean 0, population standard deviation 1), centre (mean 0), unit_rows (norm 1), or none; "
-        "unset: the data set's usual.",
-        choices=("standardise", "centre", "unit_rows", "none"),
-    )
-    bias: bool | None = setting(None, "Append a column of ones, the bias; unset: the data set's usual.")
-    task: str | None = setting(
-        None,
-        "classification (two classes become -1/+1; digits: 0-4/5-9), regression (numbers as they are), or auto "
-        "(classification where there are two values or digits, else regression; whole numbers with a few values are "
-        "asked about); unset: the data set's usual.",
-        choices=("auto", "classification", "regression"),
-    )
-    positive: str | None = setting(
-        None, "The label that becomes +1, all others become -1; unset: the higher, or alphabetically last, of two."
-    )
-    standardise_target: bool | None = setting(
-        None,
-        "Shift and scale y to mean 0, standard deviation 1; unset: done for numbers in a table, not for two classes, "
-        "arrays (NPZ) or made-up data.",
-    )
-    subset: int | None = setting(None, "Keep this many samples, drawn at random before any scaling.", minimum=2)
-    subset_seed: int = setting(0, "Seed of the random subset.", minimum=0)
-    test_fraction: float | None = setting(
-        None,
-        "Hold this share of the samples out, drawn at random: not trained on, for test metrics.",
-        above=0.0,
-        maximum=0.9,
-    )
-    test_seed: int = setting(0, "Seed of the samples that are held out.", minimum=0)
-
-    def filled(self, usual: Preprocessing) -> Preprocessing:
-        """These choices, with the unset ones taken from ``usual``."""
-        names = [f.name for f in dataclasses.fields(Preprocessing)]
-        own = {name: getattr(self, name) for name in names}
-        if own["task"] is None and own["positive"] is not None:  # a positive label is one of classes
-            own["task"] = "classification"
-        return Preprocessing(**{k: getattr(usual, k) if v is None else v for k, v in own.items()})
-
-
-#: What is done to arrays that a user made: nothing.
-AS_GIVEN = Preprocessing(scaling="none", bias=False, task="regression", standardise_target=False)
-
-#: What is usual for a raw table. ``standardise_target`` stays unset: numbers are standardised, classes are not.
-STANDARDISED = Preprocessing(scaling="standardise", bias=True, task="auto")
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ from fractions import Fraction
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import wrightomega
 
 from reluopt.errors import DataError
 from reluopt.losses.decimals import exp_above, log_above
@@ -82,6 +81,8 @@ class CrossEntropy(Loss):
 
     def prox(self, f: Array, y: Array, step: Array | float) -> Array:
         """F + step·(y − q), q = softmax of it: q_k = ω(log step + g_k − L)/step, g = f + step·y, with L by Newton."""
+        from scipy.special import wrightomega  # takes a fifth of a second, which `--help` does not need
+
         if namespace(f) is not np:
             import torch
 

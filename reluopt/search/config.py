@@ -1,4 +1,4 @@
-"""The settings of `reluopt solve` and `reluopt refine`."""
+"""The settings of `reluopt relax`, `reluopt solve` and `reluopt refine`."""
 
 from __future__ import annotations
 
@@ -15,3 +15,13 @@ class SolveConfig(Config):
     budget: float = setting(120.0, "Seconds for network and bound together.", above=0.0)
     tolerance: float = setting(1e-4, "A network is done when no neuron is dearer than β(1 + tolerance).", above=0.0)
     seed: int = setting(0, "Seed of the starts of pricing.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelaxConfig(Config):
+    """Settings of `reluopt relax`."""
+
+    patterns: int = setting(100, "Distinct Gaussian patterns P.", minimum=1)
+    seed: int = setting(0, "Seed of the gates.", minimum=0)
+    tolerance: float = setting(1e-6, "Relative gap of the convex program to stop at.", above=0.0, maximum=0.1)
+    time_limit: float | None = setting(None, "Seconds for the convex program.", above=0.0)

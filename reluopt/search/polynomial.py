@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from reluopt.config import Config, setting
 from reluopt.errors import SolverError
 from reluopt.losses import Loss
 from reluopt.network import TwoLayerReLU
@@ -26,16 +25,6 @@ from reluopt.theory.statement import Statement
 
 #: Neurons this much smaller than the largest are tried without, the boldest first.
 DUST = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RelaxConfig(Config):
-    """Settings of `reluopt relax`."""
-
-    patterns: int = setting(100, "Distinct Gaussian patterns P.", minimum=1)
-    seed: int = setting(0, "Seed of the gates.", minimum=0)
-    tolerance: float = setting(1e-6, "Relative gap of the convex program to stop at.", above=0.0, maximum=0.1)
-    time_limit: float | None = setting(None, "Seconds for the convex program.", above=0.0)
 
 
 @dataclass(frozen=True)

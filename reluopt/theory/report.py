@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from reluopt.config import Config, setting
 from reluopt.errors import ConfigError
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
@@ -20,6 +18,7 @@ from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers import Solver, solve
 from reluopt.solvers.native import NativeSolver
 from reluopt.theory import cones, counts, ladders, maxcut, values
+from reluopt.theory.config import TheoryConfig
 from reluopt.theory.statement import Statement
 
 #: samples for which the n × n matrices of the theory are made
@@ -47,17 +46,6 @@ THEOREMS: dict[str, Callable[..., Statement | tuple]] = {
     "4.3": cones.prop_4_3,
     "4.5": cones.cor_4_5,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class TheoryConfig(Config):
-    """Settings of `reluopt theory`."""
-
-    patterns: int = setting(100, "Gaussian gates to sample, P.", minimum=1)
-    cones: int = setting(20, "Sampled cones whose sharpness is measured.", minimum=1)
-    delta: float = setting(0.1, "Probability δ with which the counts may fail.", above=0.0, maximum=0.999)
-    seed: int = setting(0, "Seed of the gates and directions.", minimum=0)
-    time_budget: float = setting(60.0, "Seconds for each of the two convex programs; 0 solves none.", minimum=0.0)
 
 
 def report(

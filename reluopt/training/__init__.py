@@ -1,7 +1,5 @@
-"""Going down by gradient. Knows nothing convex."""
+"""Going down by gradient. Knows nothing convex. The names of ``__init__.pyi`` load when used."""
 
-from reluopt.training.callbacks import Callback, Record
-from reluopt.training.config import TrainConfig
-from reluopt.training.trainer import Trainer, TrainResult
+import lazy_loader
 
-__all__ = ["Callback", "Record", "TrainConfig", "TrainResult", "Trainer"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,18 +1,20 @@
-"""The settings of a training run."""
+"""The settings of a training run. torch is loaded by those methods that need it: ``--help`` does not."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from reluopt.config import Config, setting, short
 from reluopt.errors import ConfigError
 from reluopt.losses import LOSSES, make_loss
-from reluopt.network import TwoLayerReLU
-from reluopt.problem import Problem, as_problem
+
+if TYPE_CHECKING:  # in full below, so that whoever reads the annotations can find them
+    import torch
+
+    import reluopt.network
+    import reluopt.problem
 
 #: β as a fraction of β_max where neither ``beta`` nor ``beta_fraction`` is given.
 DEFAULT_BETA_FRACTION = 0.1
@@ -101,13 +103,15 @@ class TrainConfig(Config):
         fraction = self.beta_fraction if self.beta_fraction is not None else DEFAULT_BETA_FRACTION
         return fraction * beta_max
 
-    def make_problem(self, X: Any, y: Any = None, beta: Any = None, weights: Any = None) -> Problem:
+    def make_problem(self, X: Any, y: Any = None, beta: Any = None, weights: Any = None) -> reluopt.problem.Problem:
         """The training problem of these settings on X (n, d), y (n,); a problem is returned as it is.
 
         Raises
         ------
         DataError, ConfigError : see :class:`~reluopt.Problem`; also ConfigError for weights beside ``class_weight``.
         """
+        from reluopt.problem import as_problem
+
         problem = as_problem(X, y, self.beta if beta is None else beta, loss=self.loss, weights=weights)
         if self.class_weight is None or problem is X:
             return problem
@@ -115,13 +119,17 @@ class TrainConfig(Config):
             raise ConfigError("Both weights and 'class_weight' are given.", "Give one of the two.")
         return problem.class_balanced()
 
-    def make_network(self, d: int, outputs: int = 1) -> TwoLayerReLU:
+    def make_network(self, d: int, outputs: int = 1) -> reluopt.network.TwoLayerReLU:
         """The random start: weights N(0, init_scale²) from ``seed``, the same numbers on every device.
 
         Raises
         ------
         ConfigError : a device that cannot be used, a width for which the memory is too small.
         """
+        import torch
+
+        from reluopt.network import TwoLayerReLU
+
         dtype, device = getattr(torch, self.dtype), self.torch_device()
         # the weights, their gradient and the optimizer's two moments
         require_memory(4 * self.width * (d + outputs) * dtype.itemsize, f"A network of width {self.width}")
@@ -143,6 +151,8 @@ class TrainConfig(Config):
         ------
         ConfigError : torch does not know it, or this machine does not have it; the message says how to get one.
         """
+        import torch
+
         try:
             device = torch.device(self.device)
             torch.empty(0, device=device)
@@ -177,6 +187,8 @@ def require_memory(need: int, what: str) -> None:
 
 def _device_remedy(device: str) -> str:
     """How to get a device that torch refused."""
+    import torch
+
     if not device.startswith("cuda"):
         return "Choose cpu, or cuda."
     if torch.version.cuda is None:

@@ -1,0 +1,62 @@
+"""`reluopt solve` and `reluopt refine`: a network without training, or from a trained one, and a proof beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reluopt.cli.options import with_settings
+from reluopt.data.settings import DataConfig
+from reluopt.search.config import SolveConfig
+
+TABLES = {"data": DataConfig, "solve": SolveConfig}
+
+
+@with_settings(**TABLES)
+def solve(
+    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
+    beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
+    beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
+    loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
+    class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
+    config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[solve].")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")] = False,
+    *,
+    given: dict[str, dict[str, Any]],
+) -> None:
+    """Find a network by column generation and bound the optimum beside it, until their gap is proved to be small.
+
+    [bold]Examples[/]
+
+      reluopt solve breast_cancer --gap 0.05 --budget 60
+
+      reluopt solve table.csv --target price --beta-fraction 0.01 --out runs/price
+    """
+    from reluopt.cli import solve as work
+
+    work.solve(dataset, beta, beta_fraction, loss, class_weight, out, config, replace, quiet, given)
+
+
+@with_settings(solve=SolveConfig)
+def refine(
+    run: Annotated[Path, typer.Argument(help="A run folder with the network to start from.")],
+    out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
+    config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[solve].")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")] = False,
+    *,
+    given: dict[str, dict[str, Any]],
+) -> None:
+    """Go below the network of a run, and bound the optimum beside it; the result is a run of its own.
+
+    [bold]Example[/]
+
+      reluopt refine runs/diabetes-001 --budget 30 --out runs/diabetes-refined
+    """
+    from reluopt.cli import solve as work
+
+    work.refine(run, out, config, replace, quiet, given)

@@ -1,0 +1,42 @@
+"""`reluopt theory`: what the paper's theorems say about a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reluopt.cli.options import with_settings
+from reluopt.data.settings import DataConfig
+from reluopt.theory.config import TheoryConfig
+
+TABLES = {"data": DataConfig, "theory": TheoryConfig}
+
+
+@with_settings(**TABLES)
+def theory(
+    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
+    beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
+    beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
+    loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
+    config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[theory].")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No signs of progress.")] = False,
+    *,
+    given: dict[str, dict[str, Any]],
+) -> None:
+    """Compute the paper's quantities for a data set, theorem by theorem: hypothesis, value, number.
+
+    The paper speaks of the squared loss; for another one each theorem says whether it holds, and if not, why.
+
+    [bold]Examples[/]
+
+      reluopt theory diabetes
+
+      reluopt theory planted --n 200 --d 20 --patterns 300 --delta 0.01
+
+      reluopt theory breast_cancer --loss logistic
+    """
+    from reluopt.cli import theory as work
+
+    work.theory(dataset, beta, beta_fraction, loss, config, quiet, given)

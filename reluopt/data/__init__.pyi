@@ -1,0 +1,13 @@
+from .builtin import gaussian as gaussian
+from .builtin import planted as planted
+from .checks import check_data as check_data
+from .config import BUILT_IN as BUILT_IN
+from .config import load_dataset as load_dataset
+from .dataset import Dataset as Dataset
+from .description import Description as Description
+from .description import describe as describe
+from .origin import Origin as Origin
+from .preparation import Preparation as Preparation
+from .remark import remarks as remarks
+from .settings import DataConfig as DataConfig
+from .settings import Preprocessing as Preprocessing

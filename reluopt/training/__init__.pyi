@@ -1,0 +1,5 @@
+from .callbacks import Callback as Callback
+from .callbacks import Record as Record
+from .config import TrainConfig as TrainConfig
+from .trainer import Trainer as Trainer
+from .trainer import TrainResult as TrainResult
