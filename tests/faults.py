@@ -43,7 +43,7 @@ class Command:
     """A command of reluopt in a process group of its own, forked or in a new interpreter."""
 
     def __init__(self, arguments: list[str], folder: Path, cold: bool, limit: int | None = None) -> None:
-        self.said, self.code = folder.with_name(f"{folder.name}.said"), None
+        self.said, self.code = folder.parents[1] / "said", None  # not on the disk that is filled
         descriptor = os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         sys.stdout.flush()
         self.pid = os.fork()

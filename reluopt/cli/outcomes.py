@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -70,4 +71,5 @@ def end(app: Callable[[], Any]) -> None:
 def _say(problem: str, remedy: str) -> None:
     from reluopt.cli.output import show_error  # rich takes a moment to import, --version does not wait for it
 
-    show_error(problem, remedy)
+    with suppress(OSError):  # standard error lies on the full disk, or is closed: the exit code still tells
+        show_error(problem, remedy)
