@@ -8,7 +8,7 @@ SOURCE := pyproject.toml requirements/cuda.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation -e .
 
-.PHONY: demo test notebooks lint format install lock lowest stress check-lock clean help
+.PHONY: demo test thorough notebooks lint format install lock lowest stress check-lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ demo: $(VENV)/.runtime  ## train on breast_cancer, watch the patterns drift, cer
 
 test: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest -n 2
+
+thorough: $(VENV)/.dev  ## the test suite with every count in full: thousands of damaged files, hundreds of random problems
+	RELUOPT_THOROUGH=1 $(BIN)/python -m pytest -n 2
 
 notebooks: $(VENV)/.dev  ## run the notebooks from top to bottom (a cell may take 180 s)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=180 notebooks

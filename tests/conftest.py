@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from counts import tries
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -15,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # as in PEP 484, an int is good where a float is asked for
 install_import_hook("reluopt", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 # a busy machine is slow now and then; that is no failure
-settings.register_profile("reluopt", deadline=None)
+settings.register_profile("reluopt", deadline=None, max_examples=tries(25, 200))
 settings.load_profile("reluopt")
 
 # a shell's background job ignores Ctrl-C, and what it starts does too: tests of Ctrl-C want it as in a terminal

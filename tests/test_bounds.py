@@ -8,6 +8,7 @@ from fractions import Fraction
 import by_formula
 import numpy as np
 import pytest
+from counts import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import theorem_a_sdp, theorem_b_sdp
@@ -47,7 +48,7 @@ def planted(seed, n=30, d=4):
 
 def test_theorem_a_holds_for_any_multipliers():
     rng = np.random.default_rng(0)
-    for _ in range(2000):
+    for _ in range(tries(500, 2000)):
         n, d = rng.integers(1, 7), rng.integers(1, 4)
         X, z = rng.standard_normal((n, d)), rng.standard_normal(n)
         q = np.abs(rng.standard_normal(n)) * rng.integers(0, 2, n)
@@ -94,8 +95,8 @@ def random_evidence(rng):
 
 def test_no_direction_exceeds_what_random_groups_of_pairs_prove():
     """Brute force over u, region by region and for the whole; the checker derives the same bound."""
-    rng, proved = np.random.default_rng(1), 0
-    for _ in range(200):
+    rng, proved, count = np.random.default_rng(1), 0, tries(60, 200)
+    for _ in range(count):
         X, evidence = random_evidence(rng)
         U = np.hstack([unit_vectors(rng, X.shape[1], 2000), X.T / np.linalg.norm(X, axis=1)])
         reached = evidence.z @ np.maximum(X @ U, 0)
@@ -109,11 +110,11 @@ def test_no_direction_exceeds_what_random_groups_of_pairs_prove():
             problem = checker.Problem(*X.shape, "", checker.Loss("squared", Fraction(0)), False, 1.0)
             c = checker.Certificate(problem, {}, evidence_tensors(X, evidence))
             assert float(checker.support_upper(c, X, evidence.z)) == pytest.approx(bound, rel=1e-9)
-    assert proved > 80
+    assert proved > 0.4 * count
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(-12, 12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(50, 150))
 def test_groups_stay_sound_whatever_the_scale(seed, decades):
     """Columns of very different size, duplicated and zero rows."""
     rng = np.random.default_rng(seed)
@@ -277,7 +278,7 @@ def test_above_beta_max_the_zero_network_is_proved_optimal():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.integers(1, 9))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tries(10, 25))
 def test_no_network_is_below_a_bound(seed, n, d):
     rng = np.random.default_rng(seed)
     X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
@@ -295,8 +296,7 @@ def test_no_network_is_below_a_bound(seed, n, d):
     assert all(bound.value <= 0.5 * y @ y * (1 + 1e-12) for bound in bounds)
 
 
-@pytest.mark.parametrize("x_scale", [1e-8, 1.0, 1e8])
-@pytest.mark.parametrize("y_scale", [1e-8, 1e8])
+@pytest.mark.parametrize(("x_scale", "y_scale"), [(1e-8, 1e8), (1e8, 1e-8), (1.0, 1e8), (1e-8, 1e-8)])
 def test_bounds_do_not_depend_on_the_units(x_scale, y_scale):
     X, y, beta = planted(7)
     for bound in (closed_form, moment):

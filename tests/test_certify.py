@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
+from counts import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import random_network, reference
@@ -38,7 +39,7 @@ SCHEMA = Path(reluopt.certificate.__file__).with_name("schema.json")
 QUICK = CertifyConfig(time_budget=120.0, gaussian_patterns=4, effort="fast")
 
 
-@settings(max_examples=15)
+@settings(max_examples=tries(6, 30))
 @given(st.integers(0, 10_000), st.integers(2, 10), st.integers(1, 4), st.floats(0.01, 3.0), st.floats(0.05, 3.0))
 def test_the_ladder_is_in_order_for_any_network(seed, n, d, beta, scale):
     rng = np.random.default_rng(seed)

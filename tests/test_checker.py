@@ -12,6 +12,7 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
+from counts import tries
 from safetensors.numpy import load, save
 
 from reluopt.certificate import checker
@@ -788,7 +789,8 @@ def test_no_mutation_makes_a_false_claim_pass(valid):
     X, y, document, tensors = valid
     content, rng = packed(document, tensors), np.random.default_rng(len(packed(document, tensors)))
     accepted = refused = 0
-    for _ in range(350):
+    count = tries(120, 350)
+    for _ in range(count):
         changed = mutated(content, rng)
         try:
             verdict(changed, X, y)
@@ -798,7 +800,7 @@ def test_no_mutation_makes_a_false_claim_pass(valid):
         else:
             accepted += 1
             assert_not_false(changed, X, y)
-    assert refused > 100
+    assert refused > count // 4
     assert_not_false(content, X, y)
     assert accepted > 0  # a last bit of U, say: still true, so rightly accepted
 

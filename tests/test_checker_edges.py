@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_checker as oracle
+from counts import tries
 
 from reluopt.certificate import checker
 from reluopt.certificate.checker import numbers, regions
@@ -85,7 +86,8 @@ def checked_objective(rng, loss):
 @pytest.mark.parametrize("loss", oracle.LOSSES, ids=lambda loss: loss["name"])
 def test_no_objective_is_above_its_bound(loss):
     rng = np.random.default_rng(0)
-    assert sum(checked_objective(rng, loss) for _ in range(150)) > 20
+    count = tries(60, 150)
+    assert sum(checked_objective(rng, loss) for _ in range(count)) > count // 8
 
 
 def test_an_overflow_to_minus_infinity_is_no_zero():
@@ -157,7 +159,8 @@ def checked_bound(rng):
 
 def test_no_bound_is_above_the_truth_in_one_column():
     rng = np.random.default_rng(0)
-    assert sum(checked_bound(rng) for _ in range(250)) > 30
+    count = tries(100, 250)
+    assert sum(checked_bound(rng) for _ in range(count)) > count // 9
 
 
 # -- what is printed -------------------------------------------------------------------------------------------------
@@ -353,7 +356,7 @@ def test_whatever_the_bytes_are_the_exit_code_is_0_1_or_2(case):
     folder, document, tensors = case
     content, rng = oracle.packed(document, tensors), np.random.default_rng(0)
     data, codes = (folder / "data.npz").read_bytes(), []
-    for number in range(2000):
+    for number in range(tries(500, 2000)):
         which, raw = (
             ("damaged", oracle.mutated(content, rng)) if number % 4 else ("damaged.npz", oracle.mutated(data, rng))
         )

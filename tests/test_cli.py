@@ -1,4 +1,4 @@
-"""The command line as a user meets it: subprocesses, files, messages, exit codes."""
+"""The command line as a user meets it: files, messages, exit codes; some of it in processes of their own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import process, reluopt
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from reluopt.certificate.certificate import Certificate
@@ -20,17 +21,11 @@ from reluopt.certificate.certificate import Certificate
 FAST = ("--epochs", "200", "--width", "12")
 
 
-def reluopt(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "reluopt", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[Path, str, str]:
-    """A run folder after train and certify, and what the two commands printed."""
+    """A run folder after train, in a process of its own, and certify; and what the two commands printed."""
     folder = tmp_path_factory.mktemp("cli")
-    first = reluopt("train", "planted", "--n", 40, "--d", 4, *FAST, cwd=folder)
+    first = process("train", "planted", "--n", 40, "--d", 4, *FAST, cwd=folder)
     assert first.returncode == 0, first.stderr
     run = folder / "runs" / "planted-001"
     second = reluopt("certify", run, "--time-budget", 5, "--gaussian-patterns", 5, "--effort", "fast", cwd=folder)
@@ -164,6 +159,13 @@ def test_bad_usage_is_a_message_and_exit_code_2(case, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_process_of_its_own_ends_with_the_same_code_and_words(tmp_path):
+    arguments, message = BAD["unknown data set"]
+    done = process(*arguments, cwd=tmp_path)
+    assert done == reluopt(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr and not done.stdout
+
+
 def test_a_run_that_diverges_is_a_message_and_exit_code_1(tmp_path):
     done = reluopt(
         "train", "planted", "--optimizer", "sgd", "--learning-rate", "1e6", "--final-learning-rate", "1e6", *FAST,
@@ -177,15 +179,15 @@ def test_a_run_that_diverges_is_a_message_and_exit_code_1(tmp_path):
 def test_ctrl_c_says_what_is_saved_and_how_to_go_on(tmp_path):
     command = [sys.executable, "-m", "reluopt", "train", "planted", "--epochs", "1000000", "--out", "run", "-q"]
     environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    training = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     metrics = tmp_path / "run" / "metrics.jsonl"
     for _ in range(1200):
         if metrics.is_file() and metrics.stat().st_size:
             break
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=600)
-    assert process.returncode == 130
+    training.send_signal(signal.SIGINT)
+    _, said = training.communicate(timeout=600)
+    assert training.returncode == 130
     assert "--resume run" in said
 
 

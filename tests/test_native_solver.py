@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from counts import tries
 
 from reluopt.errors import ConfigError, SolverError
 from reluopt.patterns.pattern_set import PatternSet
@@ -52,7 +53,7 @@ def test_the_bracket_is_narrow_and_valid(kind, ratio):
 
 
 def random_instance(seed):
-    """Every third seed degenerate in one way, with β from tiny to large."""
+    """Four of six seeds degenerate in one way, both programs, with β from tiny to large."""
     rng = np.random.default_rng(seed)
     n, d = int(rng.integers(2, 25)), int(rng.integers(1, 7))
     X = rng.standard_normal((n, d))
@@ -67,11 +68,11 @@ def random_instance(seed):
         X = np.round(2 * X)
     y = np.round(2 * rng.standard_normal(n)) + 0.5
     patterns = sample_patterns(X, int(rng.integers(1, 12)), rng)
-    kind = KINDS[seed % 2]
+    kind = KINDS[seed // 6 % 2]
     return at_ratio(kind(X, y, patterns, 1.0), float(10.0 ** rng.uniform(-3.5, 0.1)))
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", range(tries(24, 120)))
 def test_agrees_with_clarabel(seed):
     program = random_instance(seed)
     ours = NativeSolver(tolerance=1e-8).solve(program)

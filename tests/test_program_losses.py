@@ -28,7 +28,7 @@ SPECS = ["squared", "huber:0.5", "absolute", "quantile:0.3", "hinge", "squared_h
 KINDS = [RelaxedProgram, GatedProgram]
 
 
-def made(spec, kind, seed=0, n=14, d=3, gates=6, ratio=0.15, weighted=True):
+def made(spec, kind, seed=0, n=12, d=3, gates=5, ratio=0.15, weighted=True):
     """A random program at β = ratio · its own β_max."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d))
@@ -77,7 +77,7 @@ def check_bracket(program, solution, tolerance):
 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_bracket_holds_the_optimum(spec, kind, seed):
     program = made(spec, kind, seed, weighted=seed > 0)
     optimum = plain_statement(program)
@@ -157,14 +157,14 @@ def test_weights_are_repetitions(spec, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ratio", [0.9, 1e-3])
 def test_the_native_solver_from_little_to_much_decay(spec, kind, ratio):
-    program = made(spec, kind, 2, n=40, d=4, gates=15, ratio=ratio)
+    program = made(spec, kind, 2, n=24, d=4, gates=8, ratio=ratio)
     check_bracket(program, NativeSolver(tolerance=1e-6).solve(program), 1e-6)
 
 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_warm_starts_and_paths(spec, kind):
-    program = made(spec, kind, 3, n=40, d=4, gates=15)
+    program = made(spec, kind, 3, n=16)
     cold = NativeSolver(tolerance=1e-6).solve(program)
     starts = (
         cold,
@@ -173,10 +173,9 @@ def test_warm_starts_and_paths(spec, kind):
         WarmStart(cold.blocks, cold.z),
         WarmStart(program.zero_blocks(), program.y),
     )
-    for start in starts:
-        for solver in (NativeSolver(tolerance=1e-6), CvxpySolver(tolerance=1e-5)):
-            again = solver.solve(program, start)
-            check_bracket(program, again, solver.tolerance)
+    native, cvxpy = NativeSolver(tolerance=1e-6), CvxpySolver(tolerance=1e-5)
+    for start, solver in [*((start, native) for start in starts), (cold, cvxpy), (starts[-1], cvxpy)]:
+        check_bracket(program, solver.solve(program, start), solver.tolerance)
     betas = program.beta * np.array([3.0, 1.0, 0.5, 0.2])
     for beta, solution in zip(betas, regularization_path(program, betas.tolist()), strict=True):
         check_bracket(program.with_beta(beta), solution, 1e-6)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_cli import reluopt
+from commands import reluopt
 
 from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import CheckpointError
@@ -30,7 +30,7 @@ def test_relax_writes_a_run_that_certify_reads(relaxed: tuple[RunFolder, str]) -
     folder, said = relaxed
     assert "20 distinct patterns" in said
     assert "reluopt certify" in said
-    settings = CertifyConfig(time_budget=120.0, gaussian_patterns=0)
+    settings = CertifyConfig(time_budget=120.0, gaussian_patterns=0, effort="fast")
     certificate, stop = certify_run(read_trained(folder), settings)
     assert stop is None
     U, alpha = load_weights(folder)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from counts import tries
 
 from reluopt import Problem, all_patterns, bounds, from_weights, neurons
 from reluopt.ascent import climb
@@ -43,7 +44,7 @@ def over_cells(X: np.ndarray, z: np.ndarray) -> float:
 # -- pricing -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(tries(4, 12)))
 def test_pricing_finds_the_best_cell(seed: int) -> None:
     rng = np.random.default_rng(100 + seed)
     n, d = (25, 2) if seed % 2 else (16, 3)
@@ -70,7 +71,7 @@ def test_candidates_are_distinct_maximisers_best_first() -> None:
     assert len(above.values) == 3 and (above.values > half).all() and above.directions.shape == (3, 5)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(tries(2, 6)))
 def test_a_climb_ends_where_no_small_step_ascends(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, d = 50, 6
@@ -171,7 +172,7 @@ def test_every_iterate_is_a_network_and_none_is_worse(loss: str, weighted: bool)
     assert price(made, iterate.z, np.random.default_rng(9)).value <= made.beta * (1 + 5e-3)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(tries(5, 10)))
 def test_the_global_optimum_is_reached_at_small_rank(seed: int) -> None:
     n, d = [(20, 2), (12, 3), (25, 2), (12, 3), (10, 3)][seed % 5]
     made = problem(50 + seed, n=n, d=d, share=[0.1, 0.01][seed % 2])

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_cli import reluopt
+from commands import reluopt
 
 from reluopt.runs import RunFolder
 from reluopt.training.checkpoint import load_weights

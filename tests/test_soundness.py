@@ -20,9 +20,9 @@ from reluopt.solvers import solve
 METHODS = {
     "closed form": closed_form,
     "moment": moment,
-    "pairwise": lambda *problem: pairwise(*problem, time_limit=0.2),
-    "splitting": lambda *problem: splitting(*problem, time_limit=0.2),
-    "neighbours": lambda *problem: neighbours(*problem, time_limit=0.2),
+    "pairwise": lambda *problem: pairwise(*problem, time_limit=0.1),
+    "splitting": lambda *problem: splitting(*problem, time_limit=0.1),
+    "neighbours": lambda *problem: neighbours(*problem, time_limit=0.1),
     "exact": exact,
 }
 
