@@ -18,6 +18,7 @@ import typer
 from matplotlib.figure import Figure
 from rich.console import Console
 
+import reluopt
 from reluopt.errors import CheckpointError, ConfigError, ReluoptError, TrainingError
 from reluopt.interrupts import exit_code
 from reluopt.runs import write_atomically
@@ -182,8 +183,8 @@ def _json(record: dict[str, Any]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in ("reluopt", "torch", "numpy", "scipy")}
-    return {"python": platform.python_version(), **packages}
+    packages = {name: version(name) for name in ("torch", "numpy", "scipy")}
+    return {"python": platform.python_version(), "reluopt": reluopt.__version__, **packages}
 
 
 def _named(failed: Rows) -> str:
