@@ -16,9 +16,9 @@ class Clock:
     now : what tells the time; wall-clock time unless given. ``time.process_time`` counts processor seconds.
     """
 
-    def __init__(self, seconds: float | None = None, now: Callable[[], float] = time.perf_counter) -> None:
-        self.now = now
-        self.started = now()
+    def __init__(self, seconds: float | None = None, now: Callable[[], float] | None = None) -> None:
+        self.now = time.perf_counter if now is None else now
+        self.started = self.now()
         self._end = math.inf if seconds is None else self.started + seconds
         self._whole: Clock | None = None
 

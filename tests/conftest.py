@@ -1,4 +1,4 @@
-"""Every test runs with the public functions' shapes checked by beartype."""
+"""Every test runs with the shapes of the package's functions checked."""
 
 import os
 import signal
@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import shapes
 from counts import tries
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 # two workers on two cores: more threads would only fight
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# as in PEP 484, an int is good where a float is asked for
-install_import_hook("reluopt", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+shapes.install()
 # a busy machine is slow now and then; that is no failure
 settings.register_profile("reluopt", deadline=None, max_examples=tries(25, 200))
 settings.load_profile("reluopt")
@@ -24,6 +23,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _shapes() -> None:
+    shapes.start()
 
 
 class Ticks:

@@ -99,3 +99,11 @@ def test_a_stopped_clock_stops_its_parts() -> None:
     assert not part.over and 900 < part.left <= 1000
     clock.stop()
     assert part.over and part.left == 0.0 and clock.over
+
+
+def test_the_tests_clock_is_that_of_every_search(ticking) -> None:
+    """Else a search in a test ends when the machine says so."""
+    ticking(1.0)
+    clock = Clock(2.5)
+    assert [clock.over for _ in range(4)] == [False, False, True, True]
+    assert [clock.part(most=1.5).over for _ in range(2)] == [True, True]
