@@ -32,15 +32,15 @@ import reluopt
 from reluopt.bounds import moment
 
 
-def interior_point(X: np.ndarray, y: np.ndarray, beta: float) -> dict[str, Any]:
+def interior_point(problem: reluopt.Problem) -> dict[str, Any]:
     """Theorem A's program, stated, translated and solved."""
     started, cpu = time.perf_counter(), time.process_time()
-    problem = theorem_a_sdp(X, y, beta)
-    problem.solve(solver="CLARABEL", max_threads=1)
-    stats = problem.solver_stats
+    stated = theorem_a_sdp(problem.X, problem.y, problem.beta)
+    stated.solve(solver="CLARABEL", max_threads=1)
+    stats = stated.solver_stats
     return {
-        "sdp_value": float(problem.value),
-        "sdp_status": problem.status,
+        "sdp_value": float(stated.value),
+        "sdp_status": stated.status,
         "sdp_seconds": time.perf_counter() - started,
         "sdp_cpu_seconds": time.process_time() - cpu,
         "interior_point_seconds": stats.solve_time,
@@ -48,10 +48,10 @@ def interior_point(X: np.ndarray, y: np.ndarray, beta: float) -> dict[str, Any]:
     }
 
 
-def factored(X: np.ndarray, y: np.ndarray, beta: float) -> dict[str, Any]:
+def factored(problem: reluopt.Problem) -> dict[str, Any]:
     """The same bound over low-rank factors, with its proof."""
     started, cpu = time.perf_counter(), time.process_time()
-    bound = moment(X, y, beta)
+    bound = moment(problem)
     return {
         "moment_value": bound.value,
         "moment_seconds": time.perf_counter() - started,
@@ -66,10 +66,10 @@ def study(dataset: str, n: int, fraction: float, seed: int) -> dict[str, Any]:
     rows = np.random.default_rng(seed).choice(data.n, min(n, data.n), replace=False)
     X, y = np.ascontiguousarray(data.X[rows]), np.ascontiguousarray(data.y[rows])
     beta = fraction * reluopt.beta_max_estimate(X, y)
-    small = (X[:10, :3].copy(), y[:10].copy(), 0.1 * beta)
-    interior_point(*small)
-    factored(*small)
-    line = factored(X, y, beta) | interior_point(X, y, beta)
+    small, whole = reluopt.Problem(X[:10, :3], y[:10], beta=0.1 * beta), reluopt.Problem(X, y, beta=beta)
+    interior_point(small)
+    factored(small)
+    line = factored(whole) | interior_point(whole)
     return {
         "instance": f"{dataset}_{len(X)}x{X.shape[1]}_b{fraction:g}",
         "seed": seed,

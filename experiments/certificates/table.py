@@ -42,6 +42,7 @@ from reluopt.bounds import LowerBound, closed_form, exact, moment, neighbours, p
 from reluopt.certificate.file import write_certificate
 from reluopt.errors import ReluoptError
 from reluopt.patterns.arrangement import expected_count
+from reluopt.problem import Problem
 from reluopt.theory.kernel import instance_factor
 from reluopt.training import TrainConfig, Trainer
 
@@ -101,7 +102,7 @@ def adam(case: Instance) -> dict[str, Any]:
         seconds = time.perf_counter() - started
         return {"objective": value, "seconds": seconds, "seeds": SEEDS, "epochs": case.epochs}
     network = config.make_network(case.X.shape[1])
-    Trainer(network, case.X, case.y, case.beta, config, progress=False).fit()
+    Trainer(network, case.problem, config=config, progress=False).fit()
     value = case.problem.objective(*network.weights())
     return {"objective": value, "seconds": time.perf_counter() - started, "seed": config.seed, "epochs": case.epochs}
 
@@ -115,7 +116,7 @@ def theory(case: Instance) -> dict[str, Any]:
 def doubly_nonnegative(case: Instance, seconds: float) -> dict[str, Any]:
     """The value of Prakhya, Birdal & Yurtsever's relaxation by SCS: not proved, whatever the status."""
     started = time.perf_counter()
-    problem = doubly_nonnegative_sdp(case.X, case.y, case.beta)
+    problem = doubly_nonnegative_sdp(case.problem)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the solution may be inaccurate: the status says so
         problem.solve(solver="SCS", time_limit_secs=seconds, eps=1e-5, max_iters=10**7)
@@ -130,9 +131,9 @@ def doubly_nonnegative(case: Instance, seconds: float) -> dict[str, Any]:
     }
 
 
-def doubly_nonnegative_sdp(X: np.ndarray, y: np.ndarray, beta: float) -> cp.Problem:
+def doubly_nonnegative_sdp(problem: Problem) -> cp.Problem:
     """Prakhya, Birdal & Yurtsever's relaxation: a matrix of size 1 + d + 2n over (1, u, s, p) for each sign."""
-    n, d = X.shape
+    X, y, beta, n, d = problem.X, problem.y, problem.beta, problem.n, problem.d
     rows = np.hstack([np.zeros((n, 1)), X, -np.eye(n), np.eye(n)])  # Xu = s − p
     fit, trace, constraints = 0, 0, []
     for sign in (1, -1):

@@ -10,6 +10,7 @@ whatever it is, it is proved. All other values depend on the point alone.
 
 from __future__ import annotations
 
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,12 @@ from reluopt import printing
 from reluopt.bounds import moment, tightened
 from reluopt.patterns.sampling import discover_patterns
 from reluopt.programs.mapping import active_patterns
-from reluopt.sweep.study import Study, main
 from reluopt.tracking import style
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the studies' library is
+
+from _lib.problems import at_fraction
+from _lib.study import Study, main
 
 CURVES = {"relaxed": "p̃(P Gaussian patterns)", "sgd": "L of SGD, width m", "adam": "L of Adam, width m"}
 BATCHES = 4
@@ -50,52 +55,53 @@ def points(config: dict[str, Any]) -> list[dict[str, Any]]:
 def task(point: dict[str, Any]) -> dict[str, Any]:
     """One value of one data set."""
     data = getattr(reluopt, point["data"])(point["n"], point["d"], seed=point["seed"])
-    X, y = data.X, data.y
-    beta = point["beta_fraction"] * reluopt.beta_max_estimate(X, y)
+    problem = at_fraction(data.X, data.y, point["beta_fraction"])
     rng = np.random.default_rng(point["seed"])
     if point["curve"] == "bound":
-        first = moment(X, y, beta).value
-        return {"value": max(first, tightened(X, y, beta, time_limit=point["seconds_allowed"]).value), "moment": first}
+        first = moment(problem).value
+        return {"value": max(first, tightened(problem, time_limit=point["seconds_allowed"]).value), "moment": first}
     if point["curve"] == "relaxed":
         # the first P of one sample, so that more patterns never give a larger optimum
-        patterns = discover_patterns(X, point["drawn"], rng).patterns.select(np.arange(point["size"]))
-        solution = reluopt.solve(reluopt.RelaxedProgram(X, y, patterns, beta), reluopt.NativeSolver(tolerance=1e-4))
+        patterns = discover_patterns(problem.X, point["drawn"], rng).patterns.select(np.arange(point["size"]))
+        solution = reluopt.solve(reluopt.RelaxedProgram(problem, patterns), reluopt.NativeSolver(tolerance=1e-4))
         return {"value": solution.value, "gap": solution.relative_gap, "status": solution.status.value}
     if point["curve"] == "best":
-        return best_known(X, y, beta, train(X, y, beta, "adam", point), point["rounds"], rng)
-    U, alpha = train(X, y, beta, point["curve"], point).weights()
-    return {"value": reluopt.Problem(X, y, beta=beta).objective(U, alpha)}
+        return best_known(problem, train(problem, "adam", point), point["rounds"], rng)
+    U, alpha = train(problem, point["curve"], point).weights()
+    return {"value": problem.objective(U, alpha)}
 
 
-def train(X: np.ndarray, y: np.ndarray, beta: float, optimizer: str, point: dict[str, Any]) -> reluopt.TwoLayerReLU:
+def train(problem: reluopt.Problem, optimizer: str, point: dict[str, Any]) -> reluopt.TwoLayerReLU:
     """A network of width ``size`` after ``steps`` steps: Adam on all data, SGD with momentum on quarters of them."""
     settings: dict[str, Any] = {"epochs": point["steps"]}
     if optimizer == "sgd":
-        rate = SGD_STEP / float(np.linalg.norm(X, 2) * np.linalg.norm(y))
-        settings = {"epochs": point["steps"] // BATCHES, "batch_size": -(-len(X) // BATCHES), "learning_rate": rate}
-    config = reluopt.TrainConfig(width=point["size"], beta=beta, optimizer=optimizer, seed=point["seed"], **settings)
-    return reluopt.Trainer(config.make_network(X.shape[1]), X, y, beta, config, progress=False).fit().network
+        rate = SGD_STEP / float(np.linalg.norm(problem.X, 2) * np.linalg.norm(problem.y))
+        settings = {"epochs": point["steps"] // BATCHES, "batch_size": -(-problem.n // BATCHES), "learning_rate": rate}
+    config = reluopt.TrainConfig(
+        width=point["size"], beta=problem.beta, optimizer=optimizer, seed=point["seed"], **settings
+    )
+    return reluopt.Trainer(config.make_network(problem.d), problem, config=config, progress=False).fit().network
 
 
 def best_known(
-    X: np.ndarray, y: np.ndarray, beta: float, network: reluopt.TwoLayerReLU, rounds: int, rng: np.random.Generator
+    problem: reluopt.Problem, network: reluopt.TwoLayerReLU, rounds: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Column generation from a network's patterns: solve, price, add the patterns of neurons that pay, drop idle ones.
 
     Pricing is a local search: where it finds nothing, that proves nothing.
     """
-    patterns = active_patterns(X, *network.weights(), 1e-6)
+    patterns = active_patterns(problem.X, *network.weights(), 1e-6)
     for _ in range(rounds):
-        solution = reluopt.solve(reluopt.RelaxedProgram(X, y, patterns, beta), reluopt.NativeSolver(tolerance=1e-6))
-        price = reluopt.price(X, solution.z, rng)
-        pays = price.candidate_values > beta * (1 + PRICE_MARGIN)
-        grown = patterns.union(reluopt.PatternSet.from_gates(X, price.candidates[:, pays][:, :COLUMNS]))
+        solution = reluopt.solve(reluopt.RelaxedProgram(problem, patterns), reluopt.NativeSolver(tolerance=1e-6))
+        price = reluopt.price(problem.X, solution.z, rng)
+        pays = price.candidate_values > problem.beta * (1 + PRICE_MARGIN)
+        grown = patterns.union(reluopt.PatternSet.from_gates(problem.X, price.candidates[:, pays][:, :COLUMNS]))
         if len(grown) == len(patterns):
             break
         idle = np.zeros(len(grown), dtype=bool)
         idle[: len(patterns)] = (solution.blocks == 0).all(axis=(0, 2))
         patterns = grown.select(~idle)
-    return {"value": solution.value, "largest_price_over_beta": price.value / beta}
+    return {"value": solution.value, "largest_price_over_beta": price.value / problem.beta}
 
 
 def summarise(rows: list[dict[str, Any]], config: dict[str, Any]) -> dict[str, Any]:

@@ -21,14 +21,15 @@ import reluopt
 from reluopt import printing
 from reluopt.certificate.stationarity import kept_patterns
 from reluopt.errors import SolverError
-from reluopt.network import from_weights
 from reluopt.programs.mapping import active_patterns
-from reluopt.sweep.study import Study, main
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))  # where this file is not started as a script
+sys.path[:0] = [str(HERE), str(HERE.parent)]  # its neighbours, and the studies' library
 
 from figure2_panels import READINGS, draw  # noqa: E402
+
+from _lib.problems import at_fraction  # noqa: E402
+from _lib.study import Study, main  # noqa: E402
 
 ROOT = HERE.parents[1]
 MOMENTS = 30  # epochs of a curve, evenly spaced on a logarithmic scale
@@ -94,45 +95,46 @@ def _epochs(last: int, count: int) -> list[int]:
 def task(point: dict[str, Any]) -> dict[str, Any]:
     """Train once; what survives at some epochs and, where asked for, the ladder there. Lists are JSON texts."""
     data = _data(point)
-    X, y, width = data.X, data.y, point["width"]
-    beta = point["beta_fraction"] * reluopt.beta_max_estimate(X, y)
+    problem, width = at_fraction(data.X, data.y, point["beta_fraction"]), point["width"]
     start = reluopt.TrainConfig(
         width=width, init_scale=point["scale"], seed=point["seed"], optimizer="sgd", momentum=0.0, schedule="constant",
         epochs=point["epochs"], record_every=point["epochs"], stationarity_tolerance=0.0,
     )  # fmt: skip
     network = start.make_network(data.d)
-    rate = point["step"] / _curvature(X, y, *network.weights())
-    moments = Moments(torch.as_tensor(X), point["epochs"], point["ladder"])
+    rate = point["step"] / _curvature(problem, *network.weights())
+    moments = Moments(torch.as_tensor(problem.X), point["epochs"], point["ladder"])
     settings = start.replace(learning_rate=rate)
-    reluopt.Trainer(network, X, y, beta, settings, callbacks=[moments], progress=False).fit()
-    ladder = _ladder(X, y, beta, moments) if moments.weights else None
-    return {"learning_rate": rate, "beta": beta, "curve": json.dumps(moments.curve), "rungs": json.dumps(ladder)}
+    reluopt.Trainer(network, problem, config=settings, callbacks=[moments], progress=False).fit()
+    ladder = _ladder(problem, moments) if moments.weights else None
+    texts = {"curve": json.dumps(moments.curve), "rungs": json.dumps(ladder)}
+    return {"learning_rate": rate, "beta": problem.beta, **texts}
 
 
-def _curvature(X: np.ndarray, y: np.ndarray, U: np.ndarray, alpha: np.ndarray) -> float:
+def _curvature(problem: reluopt.Problem, U: np.ndarray, alpha: np.ndarray) -> float:
     """The larger of the loss's curvature at the start, λmax(J Jᵀ), and its size at a balanced fit, 2‖y‖‖X‖₂."""
+    X, y = problem.X, problem.y
     H = X @ U.T
     kernel = (X @ X.T) * (((H > 0) * alpha**2) @ (H > 0).T) + np.maximum(H, 0) @ np.maximum(H, 0).T
     return max(np.linalg.norm(kernel, 2), 2 * np.linalg.norm(y) * np.linalg.norm(X, 2))
 
 
-def _ladder(X: np.ndarray, y: np.ndarray, beta: float, moments: Moments) -> dict[str, list[float]]:
+def _ladder(problem: reluopt.Problem, moments: Moments) -> dict[str, list[float]]:
     """L, p̃(S(θ)) and p̃(S_kept) at each moment, in units of the proved lower bound of p*."""
-    bound = reluopt.moment(X, y, beta).value
-    zero = reluopt.Problem(X, y, beta=beta).zero_value / bound
+    bound = reluopt.moment(problem).value
+    zero = problem.zero_value / bound
 
     def program(patterns: reluopt.PatternSet) -> float:
         if len(patterns) == 0:
             return zero  # the only network over no pattern
-        solution = reluopt.NativeSolver(tolerance=TOLERANCE).solve(reluopt.RelaxedProgram(X, y, patterns, beta))
+        solution = reluopt.NativeSolver(tolerance=TOLERANCE).solve(reluopt.RelaxedProgram(problem, patterns))
         if solution.relative_gap > TOLERANCE:
             raise SolverError(f"A program ended at the gap {solution.relative_gap}.", solution.status.remedy)
         return solution.value / bound
 
-    tensors, initial = (torch.as_tensor(X), torch.as_tensor(y)), moments.weights[0][0]
+    X, initial = problem.X, moments.weights[0][0]
     return {
         "epoch": [float(epoch) for epoch in moments.ladder_at],
-        "objective": [from_weights(*w).objective(*tensors, beta).item() / bound for w in moments.weights],
+        "objective": [problem.objective(*w) / bound for w in moments.weights],
         "own": [program(active_patterns(X, *w)) for w in moments.weights],
         "kept": [program(kept_patterns(X, initial, w[0])) for w in moments.weights],
         "zero": [zero],

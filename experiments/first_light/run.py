@@ -7,6 +7,7 @@ python experiments/first_light/run.py experiments/first_light/small.toml
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ import reluopt
 from reluopt import printing
 from reluopt.certificate.certificate import best_lower_bound
 from reluopt.certificate.config import CertifyConfig
-from reluopt.sweep.study import Study, main
 from reluopt.tracking.plots import ladder_figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the studies' library is
+
+from _lib.problems import at_fraction
+from _lib.study import Study, main
 
 HERE = Path(__file__).resolve().parent
 #: What the table tells of a certificate, and what of it depends on its effort.
@@ -35,20 +40,20 @@ def points(config: dict[str, Any]) -> list[dict[str, Any]]:
 def task(point: dict[str, Any]) -> dict[str, Any]:
     """One network with the defaults of the command line, and its certificate."""
     data = reluopt.load_dataset(reluopt.DataConfig(dataset=point["data"]))
-    beta = point["beta_fraction"] * reluopt.beta_max_estimate(data.X, data.y)
-    config = reluopt.TrainConfig(beta=beta, epochs=point["epochs"])
+    problem = at_fraction(data.X, data.y, point["beta_fraction"])
+    config = reluopt.TrainConfig(beta=problem.beta, epochs=point["epochs"])
     network = config.make_network(data.d)
     started = time.perf_counter()
-    reluopt.Trainer(network, data.X, data.y, beta, config, progress=False).fit()
+    reluopt.Trainer(network, problem, config=config, progress=False).fit()
     trained = time.perf_counter()
-    certificate = reluopt.certify(network, data.X, data.y, beta, CertifyConfig(effort=point["effort"]))
+    certificate = reluopt.certify(network, problem, config=CertifyConfig(effort=point["effort"]))
     bound = best_lower_bound(certificate.estimates)
     assert bound is not None
     objective = certificate["objective"].value
     return {
         "n": data.n,
         "d": data.d,
-        "beta": beta,
+        "beta": problem.beta,
         "objective": objective,
         "lower_bound": bound.value,
         "within": objective / bound.value - 1,

@@ -22,31 +22,28 @@ from torch import nn
 import reluopt
 from reluopt.bounds import tightened
 from reluopt.certificate.certificate import best_lower_bound
+from reluopt.clock import Clock
 from reluopt.patterns.sampling import discover_patterns
 from reluopt.threads import one_thread_if_small
 
 EXPERIMENTS = Path(__file__).resolve().parents[1]
-for folder in (EXPERIMENTS / "benchmarks" / "convex_relu", EXPERIMENTS / "theorem21"):
-    sys.path.insert(0, str(folder))
+sys.path.insert(0, str(EXPERIMENTS / "benchmarks" / "convex_relu"))
 
 from benchmark_utils import peers  # noqa: E402
-from refinement import refine  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Question:
-    """Train a two-layer ReLU network on X (n, d), y (n,) with weight decay β; ``settings`` of the study's point."""
+    """Train a two-layer ReLU network on a problem; ``settings`` of the study's point."""
 
-    X: np.ndarray
-    y: np.ndarray
-    beta: float
+    problem: reluopt.Problem
     settings: dict[str, Any]
 
     def program(self) -> reluopt.RelaxedProgram:
         """Over P Gaussian patterns: the same ones for every tool."""
         rng = np.random.default_rng(self.settings["seed"])
-        found = discover_patterns(self.X, self.settings["patterns"], rng)
-        return reluopt.RelaxedProgram(self.X, self.y, found.patterns, self.beta)
+        found = discover_patterns(self.problem.X, self.settings["patterns"], rng)
+        return reluopt.RelaxedProgram(self.problem, found.patterns)
 
 
 @dataclass(frozen=True)
@@ -60,11 +57,11 @@ class Answer:
 def train(question: Question) -> Answer:
     """reluopt: train with the defaults, then certify."""
     s = question.settings
-    config = reluopt.TrainConfig(beta=question.beta, width=s["width"], epochs=s["epochs"], seed=s["seed"])
-    network = config.make_network(question.X.shape[1])
-    reluopt.Trainer(network, question.X, question.y, question.beta, config, progress=False).fit()
+    config = reluopt.TrainConfig(beta=question.problem.beta, width=s["width"], epochs=s["epochs"], seed=s["seed"])
+    network = config.make_network(question.problem.d)
+    reluopt.Trainer(network, question.problem, config=config, progress=False).fit()
     certify = reluopt.CertifyConfig(effort=s["effort"])
-    certificate = reluopt.certify(network, question.X, question.y, question.beta, certify)
+    certificate = reluopt.certify(network, question.problem, config=certify)
     bound = best_lower_bound(certificate.estimates)
     return Answer(network, None if bound is None else bound.value)
 
@@ -73,12 +70,12 @@ def adam(question: Question) -> Answer:
     """Torch as it comes: default initialisation, float32, Adam with its default step 1e-3 and coupled weight decay."""
     s = question.settings
     torch.manual_seed(s["seed"])
-    X = torch.tensor(question.X, dtype=torch.float32)
-    y = torch.tensor(question.y, dtype=torch.float32)
+    X = torch.tensor(question.problem.X, dtype=torch.float32)
+    y = torch.tensor(question.problem.y, dtype=torch.float32)
     model = nn.Sequential(
         nn.Linear(X.shape[1], s["width"], bias=False), nn.ReLU(), nn.Linear(s["width"], 1, bias=False)
     )
-    optimizer = torch.optim.Adam(model.parameters(), weight_decay=question.beta)
+    optimizer = torch.optim.Adam(model.parameters(), weight_decay=question.problem.beta)
     for _ in range(s["epochs"]):
         optimizer.zero_grad()
         (0.5 * ((model(X)[:, 0] - y) ** 2).sum()).backward()
@@ -117,8 +114,8 @@ def pyscnn(question: Question) -> Answer:
     program = question.program()
     model = ConvexReLU(program.patterns.gates)
     network, _ = optimize_model(
-        model, AL(model), Metrics(), question.X, question.y[:, None],
-        regularizer=NeuronGL1(question.beta / len(question.y)), unitize_data=False, device="cpu",
+        model, AL(model), Metrics(), question.problem.X, question.problem.y[:, None],
+        regularizer=NeuronGL1(question.problem.beta / question.problem.n), unitize_data=False, device="cpu",
     )  # fmt: skip
     U, alpha = (np.asarray(p, dtype=np.float64) for p in network.parameters[:2])
     return Answer(reluopt.from_weights(U, alpha.ravel()))
@@ -128,14 +125,14 @@ def refined(question: Question) -> Answer:
     """reluopt: the relaxation over the same patterns, mapped and pruned, then column generation from there."""
     s = question.settings
     rng = np.random.default_rng(s["seed"])
-    start = reluopt.relax(question.X, question.y, question.beta, s["patterns"], rng).network
-    found = refine(question.X, question.y, question.beta, start, rng, time_limit=s["refine_seconds"])
+    start = reluopt.relax(question.problem, patterns=s["patterns"], rng=rng).network
+    found = reluopt.refine(question.problem, start, clock=Clock(s["refine_seconds"]), tolerance=1e-4, seed=s["seed"])
     return Answer(found.network)
 
 
 def bound(question: Question) -> Answer:
     """reluopt: the lower bound alone, with more time than a certificate takes."""
-    found = tightened(question.X, question.y, question.beta, time_limit=question.settings["bound_seconds"])
+    found = tightened(question.problem, time_limit=question.settings["bound_seconds"])
     return Answer(bound=found.value)
 
 
@@ -153,7 +150,7 @@ PIPELINES: dict[str, Callable[[Question], Answer]] = {
 #: What is not this project's is stopped at the limit; ours take times of their own.
 LIMITED = ("clarabel", "scs", "pyscnn", "adelie")
 #: Imported once, in the process from which all others are forked.
-SLOW_IMPORTS = ["cvxpy", *(f"reluopt.{room}" for room in ("certificate.certify", "search.polynomial", "sweep.study"))]
+SLOW_IMPORTS = ["cvxpy", *(f"reluopt.{room}" for room in ("certificate.certify", "search.polynomial"))]
 
 
 def missing(tool: str) -> list[str]:
@@ -196,7 +193,7 @@ def _timed(tool: str, question: Question) -> dict[str, Any]:
     """Imports and compilation are not counted: a tiny problem of the same kind goes first."""
     tiny = reluopt.planted(12, 3)
     small = {"patterns": 4, "width": 4, "epochs": 2, "effort": "fast", "refine_seconds": 0.1, "bound_seconds": 0.1}
-    PIPELINES[tool](Question(tiny.X, tiny.y, 1.0, question.settings | small))
+    PIPELINES[tool](Question(reluopt.Problem(tiny.X, tiny.y, beta=1.0), question.settings | small))
     if tool in LIMITED:
         limit = int(np.ceil(time.process_time() + question.settings["limit"]))
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
@@ -205,5 +202,5 @@ def _timed(tool: str, question: Question) -> dict[str, Any]:
     seconds = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
     value = None
     if answer.network is not None:
-        value = reluopt.Problem(question.X, question.y, beta=question.beta).objective(*answer.network.weights())
+        value = question.problem.objective(*answer.network.weights())
     return {"objective": value, "bound": answer.bound, **seconds, "stopped": False}

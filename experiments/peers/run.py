@@ -19,13 +19,15 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 import reluopt
 from reluopt import printing
-from reluopt.sweep.study import Study, main
 from reluopt.tracking import style
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))  # where this file is not started as a script
+sys.path[:0] = [str(HERE), str(HERE.parent)]  # its neighbours, and the studies' library
 
 import pipelines  # noqa: E402
+
+from _lib.problems import at_fraction  # noqa: E402
+from _lib.study import Study, main  # noqa: E402
 
 log = logging.getLogger(__name__)
 #: Name, the packages whose versions count, and what the tool itself proves, if anything.
@@ -60,8 +62,8 @@ def task(point: dict[str, Any]) -> dict[str, Any]:
         return {"absent": ", ".join(absent)}
     made = {name: point[name] for name in ("n", "d") if point[name] is not None}
     data = reluopt.load_dataset(reluopt.DataConfig(dataset=point["dataset"], **made))
-    beta = point["beta"] * reluopt.beta_max_estimate(data.X, data.y)
-    answer = pipelines.in_a_process(tool, pipelines.Question(data.X, data.y, beta, point))
+    problem = at_fraction(data.X, data.y, point["beta"])
+    answer = pipelines.in_a_process(tool, pipelines.Question(problem, point))
     versions = ", ".join(f"{name} {version(name)}" for name in TOOLS[tool][1])
     return {"samples": data.n, "columns": data.d, **answer, "versions": versions}
 

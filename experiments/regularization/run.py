@@ -9,6 +9,7 @@ targets' variance (planted teacher), or the images in the wrong half of the digi
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ from sklearn.decomposition import PCA
 
 import reluopt
 from reluopt.errors import SolverError
-from reluopt.sweep.study import Study, main
 from reluopt.tracking import style
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the studies' library is
+
+from _lib.problems import at_fraction
+from _lib.study import Study, main
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = ("trained", "relaxed")
@@ -70,25 +75,25 @@ def _split(point: dict[str, Any]) -> Split:
 def task(point: dict[str, Any]) -> dict[str, Any]:
     """Train and relax with the same data and β; the objective and the test error of both."""
     X, y, *test = _split(point)
-    beta = point["beta_fraction"] * reluopt.beta_max_estimate(X, y)
+    problem = at_fraction(X, y, point["beta_fraction"])
     settings = reluopt.TrainConfig(
         width=point["width"], seed=point["seed"], epochs=point["epochs"], record_every=point["epochs"]
     )
-    trained = settings.make_network(X.shape[1])
-    reluopt.Trainer(trained, X, y, beta, settings, progress=False).fit()
-    relaxed = _relaxed(X, y, beta, point)
-    row: dict[str, Any] = {"beta": beta}
+    trained = settings.make_network(problem.d)
+    reluopt.Trainer(trained, problem, config=settings, progress=False).fit()
+    relaxed = _relaxed(problem, point)
+    row: dict[str, Any] = {"beta": problem.beta}
     for name, network in zip(NETWORKS, (trained, relaxed), strict=True):
-        value = network.objective(torch.as_tensor(X), torch.as_tensor(y), beta).item()
+        value = problem.objective(*network.weights())
         row |= {f"{name}_objective": value, f"{name}_error": _error(network, *test, classes=bool(point.get("folder")))}
     return row
 
 
-def _relaxed(X: np.ndarray, y: np.ndarray, beta: float, point: dict[str, Any]) -> reluopt.TwoLayerReLU:
+def _relaxed(problem: reluopt.Problem, point: dict[str, Any]) -> reluopt.TwoLayerReLU:
     """The network of the relaxed program over P = width Gaussian patterns (fewer where two gates agree)."""
-    patterns = reluopt.sample_patterns(X, point["width"], np.random.default_rng(point["seed"]))
+    patterns = reluopt.sample_patterns(problem.X, point["width"], np.random.default_rng(point["seed"]))
     solver = reluopt.NativeSolver(tolerance=point["tolerance"])
-    solution = solver.solve(reluopt.RelaxedProgram(X, y, patterns, beta))
+    solution = solver.solve(reluopt.RelaxedProgram(problem, patterns))
     if solution.relative_gap > point["tolerance"]:
         raise SolverError(f"The program ended at the gap {solution.relative_gap:.1e}.", solution.status.remedy)
     return reluopt.network_from_blocks(solution.blocks)

@@ -20,17 +20,20 @@ from reluopt import printing
 from reluopt.bounds import moment, tightened
 from reluopt.patterns.arrangement import cover_count
 from reluopt.patterns.sampling import discover_patterns
-from reluopt.sweep.study import Study, main
 from reluopt.theory.counts import prop_3_2_a1
 from reluopt.theory.kernel import instance_factor, log_factor
 from reluopt.threads import one_thread_if_small
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))  # where this file is not started as a script
+sys.path[:0] = [str(HERE), str(HERE.parent)]  # its neighbours, and the studies' library
 
 from ratio_panels import draw, select  # noqa: E402
-from refinement import refine  # noqa: E402
 
+from _lib.problems import at_fraction  # noqa: E402
+from _lib.study import Study, main  # noqa: E402
+
+#: A round of the package's refinement solves no program to the end: so many of them for one of the configuration.
+ROUNDS = 4
 RATIOS = ("over_best", "over_bound", "over_gated")
 ROUNDED = {"over_bound": printing.above}
 NAMES = {"over_best": "p̃(S)/best found", "over_bound": "p̃(S)/LB", "over_gated": "p̃(S)/p_gated(S)"}
@@ -64,32 +67,31 @@ def ratios(point: dict[str, Any]) -> dict[str, Any]:
     """Best found, lower bound, and the relaxed and gated optimum over each share of the patterns."""
     n, seed = point["n"], point["seed"]
     data = reluopt.planted(n, n // point["ratio"], seed=seed)
-    X, y = data.X, data.y
-    beta = point["beta_fraction"] * reluopt.beta_max_estimate(X, y)
-    best = best_found(X, y, beta, point)
-    bound = moment(X, y, beta)
+    problem = at_fraction(data.X, data.y, point["beta_fraction"])
+    X, best, bound = problem.X, best_found(problem, point), moment(problem)
     if point["tighten_seconds"]:
-        bound = tightened(X, y, beta, time_limit=point["tighten_seconds"], stop_at=best * (1 - 1e-4))
-    row = {"best": best, "bound": bound.value, "zero": 0.5 * float(y @ y), "factor": instance_factor(X)}
+        bound = tightened(problem, time_limit=point["tighten_seconds"], stop_at=best * (1 - 1e-4))
+    row = {"best": best, "bound": bound.value, "zero": problem.zero_value, "factor": instance_factor(X)}
     possible = cover_count(*X.shape)  # few samples may have fewer patterns than the theorem asks for
     counts = {s: min(possible, int(np.ceil(float(s) * prop_3_2_a1(X).value))) for s in point["shares"].split()}
     gates = discover_patterns(X, max(counts.values()), np.random.default_rng(seed)).patterns
     solver = reluopt.NativeSolver(tolerance=point["tolerance"])
     for share, count in counts.items():
         patterns = gates.select(np.arange(min(count, len(gates))))
-        relaxed = solver.solve(reluopt.RelaxedProgram(X, y, patterns, beta))
-        gated = solver.solve(reluopt.GatedProgram(X, y, patterns, beta))
+        relaxed = solver.solve(reluopt.RelaxedProgram(problem, patterns))
+        gated = solver.solve(reluopt.GatedProgram(problem, patterns))
         row |= {f"patterns {share}": len(patterns), f"relaxed {share}": relaxed.value, f"gated {share}": gated.value}
         row[f"gap {share}"] = max(relaxed.relative_gap, gated.relative_gap)
     return row
 
 
-def best_found(X: np.ndarray, y: np.ndarray, beta: float, point: dict[str, Any]) -> float:
+def best_found(problem: reluopt.Problem, point: dict[str, Any]) -> float:
     """L after column generation from a briefly trained network."""
-    config = reluopt.TrainConfig(beta=beta, seed=point["seed"], epochs=point["epochs"])
-    network, rng = config.make_network(X.shape[1]), np.random.default_rng(point["seed"])
-    reluopt.Trainer(network, X, y, beta, config, progress=False).fit()
-    return refine(X, y, beta, network, rng, most_rounds=point["rounds"]).objective
+    config = reluopt.TrainConfig(beta=problem.beta, seed=point["seed"], epochs=point["epochs"])
+    network = config.make_network(problem.d)
+    reluopt.Trainer(network, problem, config=config, progress=False).fit()
+    rounds = ROUNDS * point["rounds"]
+    return reluopt.refine(problem, network, tolerance=1e-4, seed=point["seed"], most_rounds=rounds).objective
 
 
 def summarise(rows: list[dict[str, Any]], config: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ lower bound is tightened for a fixed wall-clock time, so its value depends on th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -25,8 +26,12 @@ from reluopt.bounds import moment, tightened
 from reluopt.certificate.stationarity import kept_patterns
 from reluopt.patterns.drift import unchanged_neurons
 from reluopt.programs.mapping import active_patterns
-from reluopt.sweep.study import Study, main
 from reluopt.tracking import style
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the studies' library is
+
+from _lib.problems import at_fraction
+from _lib.study import Study, main
 
 RUNGS = {"kept": "p̃(S_kept)", "gaussian": "p̃(Gaussian)", "objective": "L(θ)", "own": "p̃(S(θ))"}
 NAMES = {"sgd": "SGD", "adam": "Adam"}
@@ -64,19 +69,18 @@ def points(config: dict[str, Any]) -> list[dict[str, Any]]:
 def task(point: dict[str, Any]) -> dict[str, Any]:
     """The rungs of one network, or the lower bound of the data set."""
     data = getattr(reluopt, point["data"])(point["n"], point["d"], seed=point["data_seed"])
-    X, y = data.X, data.y
-    beta = point["beta_fraction"] * reluopt.beta_max_estimate(X, y)
+    problem = at_fraction(data.X, data.y, point["beta_fraction"])
     if point["optimizer"] is None:
-        first = moment(X, y, beta).value
-        return {"bound": max(first, tightened(X, y, beta, time_limit=point["seconds_allowed"]).value), "moment": first}
-    network, initial = train(X, y, beta, point)
-    U, alpha = network.weights()
+        first = moment(problem).value
+        return {"bound": max(first, tightened(problem, time_limit=point["seconds_allowed"]).value), "moment": first}
+    network, initial = train(problem, point)
+    X, (U, alpha) = problem.X, network.weights()
     own, kept = active_patterns(X, U, alpha, 1e-6), kept_patterns(X, initial, U)
     return {
-        "objective": reluopt.Problem(X, y, beta=beta).objective(U, alpha),
-        "own": optimum(X, y, beta, own),
-        "kept": optimum(X, y, beta, kept),
-        "gaussian": optimum(X, y, beta, reluopt.PatternSet.from_gates(X, initial.T)),
+        "objective": problem.objective(U, alpha),
+        "own": optimum(problem, own),
+        "kept": optimum(problem, kept),
+        "gaussian": optimum(problem, reluopt.PatternSet.from_gates(X, initial.T)),
         "own_patterns": len(own),
         "kept_patterns": len(kept),
         "kept_and_active": int((own.positions_of(kept) >= 0).sum()),
@@ -84,26 +88,26 @@ def task(point: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def train(X: np.ndarray, y: np.ndarray, beta: float, point: dict[str, Any]) -> tuple[reluopt.TwoLayerReLU, np.ndarray]:
+def train(problem: reluopt.Problem, point: dict[str, Any]) -> tuple[reluopt.TwoLayerReLU, np.ndarray]:
     """A trained network, Adam on all data or SGD with momentum on quarters of them, and U at its start."""
     settings: dict[str, Any] = {"epochs": point["steps"]}
     if point["optimizer"] == "sgd":
-        norm = float(np.linalg.norm(X, 2))
-        curvature = norm * (float(np.linalg.norm(y)) + norm * point["width"] * point["scale"] ** 2)
-        settings = {"epochs": point["steps"] // BATCHES, "batch_size": -(-len(X) // BATCHES)}
+        norm = float(np.linalg.norm(problem.X, 2))
+        curvature = norm * (float(np.linalg.norm(problem.y)) + norm * point["width"] * point["scale"] ** 2)
+        settings = {"epochs": point["steps"] // BATCHES, "batch_size": -(-problem.n // BATCHES)}
         settings["learning_rate"] = SGD_STEP / curvature
     settings |= {"width": point["width"], "init_scale": point["scale"], "seed": point["start"]}
-    config = reluopt.TrainConfig(beta=beta, optimizer=point["optimizer"], **settings)
-    network = config.make_network(X.shape[1])
+    config = reluopt.TrainConfig(beta=problem.beta, optimizer=point["optimizer"], **settings)
+    network = config.make_network(problem.d)
     initial = network.weights()[0]
-    return reluopt.Trainer(network, X, y, beta, config, progress=False).fit().network, initial
+    return reluopt.Trainer(network, problem, config=config, progress=False).fit().network, initial
 
 
-def optimum(X: np.ndarray, y: np.ndarray, beta: float, patterns: reluopt.PatternSet) -> float:
+def optimum(problem: reluopt.Problem, patterns: reluopt.PatternSet) -> float:
     """p̃ over a pattern set; over none of them the network is zero."""
     if not len(patterns):
-        return float(0.5 * y @ y)
-    program = reluopt.RelaxedProgram(X, y, patterns, beta)
+        return problem.zero_value
+    program = reluopt.RelaxedProgram(problem, patterns)
     return reluopt.solve(program, reluopt.NativeSolver(tolerance=TOLERANCE)).value
 
 

@@ -1,4 +1,4 @@
-"""The frame of a study in ``experiments/``: a grid from a TOML file, its rows, results.json, a figure, one command."""
+"""The frame of a study: a grid from a TOML file, its rows, results.json, a figure, one command."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What the studies share: their frame, and how they state their problems."""
