@@ -101,14 +101,23 @@ def estimate(content, name):
     return next(e for e in content["estimates"] if e["name"] == name)
 
 
+def best(content):
+    """The lower bound that the verdict names: which one it is depends on the bounds there are."""
+    return max((e for e in content["estimates"] if (e["quantity"], e["relation"]) == ("p*", ">=")), key=value)
+
+
+def value(estimate):
+    return estimate["value"] or 0.0
+
+
 RECORDS = {
     "the verdict": lambda c: c.update(verdict=c["verdict"] + " It is optimal."),
     "markup in the verdict": lambda c: c.update(verdict="[bold]Proved[/]\x1b[2J: everything."),
-    "a lower bound": lambda c: estimate(c, "moment").update(value=estimate(c, "moment")["value"] * 1.01),
+    "a lower bound": lambda c: best(c).update(value=best(c)["value"] * 1.01),
     "a lower bound that is said to be proved": lambda c: c["estimates"].append(
         {**estimate(c, "moment"), "name": "x", "value": 1e9}
     ),
-    "a bound that is not finite": lambda c: estimate(c, "moment").update(value=None),
+    "a bound that is not finite": lambda c: best(c).update(value=None),
     "the objective": lambda c: estimate(c, "objective").update(value=estimate(c, "objective")["value"] * 0.99),
     "the objective, raised": lambda c: estimate(c, "objective").update(value=estimate(c, "objective")["value"] * 1.01),
     "β": lambda c: c["settings"].update(beta=1.0),
