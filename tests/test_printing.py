@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from reluopt import printing
+from reluopt.certificate import facts
 from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.estimates import (
     Estimate,
@@ -219,7 +220,7 @@ def test_the_picture_of_the_ladder():
 
 
 def test_the_facts_beside_the_ladder():
-    text = show._gap(1.23454e-5, 1.2345e-7)
+    text = facts._gap(1.23454e-5, 1.2345e-7)
     assert numbers(text)[0] >= Fraction(1.23454e-5) and numbers(text)[1] >= Fraction(1.2345e-7)
 
 
