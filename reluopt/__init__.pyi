@@ -48,13 +48,13 @@ from .runs import RunFolder as RunFolder
 from .search.polynomial import relax as relax
 from .search.pricing import beta_max_estimate as beta_max_estimate
 from .search.pricing import price as price
+from .search.records import Progress as Progress
 from .search.records import Refined as Refined
 from .search.records import RefineSettings as RefineSettings
+from .search.records import Solved as Solved
+from .search.records import SolveInterrupted as SolveInterrupted
 from .search.refinement import refine as refine
 from .search.refinement import refinements as refinements
-from .search.solving import Progress as Progress
-from .search.solving import Solved as Solved
-from .search.solving import SolveInterrupted as SolveInterrupted
 from .search.solving import solve_problem as solve_problem
 from .solvers import CvxpySolver as CvxpySolver
 from .solvers import NativeSolver as NativeSolver

@@ -100,6 +100,8 @@ class RunFolder:
         self.certificate_file = self.path / "certificate.json"
         self.proof_file = self.path / "certificate.safetensors"
         self.ladder_file = self.path / "ladder.png"
+        self.trace_file = self.path / "solve.jsonl"
+        self.gap_file = self.path / "gap.png"
         self.lock_file = self.path / ".lock"
         self.holder_file = self.path / ".holder.json"
         self._lock = filelock.FileLock(self.lock_file)
@@ -254,7 +256,7 @@ class RunFolder:
     def clear(self, but: set[Path] | None = None) -> None:
         """Remove an earlier run's files ``but`` some; config.toml goes last: a half-cleared folder is still a run."""
         files = [self.metrics_file, self.certificate_file, self.proof_file, self.ladder_file]
-        files += [self.path / "solve.jsonl", self.path / "gap.png"]
+        files += [self.trace_file, self.gap_file]
         files += [*self.checkpoints.glob("*.safetensors"), *self.path.glob("events.out.tfevents.*")]
         for file in [*files, self.config_file]:
             if file not in (but or ()):
@@ -275,6 +277,11 @@ class RunFolder:
             if not isinstance(value, dict):
                 raise CheckpointError(f"'{self.config_file}' has '{name}' outside of a table.", "Delete that line.")
         return tables
+
+    @property
+    def steps_of_solve(self) -> int:
+        """Lines of the trace that `reluopt solve` left: the steps of its TensorBoard entries."""
+        return self.trace_file.read_bytes().count(b"\n") if self.trace_file.is_file() else 0
 
     # -- metrics -------------------------------------------------------------------------------------------------
 

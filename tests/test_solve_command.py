@@ -1,14 +1,20 @@
 """`reluopt solve` and `reluopt refine` leave runs whose proof is accepted; bad input is refused before any work."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import reluopt
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from reluopt.runs import RunFolder
 from reluopt.training.checkpoint import load_weights
 from reluopt.workflows.runs import read_run
+from reluopt.workflows.solve_run import read_earlier
 
 DATA = ("planted", "--n", 30, "--d", 4)
 
@@ -77,3 +83,43 @@ def test_bad_input_is_refused(bad: tuple[object, ...], tmp_path: Path) -> None:
     done = reluopt(*bad, cwd=tmp_path)
     assert done.returncode == 2 and "->" in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_is_kept_on_the_way_and_goes_on(tmp_path: Path) -> None:
+    """Killed after the first time that the run was kept, it is whole; --resume goes on with its network and bound."""
+    words = ("solve", *DATA, "--beta-fraction", 0.01, "--gap", 1e-9, "--budget", 600, "--out", "run")
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "reluopt", *map(str, words)], cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    run = RunFolder(tmp_path / "run")
+    try:
+        while not run.proof_file.exists() and begun.poll() is None:
+            time.sleep(0.05)
+        assert begun.returncode is None, "it ended by itself"
+    finally:
+        begun.kill()
+        begun.wait()
+    record, network = read_run(run), load_weights(run)
+    before = read_earlier(run, record.problem)
+    assert before.trace and before.bound is not None and before.bound.value > 0
+    gone_on = reluopt(
+        "solve", "--resume", "run", "--budget", before.seconds + 3.0, "--gap", 1e-8, "--quiet", cwd=tmp_path
+    )
+    assert gone_on.returncode == 0, gone_on.stderr
+    after = read_earlier(run, record.problem)
+    assert after.trace[: len(before.trace)] == before.trace and len(after.trace) > len(before.trace)
+    assert after.bound is not None and after.bound.value >= before.bound.value
+    assert record.problem.objective(*load_weights(run)) <= record.problem.objective(*network)
+    assert run.config()["run"]["solve"]["gap"] == 1e-8
+    assert (np.diff([line.objective for line in after.trace]) <= 0).all()
+    assert reluopt("verify", "run", cwd=tmp_path).returncode == 0
+    events = EventAccumulator(str(run.path), size_guidance={"scalars": 0}).Reload()
+    assert len(events.Scalars("solve/objective")) == len(after.trace)
+    assert events.Scalars("certificate/lower_bound")[-1].value <= after.bound.value
+
+
+def test_what_cannot_go_on_is_refused(tmp_path: Path) -> None:
+    assert reluopt("train", *DATA, "--epochs", 2, "--out", "trained", "-q", cwd=tmp_path).returncode == 0
+    for words in (("--resume", "trained"), ("--resume", "nowhere"), (*DATA, "--resume", "trained")):
+        done = reluopt("solve", *words, cwd=tmp_path)
+        assert done.returncode == 2 and "->" in done.stderr

@@ -1,20 +1,27 @@
 """solve_problem: what it says about its end holds."""
 
+import itertools
 import math
 import signal
+from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from reluopt import Problem, bounds, from_weights
+from reluopt.certificate.file import write_certificate
+from reluopt.certificate.reading import read_bound
 from reluopt.clock import Clock
-from reluopt.errors import ConfigError, DataError
+from reluopt.errors import CertificateError, ConfigError, DataError
 from reluopt.interrupts import Interrupted, exit_code
 from reluopt.losses import LOSSES, make_loss
 from reluopt.pricing import beta_max_estimate
-from reluopt.search import solving
-from reluopt.search.solving import SolveInterrupted, solve_problem
+from reluopt.search import bounding, records, rounds
+from reluopt.search.records import Earlier, Solved, SolveInterrupted
+from reluopt.search.solving import solve_problem
 
 
 def problem(seed: int, n: int = 30, d: int = 4, loss: str = "squared", share: float = 0.1) -> Problem:
@@ -66,7 +73,7 @@ def test_it_starts_from_a_network() -> None:
 def test_an_interruption_keeps_what_was_found() -> None:
     made, lines = problem(5, n=60, d=8, share=0.01), []
 
-    def third(line: solving.Progress) -> None:
+    def third(line: records.Progress) -> None:
         lines.append(line)
         if len(lines) == 3:
             raise Interrupted("", signal.SIGTERM)
@@ -82,7 +89,7 @@ def test_an_error_of_the_bounds_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
     def broken(*_: object, **__: object) -> None:
         raise DataError("Broken.", "Mend it.")
 
-    monkeypatch.setattr(solving, "race", broken)
+    monkeypatch.setattr(bounding, "race", broken)
     with pytest.raises(DataError):
         solve_problem(problem(6), budget=30.0)
 
@@ -91,6 +98,57 @@ def test_an_error_of_the_bounds_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
 def test_bad_arguments_are_named(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         solve_problem(problem(7), **bad)
+
+
+def test_nothing_begins_after_the_budget_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that goes on by a tick whenever it is looked at: the end comes a few looks after the budget's."""
+    ticks, tick, begun = itertools.count(), 0.002, []
+    clock = Clock(2.0, now=lambda: next(ticks) * tick)
+
+    def watched(part: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            begun.append(clock.over)
+            return part(*args, **kwargs)
+
+        return wrapper
+
+    for name in ("lasso", "descend"):
+        monkeypatch.setattr(rounds, name, watched(getattr(rounds, name)))
+    monkeypatch.setattr(bounding, "race", watched(bounding.race))
+    solved = solve_problem(problem(8, n=60, d=8, share=0.01), gap=1e-9, clock=clock)
+    assert solved.status == "budget" and len(begun) > 3 and not any(begun)
+    assert 2.0 <= solved.seconds <= 2.2
+
+
+def test_an_earlier_session_goes_on() -> None:
+    made = problem(9, n=60, d=8, share=0.01)
+    kept: list[Solved] = []
+    first = solve_problem(made, gap=1e-9, budget=2.0, keep=kept.append)
+    assert kept and all(one.status == "running" for one in kept) and first.bound is not None
+    earlier = Earlier(first.trace, first.bound)
+    second = solve_problem(made, network=first.network, gap=1e-9, budget=first.seconds + 1.0, earlier=earlier)
+    assert second.trace[: len(first.trace)] == first.trace and second.seconds >= first.seconds
+    assert second.objective <= first.objective and second.bound is not None
+    assert second.bound.value >= first.bound.value and second.trace[len(first.trace)].bound >= first.bound.value
+    spent = solve_problem(made, network=first.network, gap=1e-9, budget=0.5 * first.seconds, earlier=earlier)
+    assert spent.status == "budget" and spent.objective == first.objective
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_a_bound_is_read_from_its_certificate(loss: str, tmp_path: Path) -> None:
+    made = problem(10, n=25, loss=loss)
+    several = [found for found in bounds.race(made, clock=Clock(1.5)) if found.value > 0]
+    assert any(len(found.evidence.regions) > 1 or found.evidence.regions[0].groups for found in several)
+    for number, found in enumerate(several[:: max(1, len(several) // 4)]):
+        path = tmp_path / f"{number}.safetensors"
+        write_certificate(path, made, bound=found)
+        read = read_bound(path, made)
+        assert (read.value, read.method) == (found.value, found.method)
+        with pytest.raises(CertificateError):
+            read_bound(path, problem(11, n=25, loss=loss))
+    (tmp_path / "none").write_bytes(b"nothing")
+    with pytest.raises(CertificateError):
+        read_bound(tmp_path / "none", made)
 
 
 def test_a_stopped_clock_stops_its_parts() -> None:

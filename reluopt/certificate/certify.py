@@ -65,6 +65,7 @@ def certify(
     *,
     loss: str | Loss = "squared",
     weights: Any = None,
+    bound: LowerBound | None = None,
     initial_U: Float[np.ndarray, "m d"] | None = None,
     data: dict[str, Any] | None = None,
     drift: dict[str, Any] | None = None,
@@ -78,6 +79,7 @@ def certify(
     ----------
     network : any two-layer ReLU network of input dimension d; its weights are taken as exact float64.
     X, y, beta, loss, weights : a :class:`~reluopt.Problem` in the place of X; or what makes one: X (n, d), y (n,), β.
+    bound : a lower bound of this problem that is known already; then no other is searched.
     initial_U : (m, d) first-layer weights at the start of training, for S_kept (KP Thm 2.5).
     data, drift : plain records put into the certificate as they are (name, fingerprint; last drift record).
     say : receives a line on each step (for a progress display).
@@ -96,7 +98,7 @@ def certify(
         top = _network_estimates(case)
         objective = top[-1].value
         own_gap = stationarity(case, objective)
-        bound, below = _lower_bounds(case, objective)
+        bound, below = _lower_bounds(case, objective, bound)
         pricing = case.unless_stopped(lambda: _pricing(case), Pricing(math.nan, math.nan))
         theory = case.unless_stopped(lambda: _theory(case), TheoryFacts(math.nan, math.nan, log_factor(problem.n)))
         own_gap, own = own_estimates(case, own_gap, objective)
@@ -184,8 +186,10 @@ def _network_estimates(case: Case) -> list[Estimate]:
     ]  # fmt: skip
 
 
-def _lower_bounds(case: Case, objective: float) -> tuple[LowerBound, list[Estimate]]:
+def _lower_bounds(case: Case, objective: float, known: LowerBound | None) -> tuple[LowerBound, list[Estimate]]:
     """The best lower bound on p*, and the best of every method: no network of any width has a smaller objective."""
+    if known is not None:
+        return known, [_estimate("tightened", known)]
     case.say("bounding the global optimum from below")
     start, found = Start(network=(case.U, case.alpha)), dict[str, LowerBound]()
     for name in (name for name, bound in BOUNDS.items() if bound.quick and bound.takes(case.problem)):

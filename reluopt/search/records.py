@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 
+from reluopt.bounds import LowerBound
+from reluopt.interrupts import exit_code
 from reluopt.network import TwoLayerReLU
 
 
@@ -60,3 +62,62 @@ class Refined:
     seconds: float
     status: str
     maximisers: Float[np.ndarray, "k d"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line of the race: seconds, L, bound, gap = L/bound − 1 (``inf`` without a bound), price/β, neurons."""
+
+    seconds: float
+    objective: float
+    bound: float
+    gap: float
+    price: float
+    neurons: int
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """A network with a proof of how good it is.
+
+    Attributes
+    ----------
+    network : the best one found. ``objective`` : a proved upper bound on its L.
+    bound : the best proved lower bound on p*, with its evidence; None where none was found in time.
+    gap : objective/bound − 1, rounded up: L is at most so much above the optimum of every width.
+    status : "gap" (it is at most what was asked for), "budget" (the time is over), or "exhausted" (no dearer neuron
+        was found and the bounds are at their ends); "running" of one that is kept on the way.
+    seconds : of all sessions.
+    refined : the last iterate of the refinement.
+    trace : the way there.
+    """
+
+    network: TwoLayerReLU
+    objective: float
+    bound: LowerBound | None
+    gap: float
+    status: str
+    seconds: float
+    refined: Refined
+    trace: tuple[Progress, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """What an earlier session of `solve` left beside its network: its trace, and its bound, if it had one."""
+
+    trace: tuple[Progress, ...]
+    bound: LowerBound | None
+
+    @property
+    def seconds(self) -> float:
+        """That it took."""
+        return self.trace[-1].seconds if self.trace else 0.0
+
+
+class SolveInterrupted(KeyboardInterrupt):
+    """Solving was interrupted; ``solved`` holds what was found and proved by then (status "interrupted")."""
+
+    def __init__(self, solved: Solved, stop: KeyboardInterrupt) -> None:
+        super().__init__("Interrupted: what was found and proved by then stands.")
+        self.solved, self.signum = solved, exit_code(stop) - 128

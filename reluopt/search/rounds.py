@@ -102,7 +102,9 @@ class Search:
         ]
         if near is not None:
             more += [(near, np.ones(len(near))), (near, -np.ones(len(near)))]
-        return price(self.problem, z, self.rng, starts=some // 2 or 1, iterations=self.climbs, near=more)
+        return price(
+            self.problem, z, self.rng, starts=some // 2 or 1, iterations=self.climbs, near=more, clock=self.clock
+        )
 
     def _improve(self, new: Float[np.ndarray, "k d"], rounds: int) -> None:
         """Weigh the old and the new directions, then descend; what does not lower L is not kept."""
@@ -111,7 +113,7 @@ class Search:
         used = w != 0
         self.W, self.w = W[~used], w[~used]
         U, alpha = neurons.merged(self.problem.X, *_neurons(W[used], w[used]))
-        if rounds % self.settings.descend_every == 0:
+        if rounds % self.settings.descend_every == 0 and not self.clock.over:
             self._push(*_directions(U, alpha), weights=False)
             U, alpha = descend(
                 self.problem, U, alpha, self.settings.steps, self.clock, np.float32 if self.rough else np.float64

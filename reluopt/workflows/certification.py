@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from reluopt.bounds import LowerBound
 from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.certify import CertifyInterrupted, certify
 from reluopt.certificate.config import CertifyConfig
@@ -49,12 +50,17 @@ def read_trained(folder: RunFolder) -> Trained:
 
 
 def certify_run(
-    trained: Trained, settings: CertifyConfig | None = None, *, say: Callable[[str], None] = lambda message: None
+    trained: Trained,
+    settings: CertifyConfig | None = None,
+    *,
+    bound: LowerBound | None = None,
+    say: Callable[[str], None] = lambda message: None,
 ) -> tuple[Certificate, KeyboardInterrupt | None]:
     """The certificate of a run's network, and the interruption if there was one; nothing is written.
 
     Parameters
     ----------
+    bound : a lower bound that is known already; then no other is searched.
     say : receives a line on each step.
     """
     data = trained.data
@@ -68,8 +74,11 @@ def certify_run(
     }
     try:
         certificate = certify(
-            trained.network, trained.problem, config=settings, initial_U=initial_U, data=about, drift=drift, say=say
-        )
+            trained.network, trained.problem, config=settings, bound=bound,
+            # a network that was refined has other neurons than the one it began with
+            initial_U=initial_U if initial_U.shape == trained.network.U.shape else None,
+            data=about, drift=drift, say=say,
+        )  # fmt: skip
     except CertifyInterrupted as stop:
         return stop.certificate, stop
     return certificate, None
@@ -88,7 +97,7 @@ def keep_certificate(trained: Trained, certificate: Certificate) -> None:
     proof = partial(write_certificate, network=trained.network.weights(), data=about)
     estimates = [asdict(estimate) for estimate in certificate.estimates]
     title = f"{data.name}: n = {data.n}, d = {data.d}, β = {trained.problem.beta / trained.beta_max:.3g} β_max"
-    step = int(trained.last.get("epoch", 0))
+    step = max(int(trained.last.get("epoch", 0)), folder.steps_of_solve)
     lines = [tuple(map(str, line)) for line in fact_lines(certificate)]
 
     def proof_and_record() -> None:

@@ -16,13 +16,18 @@ TABLES = {"data": DataConfig, "solve": SolveConfig}
 
 @with_settings(**TABLES)
 def solve(
-    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
+    dataset: Annotated[
+        str | None, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")
+    ] = None,
     beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
     beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
-    loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
+    loss: Annotated[
+        str | None, typer.Option(help=r"The loss, as in 'reluopt train' \[default: squared].", show_default=False)
+    ] = None,
     class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[solve].")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run; --gap and --budget may be given.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run folder.")] = False,
     *,
@@ -35,10 +40,12 @@ def solve(
       reluopt solve breast_cancer --gap 0.05 --budget 60
 
       reluopt solve table.csv --target price --beta-fraction 0.01 --out runs/price
+
+      reluopt solve --resume runs/price --budget 600
     """
     from reluopt.cli import solve as work
 
-    work.solve(dataset, beta, beta_fraction, loss, class_weight, out, config, replace, quiet, given)
+    work.solve(dataset, beta, beta_fraction, loss, class_weight, out, config, resume, replace, quiet, given)
 
 
 @with_settings(solve=SolveConfig)

@@ -1,0 +1,93 @@
+"""The side of `solve` that goes up: races of bounds in a thread, each from what refinement found by then."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from reluopt.bounds import LowerBound, Start, race
+from reluopt.clock import Clock
+from reluopt.problem import Problem
+from reluopt.search.records import Refined
+
+#: The bound waits for a network whose prices are below this, or for this share of the budget.
+READY_PRICE, READY_SHARE = 1.5, 0.1
+#: A race of bounds gets this share of what is left; then the next one starts from what is known by then. Seconds that
+#: are not worth a race of their own.
+RACE_SHARE, SHORT = 0.5, 5.0
+
+
+class Bounding:
+    """The thread of the bounds, and what the two sides tell each other."""
+
+    def __init__(
+        self, problem: Problem, clock: Clock, gap: float, device: str | torch.device, best: LowerBound | None = None
+    ) -> None:
+        self.problem, self.clock, self.gap, self.device, self.best = problem, clock, gap, device, best
+        self.iterate: Refined | None = None
+        self.moments: LowerBound | None = None
+        self.failed: BaseException | None = None
+        self.ready, self.news = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._run, name="bounds", daemon=True)
+
+    def offer(self, iterate: Refined) -> None:
+        """A better network to start from."""
+        self.iterate = iterate
+        early = iterate.price > READY_PRICE and iterate.status == "running"
+        if not early or self.clock.spent > READY_SHARE * (self.clock.spent + self.clock.left):
+            self.ready.set()
+
+    def directions(self) -> Float[np.ndarray, "k d"] | None:
+        """The second moments of neurons that the bound found, as starts of pricing."""
+        factors = None if self.moments is None else self.moments.factors
+        return None if factors is None else factors[:, :, 1:].reshape(-1, factors.shape[2] - 1)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more bounds will come."""
+        return not self.thread.is_alive()
+
+    def join(self) -> KeyboardInterrupt | None:
+        """Wait until the step at hand is done; an interruption meanwhile is given back, a second one is raised."""
+        self.ready.set()
+        try:
+            self.thread.join()
+        except KeyboardInterrupt as stop:
+            self.thread.join()
+            return stop
+        return None
+
+    def reraise(self) -> None:
+        """What went wrong there is an error here."""
+        if self.failed is not None:
+            raise self.failed
+
+    def _run(self) -> None:
+        try:
+            self.ready.wait()
+            while not self.clock.over and self._one_race():
+                pass
+        except BaseException as error:
+            self.failed = error
+        finally:
+            self.news.set()
+
+    def _one_race(self) -> bool:
+        """Whether another race makes sense after this one: it had not the time, or there is a better network."""
+        iterate = self.iterate
+        assert iterate is not None
+        start = Start(network=iterate.network.weights(), moments=self.moments, z=iterate.z)
+        share = self.clock.part(RACE_SHARE) if SHORT < self.clock.left < math.inf else self.clock.part()
+        for found in race(self.problem, start, share, stop_at=iterate.objective / (1.0 + self.gap), device=self.device):
+            if found.factors is not None:
+                self.moments = found
+            if self.best is None or found.value > self.best.value:
+                self.best = found
+                self.news.set()
+            if self.clock.over:
+                return False
+        return share.over or self.iterate is not iterate
