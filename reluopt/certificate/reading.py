@@ -11,8 +11,9 @@ import numpy as np
 
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
 from reluopt.bounds.lower_bound import LowerBound, prove
+from reluopt.bounds.slopes import Slopes
 from reluopt.certificate import checker
-from reluopt.certificate.checker.certificate import EVIDENCE
+from reluopt.certificate.checker.certificate import EVIDENCE, SLOPES
 from reluopt.certificate.checker.regions import Leaf, read_regions
 from reluopt.errors import CertificateError
 from reluopt.problem import Problem
@@ -40,7 +41,7 @@ def read_bound(path: Path, problem: Problem) -> LowerBound:
 
 def evidence_of(tensors: Mapping[str, np.ndarray]) -> Evidence:
     """The evidence that stands in the tensors of SPEC.md, section 2."""
-    t = {name: np.array(tensors[name]) for name in EVIDENCE}
+    t = {name: np.array(tensors[name]) for name in (*EVIDENCE, *(name for name in SLOPES if name in tensors))}
     leaves = read_regions(t["tree"], t["directions"], t["groups"], t["paired"], len(t["z"]))
     regions = tuple(
         Region(leaf.cuts, tuple(leaf.groups), _multipliers(t, leaf, 0), _multipliers(t, leaf, 1)) for leaf in leaves
@@ -51,7 +52,12 @@ def evidence_of(tensors: Mapping[str, np.ndarray]) -> Evidence:
 def _multipliers(t: Mapping[str, np.ndarray], leaf: Leaf, side: int) -> Multipliers:
     sizes = [1 + len(leaf.cuts) + 2 * len(group) for group in leaf.groups]
     r = tuple(t["r"][side, part].reshape(size, size) for part, size in zip(leaf.squares, sizes, strict=True))
-    return Multipliers(t["w"][side, leaf.forms], t["c"][side, leaf.forms], t["nu"][side, leaf.number], r)
+    slopes = None
+    if "eta" in t:
+        leaves = t["eta"].shape[1]
+        factor = t["factor"][side].reshape(leaves, -1, t["factor"].shape[2])[leaf.number]
+        slopes = Slopes(factor[factor.any(axis=1)], t["eta"][side, leaf.number], float(t["tilt"][side, leaf.number]))
+    return Multipliers(t["w"][side, leaf.forms], t["c"][side, leaf.forms], t["nu"][side, leaf.number], r, slopes)
 
 
 def _method(path: Path) -> str:

@@ -42,6 +42,8 @@ class Search:
         self.smoothing = 0.0 if problem.loss.smooth else FIRST_SMOOTHING
         self.problem = _smoothed(self.exact, self.smoothing)
         self.best = neurons.balanced(*neurons.merged(problem.X, U, alpha)) if len(alpha) else (U, alpha)
+        # balanced or not by an ulp: L must not rise
+        self.best = min(self.best, (U, alpha), key=lambda network: problem.objective(*network))
         self.value = problem.objective(*self.best)
         self.W, self.w = _directions(self.best[0] / self.units.weight, self.best[1] / self.units.weight)
         self.climbs, self.rough, self.exactness = self.settings.climbs[0], True, ROUGHEST
