@@ -77,7 +77,7 @@ def case(spec, seed, weighted=False):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize("name", [name for name in BOUNDS if BOUNDS[name].takes(drawn("squared", 0))])
 def test_bounds_are_below_the_optimum(name, spec, weighted, ticking):
     problem, best = case(spec, 0, weighted)
     ticking(0.01)
