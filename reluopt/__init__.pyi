@@ -28,7 +28,6 @@ from .losses import LOSSES as LOSSES
 from .losses import Loss as Loss
 from .losses import make_loss as make_loss
 from .network import TwoLayerReLU as TwoLayerReLU
-from .network import from_sequential as from_sequential
 from .network import from_weights as from_weights
 from .patterns.arrangement import all_patterns as all_patterns
 from .patterns.arrangement import cover_count as cover_count
@@ -56,6 +55,7 @@ from .search.records import SolveInterrupted as SolveInterrupted
 from .search.refinement import refine as refine
 from .search.refinement import refinements as refinements
 from .search.solving import solve_problem as solve_problem
+from .sequential import from_sequential as from_sequential
 from .solvers import CvxpySolver as CvxpySolver
 from .solvers import NativeSolver as NativeSolver
 from .solvers import solve as solve

@@ -27,11 +27,12 @@ from reluopt.certificate.file import write_certificate
 from reluopt.certificate.stationarity import clarke_residual, kept_patterns, neuron_patterns
 from reluopt.errors import CertificateError, ConfigError
 from reluopt.losses import make_loss
-from reluopt.network import from_sequential, from_weights
+from reluopt.network import from_weights
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.problem import Problem
 from reluopt.programs.mapping import network_from_blocks
 from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.sequential import from_sequential
 from reluopt.solvers import solve
 from reluopt.training import TrainConfig, Trainer
 

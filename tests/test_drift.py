@@ -9,7 +9,8 @@ from torch import nn
 
 from reluopt.errors import DataError
 from reluopt.patterns import drift as drift_module
-from reluopt.patterns.drift import ROWS_AT_A_TIME, DriftRecorder, _by_neuron, unchanged_neurons
+from reluopt.patterns.bits import ROWS_AT_A_TIME, by_neuron
+from reluopt.patterns.drift import DriftRecorder, unchanged_neurons
 from reluopt.patterns.pattern_set import activation_patterns, kinks
 
 few = settings(max_examples=40, deadline=None)
@@ -82,7 +83,7 @@ def test_every_number_is_the_brute_force_count(shape):
 def test_the_bit_transpose_is_numpy_s(rows, columns, seed):
     bits = np.random.default_rng(seed).integers(0, 256, (8 * rows, columns), dtype=np.uint8)
     expected = np.packbits(np.unpackbits(bits, axis=1).T, axis=1)
-    np.testing.assert_array_equal(_by_neuron(bits), expected)
+    np.testing.assert_array_equal(by_neuron(bits), expected)
 
 
 def test_kinks_agree_with_the_pattern_room_also_in_float32_and_with_rows_of_very_different_size():

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reluopt.errors import ConfigError, DataError
-from reluopt.network import TwoLayerReLU, from_sequential, from_weights
+from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.problem import Problem
+from reluopt.sequential import from_sequential
 from reluopt.training.config import TrainConfig
 from reluopt.training.state import begin
 

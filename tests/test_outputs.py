@@ -16,10 +16,11 @@ from reluopt import neurons
 from reluopt.errors import ConfigError, DataError
 from reluopt.interrupts import Interrupted
 from reluopt.losses import make_loss
-from reluopt.network import TwoLayerReLU, from_sequential, from_weights
+from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.pricing import beta_max_estimate, price
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder
+from reluopt.sequential import from_sequential
 from reluopt.training import TrainConfig, Trainer
 from reluopt.training.callbacks import Callback
 

@@ -21,7 +21,11 @@ from reluopt.programs.gated import GatedProgram
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.programs.ridge import RidgeProgram
 from reluopt.solvers import CvxpySolver, solve
-from reluopt.theory import cones, counts, ladders, maxcut, values
+from reluopt.theory import counts_3_2_and_3_3 as counts
+from reluopt.theory import maxcut
+from reluopt.theory import sharpness_4_1_to_4_5 as sharpness
+from reluopt.theory import theorems_2 as section_2
+from reluopt.theory import theorems_3_4_to_3_9 as values
 from reluopt.theory.kernel import expected_gram, instance_factor, kappa, log_factor, smallest_eigenvalue
 from reluopt.theory.report import THEOREMS, TheoryConfig, report
 from reluopt.theory.statement import Hypothesis
@@ -197,7 +201,7 @@ def test_what_is_said_of_other_losses_holds(loss: str, weighted: bool) -> None:
     assert lowers[2].value <= gated_all * (1 + 1e-6)
     assert gated <= values.prop_3_5(problem, some).value * (1 + 1e-6)
     assert gated / gated_all <= values.eq_7(problem, some).value * (1 + 1e-6)
-    for refused in (values.thm_3_4(problem, some), values.thm_3_8(problem), ladders.thm_2_1(problem, 12, 1, 1, 1)):
+    for refused in (values.thm_3_4(problem, some), values.thm_3_8(problem), section_2.thm_2_1(problem, 12, 1, 1, 1)):
         assert refused.hypothesis is Hypothesis.FAILS
         assert math.isnan(refused.value) and problem.loss.name in refused.condition
 
@@ -242,24 +246,26 @@ def test_prop_4_2_and_thm_2_1_on_an_instance(seed: int) -> None:
     s = solved(seed)
     program = RelaxedProgram(s.X, s.y, s.some, s.beta)
     blocks = np.where(np.linalg.norm(s.gated_blocks, axis=-1, keepdims=True) > 1e-5, s.gated_blocks, 0.0)
-    loss, point = cones.prop_4_2(program, blocks, s.gated_some)
+    loss, point = sharpness.prop_4_2(program, blocks, s.gated_some)
     assert loss.value >= 1
     assert s.gated_some - 1e-7 <= s.relaxed <= point.value + 1e-7
     assert point.value <= loss.value * gated_twin(program).value(blocks) * (1 + 1e-12)
-    first = ladders.thm_2_1(s.problem, len(s.some), s.relaxed, s.exact, loss.value)
+    first = section_2.thm_2_1(s.problem, len(s.some), s.relaxed, s.exact, loss.value)
     assert first.hypothesis is Hypothesis.FAILS  # a dozen patterns are far fewer than Prop. 3.2 asks for
     assert 1 - 1e-7 <= first.details["measured p̃(S)/p*, at most"] <= first.value
 
 
 def test_sharpness_statements() -> None:
     X = np.random.default_rng(12).standard_normal((30, 6))
-    sample = cones.sampled_sharpness(X, sample_patterns(X, 30, np.random.default_rng(13)), np.random.default_rng(14))
+    sample = sharpness.sampled_sharpness(
+        X, sample_patterns(X, 30, np.random.default_rng(13)), np.random.default_rng(14)
+    )
     assert len(sample.values) == 20
     assert (sample.values >= 1).all()
     assert (sample.bounds >= sample.values * (1 - 1e-9)).all()
-    assert cones.def_4_1(X, sample).value == sample.values.max()
-    assert cones.prop_4_3(sample).value == sample.bounds.max()
-    assert cones.cor_4_5(X, sample).value == pytest.approx(sample.values.max() / log_factor(30))
+    assert sharpness.def_4_1(X, sample).value == sample.values.max()
+    assert sharpness.prop_4_3(sample).value == sample.bounds.max()
+    assert sharpness.cor_4_5(X, sample).value == pytest.approx(sample.values.max() / log_factor(30))
 
 
 def test_thm_2_5_and_lemma_2_4_count_what_was_kept() -> None:
@@ -268,12 +274,12 @@ def test_thm_2_5_and_lemma_2_4_count_what_was_kept() -> None:
     after = before.copy()
     after[0, 1] = -1.0
     after[1, 1] = 1.0
-    found = ladders.thm_2_5(X, before, after, 1.0, 0.9, 1.2)
+    found = section_2.thm_2_5(X, before, after, 1.0, 0.9, 1.2)
     assert found.details["kept fraction"] == 0.5
     assert found.hypothesis is Hypothesis.HOLDS
     after[2, 0] = 1.0
-    assert ladders.thm_2_5(X, before, after, 1.0, 0.9, 1.2).hypothesis is Hypothesis.FAILS
-    assert ladders.lemma_2_4(X, before, after).value == 0.5  # the second sample lost two of four
+    assert section_2.thm_2_5(X, before, after, 1.0, 0.9, 1.2).hypothesis is Hypothesis.FAILS
+    assert section_2.lemma_2_4(X, before, after).value == 0.5  # the second sample lost two of four
 
 
 def test_a_theorem_is_found_by_its_number():

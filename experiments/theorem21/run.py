@@ -20,7 +20,7 @@ from reluopt import printing
 from reluopt.bounds import moment, tightened
 from reluopt.patterns.arrangement import cover_count
 from reluopt.patterns.sampling import discover_patterns
-from reluopt.theory.counts import prop_3_2_a1
+from reluopt.theory.counts_3_2_and_3_3 import prop_3_2_a1
 from reluopt.theory.kernel import instance_factor, log_factor
 from reluopt.threads import one_thread_if_small
 

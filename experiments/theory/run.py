@@ -30,8 +30,8 @@ from reluopt.patterns.sampling import discover_patterns
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.search.pricing import beta_max_estimate
 from reluopt.solvers.native import NativeSolver
-from reluopt.theory.cones import sampled_sharpness
 from reluopt.theory.kernel import expected_gram, kappa, log_factor, smallest_eigenvalue
+from reluopt.theory.sharpness_4_1_to_4_5 import sampled_sharpness
 from reluopt.tracking import style
 
 HERE = Path(__file__).resolve().parent

@@ -13,16 +13,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from reluopt import neurons
 from reluopt.errors import DataError
 from reluopt.neurons import ACTIVE_TOLERANCE
+from reluopt.patterns.bits import ROWS_AT_A_TIME, any_row, distinct_columns, pack_rows
 from reluopt.patterns.pattern_set import KINK_TOLERANCE, activation_patterns
-
-#: Rows a block of the pass over the preactivations: small enough for the cache, a multiple of 8.
-ROWS_AT_A_TIME = 128
 
 #: Entries of H from which on the pass uses as many threads as torch (numpy lets them run side by side).
 PARALLEL_ABOVE = 1_000_000
@@ -111,7 +109,7 @@ class DriftRecorder:
     def kept(self) -> Bool[np.ndarray, " m"]:
         """Neurons whose whole pattern is now what it was at the start: they make S_kept of KP Thm 2.5."""
         initial, current = self._moments()
-        return ~_any_row(initial ^ current, self._m)
+        return ~any_row(initial ^ current, self._m)
 
     def flipped(self) -> Bool[np.ndarray, "n m"]:
         """Entries (sample, neuron) that differ from the start."""
@@ -170,7 +168,7 @@ class DriftRecorder:
         step = -(-n // (threads * ROWS_AT_A_TIME)) * ROWS_AT_A_TIME
         parts = [slice(start, start + step) for start in range(0, n, step)]
         with ThreadPoolExecutor(threads) as pool:  # starts no thread before it is used
-            found = list((pool.map if threads > 1 else map)(lambda s: _pack_rows(H[s], upper, lower, bits[s]), parts))
+            found = list((pool.map if threads > 1 else map)(lambda s: pack_rows(H[s], upper, lower, bits[s]), parts))
         i = np.concatenate([rows + part.start for (rows, _), part in zip(found, parts, strict=True)])
         j = np.concatenate([columns for _, columns in found])
         h = H[i, j]
@@ -185,12 +183,12 @@ class DriftRecorder:
         flips = np.bitwise_count(since_start.view(np.uint64)).sum(axis=1, dtype=np.int64)
         flips_previous = int(np.bitwise_count(since_previous.view(np.uint64)).sum(dtype=np.int64))
         return Drift(
-            preserved_from_init=1.0 - float(np.count_nonzero(_any_row(since_start, m))) / m,
-            preserved_from_previous=1.0 - float(np.count_nonzero(_any_row(since_previous, m))) / m,
+            preserved_from_init=1.0 - float(np.count_nonzero(any_row(since_start, m))) / m,
+            preserved_from_previous=1.0 - float(np.count_nonzero(any_row(since_previous, m))) / m,
             entries_preserved=1.0 - int(flips.sum()) / (n * m),
             entries_preserved_previous=1.0 - flips_previous / (n * m),
             worst_sample_preserved=1.0 - int(flips.max()) / m,
-            distinct=_distinct_columns(bits, m),
+            distinct=distinct_columns(bits, m),
             active_neurons=int(np.count_nonzero(active)),
             kinks=kinks,
             births=int(np.count_nonzero(active & ~self._active)),
@@ -203,62 +201,3 @@ def unchanged_neurons(
 ) -> Bool[np.ndarray, " m"]:
     """Neurons with the same pattern under weights ``initial`` and ``final``: S_kept of KP Thm 2.5."""
     return (activation_patterns(X, initial.T) == activation_patterns(X, final.T)).all(axis=0)
-
-
-def _pack_rows(
-    H: Float[np.ndarray, "n m"],
-    upper: Float[np.ndarray, " #m"],
-    lower: Float[np.ndarray, " #m"],
-    bits: UInt8[np.ndarray, "N bytes"],
-) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """Pack the entries above ``upper`` into ``bits``; return the rows and columns of those between the limits."""
-    n, m = H.shape
-    padded = bits.shape[1] * 8
-    above, inside = np.zeros((2, ROWS_AT_A_TIME, padded), bool)
-    between = [np.empty(0, np.int64)]
-    for start in range(0, n, ROWS_AT_A_TIME):
-        h = H[start : start + ROWS_AT_A_TIME]
-        rows = len(h)
-        np.greater(h, upper, out=above[:rows, :m])
-        np.greater_equal(h, lower, out=inside[:rows, :m])
-        np.not_equal(above[:rows], inside[:rows], out=inside[:rows])
-        if inside[:rows].any():
-            between.append(start * padded + np.flatnonzero(inside[:rows]))  # far faster than a matrix's nonzero
-        bits[start : start + rows] = np.packbits(above[:rows]).reshape(rows, -1)
-    i, j = np.divmod(np.concatenate(between), padded)
-    return i, j
-
-
-def _any_row(bits: UInt8[np.ndarray, "N bytes"], m: int) -> Bool[np.ndarray, " m"]:
-    """For each of m packed columns: is a bit set in any row?"""
-    words = bits.view(np.uint64)
-    # eight rows as one long row first: the reduction likes long rows
-    words = np.bitwise_or.reduce(words.reshape(len(words) // 8, -1), axis=0).reshape(8, -1)
-    words = np.bitwise_or.reduce(words, axis=0)
-    return np.unpackbits(words.view(np.uint8), count=m).astype(bool)
-
-
-def _by_neuron(bits: UInt8[np.ndarray, "N bytes"]) -> UInt8[np.ndarray, "M cols"]:
-    """Transpose a packed bit matrix (8a, b bytes) into (8b, a bytes): bytes by copying, bits by three delta swaps.
-
-    Source: Warren, Hacker's Delight, 7-3.
-    """
-    rows, columns = bits.shape[0] // 8, bits.shape[1]
-    # one 64-bit word for each 8x8 block, its first row in the highest byte (the last one in memory, little-endian)
-    words = np.ascontiguousarray(bits.reshape(rows, 8, columns).transpose(2, 0, 1)[:, :, ::-1]).view("<u8")[..., 0]
-    for shift, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0x00000000F0F0F0F0)):
-        swap = (words ^ (words >> np.uint64(shift))) & np.uint64(mask)
-        words = words ^ swap ^ (swap << np.uint64(shift))
-    blocks = words.view(np.uint8).reshape(columns, rows, 8)[:, :, ::-1]
-    return np.ascontiguousarray(blocks.transpose(0, 2, 1)).reshape(columns * 8, rows)
-
-
-def _distinct_columns(bits: UInt8[np.ndarray, "N bytes"], m: int) -> int:
-    """The number of distinct patterns. Often some samples tell all neurons apart, and the others need no look."""
-    count = 0
-    for some in (bits[:1024], bits):
-        rows = _by_neuron(some)[:m]
-        count = len(np.unique(rows.view(np.dtype((np.void, rows.shape[1])))))
-        if count == m:
-            break
-    return count

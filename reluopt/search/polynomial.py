@@ -20,11 +20,11 @@ from reluopt.programs.mapping import network_from_blocks
 from reluopt.programs.pruning import caratheodory
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers import Solution, Solver, solve
-from reluopt.theory.ladders import thm_2_3
 from reluopt.theory.statement import Statement
+from reluopt.theory.theorems_2 import thm_2_3
 
 #: Neurons this much smaller than the largest are tried without, the boldest first.
-DUST = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 0.0)
+NEGLIGIBLE_SHARES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 0.0)
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ def relax(
 
 
 def _pruned(problem: Problem, mapped: TwoLayerReLU) -> TwoLayerReLU:
-    """At most n neurons, and none of the dust an interior point solver leaves, where that does not raise L.
+    """At most n neurons, and none of the negligible ones an interior point solver leaves, where that does not raise L.
 
     A block that should be zero pays more in β‖u‖ than its fit gains, so without it L is usually smaller.
     """
     allowed = problem.objective(*mapped.weights())
-    for tolerance in DUST:
+    for tolerance in NEGLIGIBLE_SHARES:
         pruned = caratheodory(problem.X, mapped.prune(tolerance))
         if problem.objective(*pruned.weights()) <= allowed:
             return pruned

@@ -14,16 +14,17 @@ from dataclasses import dataclass
 
 import cvxpy as cp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from scipy import sparse
 
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
 from reluopt.problem import Units
 from reluopt.programs.convex import ConvexProgram
-from reluopt.programs.dual import DualBound, block_norms, dual_bound
+from reluopt.programs.dual import DualBound, dual_bound
 from reluopt.programs.penalties import GroupNorm, SquaredNorm
 from reluopt.solvers.cvxpy_losses import statement, states
+from reluopt.solvers.cvxpy_working import Working
 from reluopt.solvers.solution import Solution, Status
 from reluopt.solvers.start import Startable, WarmStart, as_start, require_support
 
@@ -81,7 +82,7 @@ class CvxpySolver:
         clock = Clock(self.time_limit)
         # under ridge every block is active, and an exact fit may need every block
         lazy = self.lazy and isinstance(program.penalty, GroupNorm) and not program.exact_fit
-        state = _Working.first(program, start) if lazy else _Working.whole(program)
+        state = Working.first(program, start) if lazy else Working.whole(program)
         best = _Best(program, start)
         status, rounds = Status.ITERATION_LIMIT, 0
         while rounds < self.max_rounds:
@@ -104,7 +105,7 @@ class CvxpySolver:
         return best.solution(status, self.name, clock.spent, rounds)
 
     def _solve_subprogram(
-        self, program: ConvexProgram, state: _Working, seconds: float
+        self, program: ConvexProgram, state: Working, seconds: float
     ) -> tuple[Float[np.ndarray, "k P d"] | None, Float[np.ndarray, " n"] | None, Status]:
         """Optimal blocks over the working rows and blocks; multipliers of the fit where it is stated."""
         units = _units(program)
@@ -149,7 +150,7 @@ def _units(program: ConvexProgram) -> Units:
 
 
 def _statement(
-    program: ConvexProgram, state: _Working, units: Units
+    program: ConvexProgram, state: Working, units: Units
 ) -> tuple[cp.Problem, cp.Variable, cp.Constraint | None]:
     """The subprogram in these units; its blocks; the constraint whose multipliers are z, where it is stated."""
     count, d = len(state.index), program.X.shape[1]
@@ -187,7 +188,7 @@ def _penalty(program: ConvexProgram, x: cp.Variable, units: Units) -> tuple[cp.E
     return program.beta * unit / units.value * cp.sum(t), [cp.SOC(t, x, axis=0)]
 
 
-def _design(program: ConvexProgram, state: _Working) -> Float[np.ndarray, "n columns"]:
+def _design(program: ConvexProgram, state: Working) -> Float[np.ndarray, "n columns"]:
     """[± D_i X] over the working blocks, (n, C·d)."""
     masks = program.patterns.dense[:, state.index] * np.array(program.sides)[state.side]
     return (masks[:, :, None] * program.X[:, None, :]).reshape(len(program.y), -1)
@@ -203,7 +204,7 @@ def _compressed(
     return r, q.T @ y
 
 
-def _cone_rows(program: ConvexProgram, state: _Working) -> sparse.csr_matrix:
+def _cone_rows(program: ConvexProgram, state: Working) -> sparse.csr_matrix:
     """The working rows of (2D_i − I)X u_i ≥ 0, scaled to unit norm (a positive factor changes no cone)."""
     column, sample = np.nonzero(state.rows)
     sign = np.where(program.patterns.dense[sample, state.index[column]], 1.0, -1.0)
@@ -213,65 +214,6 @@ def _cone_rows(program: ConvexProgram, state: _Working) -> sparse.csr_matrix:
     indices = column[:, None] * d + np.arange(d)
     indptr = np.arange(0, values.size + 1, d)
     return sparse.csr_matrix((values.ravel(), indices.ravel(), indptr), shape=(len(column), len(state.index) * d))
-
-
-@dataclass
-class _Working:
-    """Which blocks (side, index) and which of their cone rows (C, n) the subprogram states."""
-
-    side: Int[np.ndarray, " C"]
-    index: Int[np.ndarray, " C"]
-    rows: Bool[np.ndarray, "C n"]
-
-    @classmethod
-    def whole(cls, program: ConvexProgram) -> _Working:
-        side, index = np.divmod(np.arange(program.shape[0] * program.shape[1]), program.shape[1])
-        return cls(side, index, np.full((len(index), len(program.y)), program.has_cones))
-
-    @classmethod
-    def first(cls, program: ConvexProgram, start: WarmStart | None) -> _Working:
-        """All blocks where nothing is known; else the warm start's, with the rows nearest to a kink."""
-        state = cls.whole(program)
-        state.rows[:] = False
-        if start is None:
-            return state
-        used = np.linalg.norm(start.blocks, axis=-1)[state.side, state.index] > 0
-        if not used.any():
-            return state
-        state = cls(state.side[used], state.index[used], state.rows[used])
-        if program.has_cones:
-            margins = np.abs(program.X @ start.blocks[state.side, state.index].T).T
-            nearest = np.argsort(margins, axis=1)[:, : program.X.shape[1]]
-            np.put_along_axis(state.rows, nearest, True, axis=1)
-        return state
-
-    def grow(self, program: ConvexProgram, blocks: Float[np.ndarray, "k P d"], z: Float[np.ndarray, " n"]) -> bool:
-        """Add violated rows (the 2d worst a block) and blocks with a dual norm above β at z; False if none is."""
-        more_rows = program.has_cones and self._grow_rows(program, blocks)
-        return self._grow_blocks(program, z) or more_rows
-
-    def _grow_rows(self, program: ConvexProgram, blocks: Float[np.ndarray, "k P d"]) -> bool:
-        used = blocks[self.side, self.index]
-        signs = program.patterns.signs[:, self.index].T
-        margins = np.where(self.rows, 0.0, signs * (used @ program.X.T))
-        scale = np.linalg.norm(used, axis=1)[:, None] * np.linalg.norm(program.X, axis=1)[None, :]
-        margins[margins >= -1e-12 * scale] = 0.0
-        worst = np.argsort(margins, axis=1)[:, : 2 * program.X.shape[1]]
-        new = np.zeros_like(self.rows)
-        np.put_along_axis(new, worst, np.take_along_axis(margins, worst, axis=1) < 0, axis=1)
-        self.rows |= new
-        return bool(new.any())
-
-    def _grow_blocks(self, program: ConvexProgram, z: Float[np.ndarray, " n"]) -> bool:
-        missing = np.ones(program.shape[:2], dtype=bool)
-        missing[self.side, self.index] = False
-        if not missing.any():
-            return False
-        # the working blocks hold their dual constraint by optimality; only the missing ones are priced
-        side, index = np.nonzero(missing & (block_norms(program, z) > program.beta))
-        self.side, self.index = np.append(self.side, side), np.append(self.index, index)
-        self.rows = np.vstack([self.rows, np.zeros((len(index), self.rows.shape[1]), dtype=bool)])
-        return len(index) > 0
 
 
 class _Best:

@@ -17,7 +17,11 @@ from reluopt.programs.decomposition import gated_twin
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers import Solver, solve
 from reluopt.solvers.native import NativeSolver
-from reluopt.theory import cones, counts, ladders, maxcut, values
+from reluopt.theory import counts_3_2_and_3_3 as counts
+from reluopt.theory import maxcut
+from reluopt.theory import sharpness_4_1_to_4_5 as sharpness
+from reluopt.theory import theorems_2 as section_2
+from reluopt.theory import theorems_3_4_to_3_9 as values
 from reluopt.theory.config import TheoryConfig
 from reluopt.theory.statement import Statement
 
@@ -26,10 +30,10 @@ LIMIT = 10_000
 
 #: The theorems by their numbers in the paper; the first argument of each is X, or the problem where targets matter.
 THEOREMS: dict[str, Callable[..., Statement | tuple]] = {
-    "2.1": ladders.thm_2_1,
-    "2.3": ladders.thm_2_3,
-    "2.4": ladders.lemma_2_4,
-    "2.5": ladders.thm_2_5,
+    "2.1": section_2.thm_2_1,
+    "2.3": section_2.thm_2_3,
+    "2.4": section_2.lemma_2_4,
+    "2.5": section_2.thm_2_5,
     "3.2": counts.prop_3_2,
     "3.2 (A1)": counts.prop_3_2_a1,
     "3.3": counts.cor_3_3,
@@ -41,10 +45,10 @@ THEOREMS: dict[str, Callable[..., Statement | tuple]] = {
     "3.8": values.thm_3_8,
     "(7)": values.eq_7,
     "3.9": values.thm_3_9,
-    "4.1": cones.def_4_1,
-    "4.2": cones.prop_4_2,
-    "4.3": cones.prop_4_3,
-    "4.5": cones.cor_4_5,
+    "4.1": sharpness.def_4_1,
+    "4.2": sharpness.prop_4_2,
+    "4.3": sharpness.prop_4_3,
+    "4.5": sharpness.cor_4_5,
 }
 
 
@@ -87,8 +91,8 @@ def report(
     say("values by formula")
     formula = _formula_values(problem, patterns)
     say(f"sharpness of {config.cones} cones")
-    sample = cones.sampled_sharpness(X, patterns, rng, cones=config.cones)
-    sharp = [cones.def_4_1(X, sample), cones.prop_4_3(sample), cones.cor_4_5(X, sample)]
+    sample = sharpness.sampled_sharpness(X, patterns, rng, cones=config.cones)
+    sharp = [sharpness.def_4_1(X, sample), sharpness.prop_4_3(sample), sharpness.cor_4_5(X, sample)]
     if solver is None and config.time_budget > 0:
         solver = NativeSolver(tolerance=1e-5, time_limit=config.time_budget)
     if solver is None:
@@ -117,16 +121,16 @@ def _solved(
     """Thm 2.1 and Prop. 4.2, which need the gated and the relaxed solution."""
     say("the gated program over the sample")
     gated = gated_twin(program)
-    blocks = _without_dust(solve(gated, solver).blocks)
-    loss, point = cones.prop_4_2(program, blocks, gated.value(blocks))
+    blocks = _without_negligible(solve(gated, solver).blocks)
+    loss, point = sharpness.prop_4_2(program, blocks, gated.value(blocks))
     say("the relaxed program over the sample")
     relaxed = solve(program, solver)
     value = min(relaxed.value, point.value)
-    first = ladders.thm_2_1(program.problem, len(program.patterns), value, lower, loss.value, delta=delta)
+    first = section_2.thm_2_1(program.problem, len(program.patterns), value, lower, loss.value, delta=delta)
     return [first, loss]
 
 
-def _without_dust(blocks: Float[np.ndarray, "1 P d"]) -> Float[np.ndarray, "1 P d"]:
+def _without_negligible(blocks: Float[np.ndarray, "1 P d"]) -> Float[np.ndarray, "1 P d"]:
     """Blocks that an interior point solver left at 10⁻⁶ of the largest have no direction to speak of."""
     norms = np.linalg.norm(blocks, axis=-1, keepdims=True)
     return np.where(norms > 1e-5 * norms.max(initial=0.0), blocks, 0.0) if math.isfinite(norms.sum()) else blocks

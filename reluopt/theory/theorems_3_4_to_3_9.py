@@ -15,7 +15,7 @@ from jaxtyping import Float
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.problem import Problem
 from reluopt.programs.ridge import pattern_gram
-from reluopt.theory.counts import A1, assumption_a1
+from reluopt.theory.counts_3_2_and_3_3 import A1, assumption_a1
 from reluopt.theory.kernel import expected_gram, kappa, largest_gram_eigenvalue, smallest_eigenvalue
 from reluopt.theory.maxcut import section_3_4
 from reluopt.theory.statement import Hypothesis, Statement, only_squared
