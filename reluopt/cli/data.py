@@ -19,7 +19,7 @@ from reluopt.cli.options import as_options, read_toml, settle
 from reluopt.cli.output import console
 from reluopt.cli.show import show_data
 from reluopt.clock import Clock
-from reluopt.data import DataConfig, Dataset, describe
+from reluopt.data import DataConfig, describe
 from reluopt.errors import DataError
 from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.problem import Problem
@@ -48,7 +48,7 @@ def data(
     loaded = load_aloud(for_loss(settings, loss))
     problem = Problem(loaded.X, loaded.y, loss)
     if place is not None:
-        _save(loaded, place)
+        _save(problem, place)
     with working("searching β_max", quiet=quiet):
         beta_max = (
             beta_max_estimate(problem, clock=Clock(SEARCH_SECONDS)),
@@ -90,7 +90,7 @@ def _can_ask() -> bool:
     return sys.stdin.isatty()
 
 
-def _save(dataset: Dataset, place: Path) -> None:
+def _save(problem: Problem, place: Path) -> None:
     """Write X and y whole or not at all, and name the file.
 
     Raises
@@ -98,7 +98,7 @@ def _save(dataset: Dataset, place: Path) -> None:
     DataError : a full disk, a folder that may not be written.
     """
     content = io.BytesIO()
-    np.savez(content, X=dataset.X, y=dataset.y)
+    np.savez(content, X=problem.X, y=problem.targets)
     try:
         write_atomically(place, content.getvalue())
     except OSError as error:

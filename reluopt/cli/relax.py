@@ -47,7 +47,7 @@ def relax_command(
     choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss)
     data_config = for_loss(data_config, loss)
     with working("reading the data and searching β_max", quiet=quiet):
-        prepared = prepare(data_config, choice, load_aloud)
+        prepared = prepare(data_config, choice, load_aloud, "'reluopt relax'")
     data, problem = prepared.data, prepared.problem
     run = RunFolder(out or next_folder(data.name))
     run.require_free(overwrite=replace, need=2**20)

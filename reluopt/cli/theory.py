@@ -43,7 +43,7 @@ def theory(
     settings = settle(TheoryConfig, "theory", file["theory"], given["theory"], where)
     choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss)
     with working("reading the data and searching β_max", quiet=quiet) as say:
-        prepared = prepare(data_config, choice, load_aloud)
+        prepared = prepare(data_config, choice, load_aloud, "'reluopt theory'")
         problem = prepared.problem
         say("bounding p* from below")
         lower = moment(problem, time_limit=MOMENT_SECONDS).value

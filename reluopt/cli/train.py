@@ -93,9 +93,9 @@ def _resume(path: Path, quiet: bool) -> None:
 
 
 def _trainer(run: RunFolder, data: Dataset, problem: Problem, config: TrainConfig, quiet: bool) -> Trainer:
-    network = config.make_network(data.d)
-    tested = [] if data.test_X is None else [Validate(data.test_X, data.test_y)]
-    callbacks = [*tested, TensorBoard(run, hparams={"data.dataset": data.name})]
+    network = config.make_network(data.d, problem.outputs)
+    tested = [] if data.test_y is None else [Validate(data.test_X, problem.loss.encoded(data.test_y))]
+    callbacks = [*tested, TensorBoard(run, hparams={"data.dataset": data.name}, labels=data.labels)]
     return Trainer(network, problem, config=config, callbacks=callbacks, run=run, progress=not quiet)
 
 
@@ -116,9 +116,10 @@ def _fit(trainer: Trainer, run: RunFolder, quiet: bool, *, resume: bool) -> None
 def show_problem(data: Dataset, problem: Problem, beta_max: float) -> None:
     """One line on the data and β; a second one where β is so large that there is nothing to train."""
     beta = problem.beta
+    outputs = f"{problem.outputs} outputs, " if problem.outputs > 1 else ""
     loss = "" if problem.loss.name == "squared" else f"{problem.loss.spec} loss, "
     console.print(
-        f"{data.name}: n = {data.n}, d = {data.d}, {loss}β = {printing.nearest(beta)} = "
+        f"{data.name}: n = {data.n}, d = {data.d}, {outputs}{loss}β = {printing.nearest(beta)} = "
         f"{printing.nearest(beta / beta_max, 4)} β_max (β_max ≈ {printing.nearest(beta_max)}, by local search)",
         soft_wrap=True,
     )

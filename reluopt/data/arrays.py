@@ -13,7 +13,7 @@ from reluopt.errors import DataError
 
 
 def as_samples(X: Any, y: Any, name: str, feature_names: Sequence[str] | None = None) -> Samples:
-    """Samples of a user's X (n, d) and y (n,) or (n, 1), which are not changed.
+    """Samples of a user's X (n, d) and y (n,), (n, 1) or (n, C), which are not changed.
 
     Raises
     ------

@@ -70,9 +70,26 @@ def digits_samples() -> Samples:
     return _from_sklearn(load_digits, "digits", digit_labels=True)
 
 
-def _from_sklearn(load: Callable, name: str, *, digit_labels: bool = False) -> Samples:
+def iris_samples() -> Samples:
+    """scikit-learn's iris data, 150×4: setosa, versicolor or virginica."""
+    from sklearn.datasets import load_iris
+
+    return _from_sklearn(load_iris, "iris", named=True)
+
+
+def wine_samples() -> Samples:
+    """scikit-learn's wine data, 178×13: three cultivars."""
+    from sklearn.datasets import load_wine
+
+    return _from_sklearn(load_wine, "wine", named=True)
+
+
+def _from_sklearn(load: Callable, name: str, *, digit_labels: bool = False, named: bool = False) -> Samples:
+    """The samples of a bunch; ``named``: with the classes' names as labels, in the order of their numbers."""
     bunch = load()
     names = tuple(str(feature) for feature in bunch.feature_names)
+    if named:
+        return Samples(bunch.data, np.asarray(bunch.target_names, dtype=np.str_)[bunch.target], names, Origin(name))
     return Samples(bunch.data, bunch.target.astype(np.float64), names, Origin(name), digit_labels=digit_labels)
 
 

@@ -13,7 +13,7 @@ SMALLEST_SPREAD = 1e-150
 
 
 def check_data(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], origin: Origin) -> None:
-    """Everything that finished data must satisfy; ``X`` (n, d) and ``y`` (n,) in float64.
+    """Everything that finished data must satisfy; ``X`` (n, d) and ``y`` (n,) or (n, C) in float64.
 
     Raises
     ------
@@ -27,14 +27,17 @@ def check_data(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], ori
 
 
 def check_shapes(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], origin: Origin) -> None:
-    """X is (n, d) and y (n,) with n ≥ 2, d ≥ 1, and every column has a name."""
+    """X is (n, d) and y (n,) or (n, C) with n ≥ 2, d ≥ 1, and every column has a name."""
     if X.ndim != 2:
         raise DataError(
             f"{origin.name}: X has shape {X.shape}.",
             "Give X as a matrix (n samples, d features); a single feature as X.reshape(-1, 1).",
         )
-    if y.ndim != 1:
-        raise DataError(f"{origin.name}: y has shape {y.shape}.", "Give one target a sample, as a vector (n,).")
+    if y.ndim not in (1, 2) or (y.ndim == 2 and y.shape[1] < 2):
+        raise DataError(
+            f"{origin.name}: y has shape {y.shape}.",
+            "Give one target a sample, as a vector (n,), or C > 1 of them as (n, C).",
+        )
     n, d = X.shape
     if n != len(y):
         raise DataError(f"{origin.name}: X has {n} samples and y has {len(y)}.", "Give X and y the same length.")
@@ -60,8 +63,8 @@ def check_target_values(y: np.ndarray, origin: Origin) -> None:
     """Every number of y is finite and at most :data:`LARGEST` in size."""
     if _all_usable(y):
         return
-    bad = np.flatnonzero(~(np.abs(y) <= LARGEST))
-    _refuse_value(float(y[bad[0]]), len(bad), f"{origin.name}, {origin.row(int(bad[0]))}, the target")
+    bad = np.argwhere(~(np.abs(y) <= LARGEST))
+    _refuse_value(float(y[tuple(bad[0])]), len(bad), f"{origin.name}, {origin.row(int(bad[0][0]))}, the target")
 
 
 def check_target(y: np.ndarray, origin: Origin) -> None:
@@ -69,7 +72,7 @@ def check_target(y: np.ndarray, origin: Origin) -> None:
     check_target_values(y, origin)
     if y.max() - y.min() < SMALLEST_SPREAD:
         raise DataError(
-            f"{origin.name}: the target is constant, y = {y[0]:g} for all {len(y)} samples.",
+            f"{origin.name}: the target is constant, y = {y.flat[0]:g} for all {len(y)} samples.",
             "Choose another target, or a larger or other subset: there is nothing to learn.",
         )
 

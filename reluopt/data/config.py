@@ -48,6 +48,8 @@ BUILT_IN = {
     "breast_cancer": Source(builtin.breast_cancer_samples, (), STANDARDISED),
     "diabetes": Source(builtin.diabetes_samples, (), STANDARDISED),
     "digits": Source(builtin.digits_samples, (), STANDARDISED),
+    "iris": Source(builtin.iris_samples, (), STANDARDISED),
+    "wine": Source(builtin.wine_samples, (), STANDARDISED),
     "gaussian": Source(builtin.gaussian_samples, ("n", "d", "data_seed"), AS_GIVEN),
     "planted": Source(builtin.planted_samples, ("n", "d", "teacher_width", "noise", "data_seed"), AS_GIVEN),
 }
@@ -69,8 +71,9 @@ _KINDS = "a table (.csv, .tsv, .txt, .data, also as .gz; .parquet, .feather), an
 def load_dataset(config: DataConfig) -> Dataset:
     """The data set of a configuration, checked and prepared.
 
-    What is usual: breast_cancer, diabetes, digits, tables and IDX are standardised with a ones column, two-valued
-    targets and digits become −1/+1, other targets are standardised; gaussian, planted and NPZ stay as they are.
+    What is usual: breast_cancer, diabetes, digits, iris, wine, tables and IDX are standardised with a ones column,
+    two-valued targets and digits become −1/+1, text of more values unit rows (``task="multiclass"`` does that for
+    digits and numbers), other targets are standardised; gaussian, planted and NPZ stay as they are.
 
     Raises
     ------

@@ -27,12 +27,12 @@ class Dataset:
     Attributes
     ----------
     X : (n, d) float64, C-contiguous, rows x_i; a bias is the last column, all ones.
-    y : (n,) float64 targets.
+    y : (n,) float64 targets, or (n, C): unit rows of several classes, or several targets.
     name : of the data set.
     feature_names : d names.
     preprocessing : what was done to the raw samples, as plain values that JSON can hold.
     origin : where the samples came from; it names rows in messages.
-    test_X, test_y : (k, d), (k,) samples that are held out, prepared by the same rules; None without any.
+    test_X, test_y : (k, d), (k,) or (k, C) samples that are held out, prepared by the same rules; None without any.
     preparation : the rules by which further samples become rows of X; None for arrays that were prepared elsewhere.
 
     Raises
@@ -41,14 +41,14 @@ class Dataset:
     """
 
     X: Float[np.ndarray, "n d"]
-    y: Float[np.ndarray, " n"]
+    y: Float[np.ndarray, "n ..."]
     name: str
     feature_names: tuple[str, ...]
     preprocessing: dict[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin, repr=False)
     preparation: Preparation | None = field(default=None, repr=False)
     test_X: Float[np.ndarray, "k d"] | None = field(default=None, repr=False)
-    test_y: Float[np.ndarray, " k"] | None = field(default=None, repr=False)
+    test_y: Float[np.ndarray, "k ..."] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "X", np.ascontiguousarray(self.X, dtype=np.float64))
@@ -79,7 +79,8 @@ class Dataset:
 
         Parameters
         ----------
-        X, y : (n, d) features and (n,) targets, of any real type. y may hold text labels if ``task="classification"``.
+        X, y : (n, d) features and (n,) or (n, C) targets, of any real type. y (n,) may hold text labels if
+            ``task="classification"`` or ``"multiclass"``.
         feature_names : d names; the columns of a data frame give theirs.
         preprocessing : the settings of :class:`Preprocessing` (``scaling="standardise"``, ``bias=True``,
             ``task="classification"``, ``standardise_target=True``, ``subset``, ``subset_seed``); without them the
@@ -108,15 +109,20 @@ class Dataset:
         """Whether the last column of X is all ones."""
         return bool((self.X[:, -1] == 1.0).all())
 
+    @property
+    def labels(self) -> dict[str, str] | None:
+        """The labels by what became of them: "-1" and "+1" of two, the numbers of the outputs of several; else None."""
+        return self.preprocessing.get("labels")
+
     @cached_property
     def fingerprint(self) -> str:
         """The sha256 of X and y as 64 hexadecimal digits; any change of one bit changes it.
 
         The hashed bytes, all little-endian, without gaps:
 
-        1. n and d as two unsigned 64-bit integers (16 bytes),
+        1. n and d as two unsigned 64-bit integers (16 bytes); with several outputs their number C as a third one,
         2. X as IEEE 754 float64, row after row (8·n·d bytes),
-        3. y as IEEE 754 float64 (8·n bytes).
+        3. y as IEEE 754 float64, row after row (8·n·C bytes).
 
         The same in three lines: ``h = hashlib.sha256(struct.pack("<QQ", n, d))``,
         ``h.update(X.astype("<f8").tobytes(order="C"))``, ``h.update(y.astype("<f8").tobytes())``.

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt.data.dataset import Dataset
+from reluopt.losses.protocol import is_one_hot
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Description:
     duplicate_rows : rows of X that repeat an earlier row.
     contradicting_rows : among them, distinct targets beyond the first of equal rows (no network can fit them all).
     zero_columns : columns of X that are all zero.
-    classes : samples a class for a −1/+1 target, else None.
+    classes : samples a class, by its label, for classes, else None. ``outputs`` : C.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Description:
     target_std: float
     target_norm: float
     classes: dict[str, int] | None
+    outputs: int = 1
 
     def to_mapping(self) -> dict[str, Any]:
         """The description as a plain mapping, ready for JSON."""
@@ -80,8 +82,17 @@ def describe(dataset: Dataset) -> Description:
         target_mean=float(y.mean()),
         target_std=float(y.std()),
         target_norm=float(np.linalg.norm(y)),
-        classes={"-1": int((y == -1).sum()), "+1": int((y == 1).sum())} if np.isin(y, (-1.0, 1.0)).all() else None,
+        classes=_classes(dataset),
+        outputs=1 if y.ndim == 1 else y.shape[1],
     )
+
+
+def _classes(dataset: Dataset) -> dict[str, int] | None:
+    y, labels = dataset.y, dataset.labels or {}
+    if y.ndim == 2:
+        named = (labels[str(k)] if str(k) in labels else str(k) for k in range(y.shape[1]))
+        return dict(zip(named, map(int, y.sum(axis=0)), strict=True)) if is_one_hot(y) else None
+    return {"-1": int((y == -1).sum()), "+1": int((y == 1).sum())} if np.isin(y, (-1.0, 1.0)).all() else None
 
 
 def _distinct_rows(X: Float[np.ndarray, "n d"]) -> int:

@@ -26,18 +26,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """The outcome of :func:`preprocess`: a new ``X`` (n, d), ``y`` (n,) and the record of what was done.
+    """The outcome of :func:`preprocess`: a new ``X`` (n, d), ``y`` (n,) or (n, C) and the record of what was done.
 
     ``test`` : X and y of the samples that are held out, None without any.
     """
 
     X: Float[np.ndarray, "n d"]
-    y: Float[np.ndarray, " n"]
+    y: Float[np.ndarray, "n ..."]
     feature_names: tuple[str, ...]
     record: dict[str, Any]
     origin: Origin
     preparation: Preparation
-    test: tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]] | None = None
+    test: tuple[Float[np.ndarray, "k d"], Float[np.ndarray, "k ..."]] | None = None
 
 
 def preprocess(samples: Samples, options: Preprocessing, test: Samples | None = None) -> Prepared:
@@ -91,7 +91,7 @@ def _held_out(samples: Samples, share: float, seed: int) -> tuple[Samples, Sampl
 
 def _prepared_test(
     samples: Samples, test: Samples, options: Preprocessing, preparation: Preparation
-) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
+) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, "k ..."]]:
     """X and y of the samples to test on, by the rules that those to train on gave."""
     if test.feature_names != samples.feature_names:
         raise DataError(
@@ -115,11 +115,16 @@ def _subset(samples: Samples, size: int, seed: int) -> Samples:
     return samples.select(np.sort(np.random.default_rng(seed).choice(n, size, replace=False)))
 
 
-def _prepared_target(samples: Samples, options: Preprocessing) -> tuple[Float[np.ndarray, " n"], TargetRule]:
-    """The target as classes −1/+1 or numbers, perhaps (y − mean)/std with the population deviation; the rule."""
+def _prepared_target(samples: Samples, options: Preprocessing) -> tuple[Float[np.ndarray, "n ..."], TargetRule]:
+    """The target as classes or numbers, perhaps (y − mean)/std with the population deviation; the rule.
+
+    Of several columns of numbers none is standardised: they may be labels.
+    """
     y, label_map = map_labels(samples, str(options.task), options.positive)
     check_target(y, samples.origin)
-    standardise = label_map is None if options.standardise_target is None else options.standardise_target
+    standardise = (
+        (label_map is None and y.ndim == 1) if options.standardise_target is None else options.standardise_target
+    )
     if not standardise:
         return y, TargetRule(label_map)
     mean, std = float(y.mean()), float(y.std())

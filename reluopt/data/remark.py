@@ -40,7 +40,10 @@ def remarks(dataset: Dataset) -> list[str]:
         for gone in preparation.reading.dropped:
             said.append(f"{gone.rows:,} of {preparation.reading.rows:,} rows dropped: {gone.why} (first: {gone.first})")
         said += [f"'{short(rule.name)}' {rule.why}" for rule in columns if _doubtful(rule)]
-    if labels := preparation.target.labels:
+    labels = preparation.target.labels
+    if labels and "-1" not in labels:
+        said.append(f"{len(labels)} classes, one output each: {named(list(labels.values()))}")
+    elif labels:
         said.append(f"labels: −1 is {short(labels['-1'], 120)}; +1 is {short(labels['+1'])}")
     return said
 

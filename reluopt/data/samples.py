@@ -15,7 +15,7 @@ from reluopt.data.reading import Reading
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Raw samples: ``X`` (n, d) of any real type, ``y`` (n,) of numbers or of text labels.
+    """Raw samples: ``X`` (n, d) of any real type, ``y`` (n,) of numbers or of text labels, or (n, C) of numbers.
 
     Attributes
     ----------

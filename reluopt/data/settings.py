@@ -25,10 +25,11 @@ class Preprocessing(Config):
     bias: bool | None = setting(None, "Append a column of ones, the bias; unset: the data set's usual.")
     task: str | None = setting(
         None,
-        "classification (two classes become -1/+1; digits: 0-4/5-9), regression (numbers as they are), or auto "
+        "classification (two classes become -1/+1, more are multiclass; digits: 0-4/5-9), multiclass (one output a "
+        "class; digits: ten), regression (numbers as they are), or auto "
         "(classification where there are two values or digits, else regression; whole numbers with a few values are "
         "asked about); unset: the data set's usual.",
-        choices=("auto", "classification", "regression"),
+        choices=("auto", "classification", "multiclass", "regression"),
     )
     positive: str | None = setting(
         None, "The label that becomes +1, all others become -1; unset: the higher, or alphabetically last, of two."
@@ -70,8 +71,9 @@ class DataConfig(Preprocessing, TableSettings):
 
     dataset: str = setting(
         "breast_cancer",
-        "A built-in data set (breast_cancer, diabetes, digits, gaussian, planted), or the path of a table (.csv, "
-        ".tsv, .txt, .data, each also as .gz; .parquet, .feather), of an .npz file, or of a folder of IDX files.",
+        "A built-in data set (breast_cancer, diabetes, digits, iris, wine, gaussian, planted), or the path of a table "
+        "(.csv, .tsv, .txt, .data, each also as .gz; .parquet, .feather), of an .npz file, or of a folder of IDX "
+        "files.",
     )
     test_file: str | None = setting(None, "A file of the same kind with samples to test on; they are not trained on.")
     split: str | None = setting(None, "IDX folder: which files; unset: train if it is there.", choices=SPLITS)

@@ -60,7 +60,7 @@ def run_point(point: dict[str, Any]) -> Row:
     data = _loaded(data_config, point["fingerprint"])
     beta_max = _beta_max(data_config, config.loss, config.class_weight, point["fingerprint"])
     problem = config.make_problem(data.X, data.y, config.resolve_beta(beta_max))
-    network, end = config.make_network(data.d), _End()
+    network, end = config.make_network(data.d, problem.outputs), _End()
     result = Trainer(network, problem, config=config, callbacks=[end], progress=False).fit()
     row: Row = {
         "n": data.n,

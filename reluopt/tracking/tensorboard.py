@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from torch.utils.tensorboard import SummaryWriter
 
 from reluopt import printing
+from reluopt.losses.protocol import is_one_hot
 from reluopt.patterns.drift import DriftRecorder
 from reluopt.rigor import rounding
 from reluopt.runs import RunFolder
@@ -27,6 +29,8 @@ from reluopt.training.state import TrainState
 
 #: Pictures of the flipped entries a run makes, beside the one at its end; their largest side in pixels.
 PICTURES, SIDE = 5, 256
+#: A confusion matrix of up to so many classes has their names and numbers.
+NAMED_CLASSES = 20
 
 #: How the names of event files begin, and how those of a certificate's end.
 EVENTS, CERTIFICATE = "events.out.tfevents.", ".certificate"
@@ -42,12 +46,15 @@ class TensorBoard(Callback):
     run : the folder; ``tensorboard --logdir`` it, or a folder of runs.
     hparams : further settings to show beside those of the training, by the names of a sweep's grid:
         ``{"data.dataset": "diabetes"}``.
+    labels : of the classes, by the numbers of their outputs ("0", "1", …), for the picture of what is taken for what.
     """
 
     optional = True
 
-    def __init__(self, run: RunFolder, hparams: Mapping[str, Any] | None = None) -> None:
-        self.run, self.hparams = run, dict(hparams or {})
+    def __init__(
+        self, run: RunFolder, hparams: Mapping[str, Any] | None = None, labels: Mapping[str, str] | None = None
+    ) -> None:
+        self.run, self.hparams, self.labels = run, dict(hparams or {}), dict(labels or {})
         self._writer: SummaryWriter | None = None
 
     def on_start(self, state: TrainState) -> None:
@@ -73,6 +80,11 @@ class TensorBoard(Callback):
         if _picture_due(state):
             picture = drawn(flip_figure(_recorder(state).flipped(), record.epoch))
             self._writer.add_image("patterns/flipped", picture, record.epoch, dataformats="HWC")
+            if is_one_hot(state.y):
+                f = torch.relu(record.preactivations) @ state.network.alpha.detach()
+                counts = confusion(f.argmax(1).cpu().numpy(), state.y.argmax(1).cpu().numpy(), f.shape[1])
+                picture = drawn(confusion_figure(counts, self.labels, record.epoch))
+                self._writer.add_image("train/confusion", picture, record.epoch, dataformats="HWC")
 
     def on_end(self, state: TrainState) -> None:
         """Close the writer."""
@@ -145,6 +157,32 @@ def flip_figure(flipped: Bool[np.ndarray, "n m"], epoch: int) -> Figure:
     )
     bar = figure.colorbar(image, ax=axes, ticks=[0, 0.5, 1], label="share of a pixel's activations that flipped")
     bar.ax.set_yticklabels(["0: as at the start", "half", "1: flipped"])
+    return figure
+
+
+def confusion(found: Int[np.ndarray, " n"], true: Int[np.ndarray, " n"], classes: int) -> Int[np.ndarray, "C C"]:
+    """How many samples of each class (row) are taken for each class (column)."""
+    return np.bincount(true * classes + found, minlength=classes * classes).reshape(classes, classes)
+
+
+def confusion_figure(counts: Int[np.ndarray, "C C"], labels: Mapping[str, str], epoch: int) -> Figure:
+    """The confusion matrix: colours are shares of a row, numbers are samples (up to 20 classes)."""
+    figure, axes = style.figure(6.4, 5.2)
+    axes.grid(False)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap=style.COLOUR_MAP, vmin=0, vmax=1)
+    classes = len(counts)
+    if classes <= NAMED_CLASSES:
+        names = [labels.get(str(k), str(k))[:16] for k in range(classes)]
+        axes.set_xticks(range(classes), names, rotation=45, ha="right")
+        axes.set_yticks(range(classes), names)
+        for i, j in np.argwhere(counts > 0):
+            colour = "white" if shares[i, j] > 0.5 else "black"
+            axes.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour, fontsize=7)
+    axes.set(xlabel="taken for", ylabel="is")
+    right = float(np.trace(counts)) / max(1, int(counts.sum()))
+    style.title(axes, f"epoch {epoch}: {right:.1%} of the samples trained on are taken for their class")
+    figure.colorbar(image, ax=axes, label="share of the class")
     return figure
 
 

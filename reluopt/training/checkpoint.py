@@ -234,7 +234,7 @@ def _data_of(problem: Problem, dtype: torch.dtype) -> str:
     return fingerprint(*(torch.as_tensor(part).to(dtype) for part in parts))
 
 
-def load_weights(run: RunFolder, which: str = "latest") -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]:
+def load_weights(run: RunFolder, which: str = "latest") -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "m ..."]]:
     """(U, α) of a run, ``latest`` or ``initial``, as float64 (exact also for float32 runs).
 
     Raises

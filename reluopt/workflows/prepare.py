@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reluopt.clock import Clock
 from reluopt.data import DataConfig, Dataset, load_dataset
+from reluopt.errors import ConfigError
 from reluopt.losses import make_loss
 from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.problem import Problem
@@ -23,14 +24,36 @@ class Prepared:
 
 
 def for_loss(data: DataConfig, loss: str) -> DataConfig:
-    """The settings of the data with labels that the loss can take: losses of classes ask for classes."""
-    if make_loss(loss).classes and data.task is None and data.positive is None:
+    """The settings of the data with labels that the loss can take: losses of classes ask for classes.
+
+    Raises
+    ------
+    ConfigError : the cross-entropy of one label against the rest, which has one output.
+    """
+    chosen = make_loss(loss)
+    if chosen.couples and data.positive is not None:
+        raise ConfigError(
+            f"The {chosen.name} loss is for several classes, and --positive makes one of them against the rest.",
+            "Leave 'positive' out, or choose the logistic loss.",
+        )
+    if chosen.couples and data.task in (None, "classification"):
+        return data.replace(task="multiclass")
+    if chosen.classes and data.task is None and data.positive is None:
         return data.replace(task="classification")
     return data
 
 
-def prepare(data: DataConfig, train: TrainConfig, load: Callable[[DataConfig], Dataset] = load_dataset) -> Prepared:
+def prepare(
+    data: DataConfig,
+    train: TrainConfig,
+    load: Callable[[DataConfig], Dataset] = load_dataset,
+    one_output: str | None = None,
+) -> Prepared:
     """Load the data (by ``load``), make the problem of the loss and class weights, and resolve β.
+
+    Parameters
+    ----------
+    one_output : what is asked for, if it is there for one output only.
 
     Raises
     ------
@@ -38,5 +61,7 @@ def prepare(data: DataConfig, train: TrainConfig, load: Callable[[DataConfig], D
     """
     loaded = load(data)
     unscaled = train.make_problem(loaded.X, loaded.y, 1.0)
+    if one_output is not None:
+        unscaled.require_one_output(one_output)
     beta_max = beta_max_estimate(unscaled, clock=Clock(SEARCH_SECONDS))
     return Prepared(loaded, unscaled.with_beta(train.resolve_beta(beta_max)), beta_max)
