@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from reluopt.data.remarks import remarks
 from typer.testing import CliRunner
 
 import reluopt
 from reluopt.cli.main import app
 from reluopt.data import DataConfig, Dataset, describe, load_dataset
+from reluopt.data.remark import remarks
 from reluopt.errors import ConfigError, DataError
 from reluopt.tracking.tensorboard import confusion, confusion_figure
 from reluopt.workflows.prepare import for_loss
@@ -48,6 +48,8 @@ def test_text_of_several_values_is_several_classes(tmp_path):
     data = load_dataset(DataConfig(dataset=str(path), target="k"))
     assert data.labels == {"0": "blue", "1": "green", "2": "red"}
     assert data.y.argmax(axis=1).tolist() == [2, 1, 0, 2] * 5
+    shown = run("data", path, "--target", "k")
+    assert shown.exit_code == 0 and "3 classes" in shown.output and "green" in shown.output
     one = load_dataset(DataConfig(dataset=str(path), target="k", positive="red"))
     assert set(one.y) == {-1.0, 1.0}
     other = table(tmp_path, ["blue", "red", "red", "blue"], "u.csv")

@@ -54,6 +54,8 @@ def _target(dataset: Dataset) -> str:
     target = dataset.preparation.target if dataset.preparation else None
     if target is None:
         return ""
+    if target.labels and "-1" not in target.labels:
+        return f"{len(target.labels)} classes: {named(list(target.labels.values()))}"
     if target.labels:
         return f"−1 is {short(target.labels['-1'])}; +1 is {short(target.labels['+1'])}"
     if target.standardise_target:
