@@ -44,6 +44,9 @@ from .programs.pruning import caratheodory as caratheodory
 from .programs.relaxed import RelaxedProgram as RelaxedProgram
 from .programs.ridge import RidgeProgram as RidgeProgram
 from .runs import RunFolder as RunFolder
+from .search.path import PathPoint as PathPoint
+from .search.path import RegularizationPath as RegularizationPath
+from .search.path import regularization_path as regularization_path
 from .search.polynomial import relax as relax
 from .search.pricing import beta_max_estimate as beta_max_estimate
 from .search.pricing import price as price

@@ -43,6 +43,10 @@ COMMANDS = {
         "reluopt.cli.commands.solve:refine",
         "Go below the network of a run, and bound the optimum beside it; the result is a run of its own.",
     ),
+    "path": (
+        "reluopt.cli.commands.path:path",
+        "Solve along β, each network from the one before, with a proved bound at every β; held-out samples choose β.",
+    ),
     "theory": (
         "reluopt.cli.commands.theory:theory",
         "Compute the paper's quantities for a data set, theorem by theorem: hypothesis, value, number.",

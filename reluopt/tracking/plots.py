@@ -79,6 +79,43 @@ def save_race(path: Path, lines: Sequence[Mapping[str, Any]], title: str = "") -
     style.save(race_figure(lines, title), path)
 
 
+def path_figure(points: Sequence[Mapping[str, Any]], title: str = "", best: int | None = None) -> Figure:
+    """L and the proved bound, the neurons, and the validation loss against β.
+
+    Parameters
+    ----------
+    points : records with keys beta, objective, bound, neurons and test_loss (nan without validation).
+    best : the point that validation chose, marked.
+    """
+    tested = any(math.isfinite(point["test_loss"]) for point in points)
+    figure, axes = style.figure(11.0 if tested else 8.0, 3.6, ncols=3 if tested else 2)
+    betas = [point["beta"] for point in points]
+    low, high = ([point[key] for point in points] for key in ("bound", "objective"))
+    axes[0].fill_between(betas, low, high, color=style.SHADE, label="p* is in here (proved)")
+    axes[0].plot(betas, high, label="L of the network", **style.series(1))
+    axes[0].plot(betas, low, label="proved bound", **style.series(0))
+    axes[0].set(yscale="log" if min(low) > 0 else "linear", ylabel="objective")
+    axes[1].plot(betas, [point["neurons"] for point in points], **style.series(2))
+    axes[1].set(ylabel="active neurons")
+    if tested:
+        axes[2].plot(betas, [point["test_loss"] for point in points], **style.series(3))
+        axes[2].set(ylabel="mean loss of the held-out samples")
+        if best is not None:
+            axes[2].axvline(betas[best], color=style.INK, linestyle=":", label=f"chosen: β = {betas[best]:.3g}")
+            style.legend(axes[2])
+    for axis in axes:
+        axis.set(xscale="log", xlabel="β")
+    style.legend(axes[0])
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def save_path(path: Path, points: Sequence[Mapping[str, Any]], title: str = "", best: int | None = None) -> None:
+    """Write the picture of :func:`path_figure` as a PNG."""
+    style.save(path_figure(points, title, best), path)
+
+
 def _finite(record: Mapping[str, Any]) -> bool:
     return record["value"] is not None and math.isfinite(record["value"])
 

@@ -1,0 +1,80 @@
+"""`reluopt path`: networks along β, each with a proved bound."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from reluopt import printing
+from reluopt.cli.columns import load_aloud
+from reluopt.cli.commands.path import TABLES
+from reluopt.cli.options import read_toml, settle
+from reluopt.cli.output import console, next_steps, quoted, tell
+from reluopt.data import DataConfig
+from reluopt.progress import working
+from reluopt.search.config import PathConfig
+from reluopt.search.path import PathPoint, RegularizationPath, regularization_path
+from reluopt.training import TrainConfig
+from reluopt.workflows.path_run import keep_path, require_new
+from reluopt.workflows.prepare import for_loss, prepare
+
+
+def path(
+    dataset: str,
+    loss: str,
+    class_weight: str | None,
+    out: Path | None,
+    config: Path | None,
+    quiet: bool,
+    given: dict[str, dict[str, Any]],
+) -> None:
+    """Do what `reluopt path` says."""
+    file, where = read_toml(config, TABLES), str(config or "the command line")
+    given["data"]["dataset"] = dataset
+    choice = TrainConfig(loss=loss, class_weight=class_weight)
+    data_config = for_loss(settle(DataConfig, "data", file["data"], given["data"], where), loss)
+    settings = settle(PathConfig, "path", file["path"], given["path"], where)
+    fractions = settings.numbers
+    with working("reading the data and searching β_max", quiet=quiet):
+        prepared = prepare(data_config, choice, load_aloud)
+    data = prepared.data
+    folder = out or Path("runs") / f"{data.name}-path"
+    require_new(folder)
+    held_out = None if data.test_X is None or data.test_y is None else (data.test_X, data.test_y)
+    if not quiet:
+        tell(f"{'β/β_max':>9} {'L':>13} {'bound':>13} {'within':>9} {'neurons':>8} {'test loss':>10} {'seconds':>8}")
+    found = regularization_path(
+        prepared.problem, betas=[prepared.beta_max * fraction for fraction in fractions], gap=settings.gap,
+        budget=settings.budget, validation=held_out, seed=settings.seed,
+        callback=None if quiet else lambda point: tell(_row(point, prepared.beta_max)),
+    )  # fmt: skip
+    keep_path(folder, found, prepared, data_config, choice, settings)
+    if quiet:
+        console.print(str(folder), soft_wrap=True)
+        return
+    _show(found, prepared.beta_max)
+    next_steps(("all estimates of one of them", f"reluopt certify {quoted(folder)}/beta-..."))
+
+
+def _row(point: PathPoint, beta_max: float) -> str:
+    test = f"{point.test_loss:10.4g}" if math.isfinite(point.test_loss) else f"{'-':>10}"
+    within = printing.percent_above(point.gap, 3) if math.isfinite(point.gap) else "-"
+    bound = printing.below(point.bound, 7) if point.bound > 0 else "-"
+    return (
+        f"{point.beta / beta_max:9.4g} {printing.above(point.objective, 7):>13} {bound:>13} {within:>9} "
+        f"{point.neurons:8d} {test} {point.seconds:8.1f}"
+    )
+
+
+def _show(found: RegularizationPath, beta_max: float) -> None:
+    console.print("With what all networks and bounds of the path say at each β:")
+    for point in found.points:
+        console.print(_row(point, beta_max) + f"  ({point.known})", soft_wrap=True)
+    if found.best is not None:
+        point = found.points[found.best]
+        console.print(
+            f"The held-out samples choose β = {printing.nearest(point.beta)}: mean loss "
+            f"{printing.nearest(point.test_loss, 4)}, {found.score} {printing.nearest(point.score, 4)}.",
+            soft_wrap=True,
+        )

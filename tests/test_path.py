@@ -1,0 +1,106 @@
+"""A path over β: every number is proved at its β, and none is worse than what one β alone gives."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from commands import reluopt
+
+from reluopt import Problem, bounds
+from reluopt.errors import ConfigError, DataError
+from reluopt.losses import make_loss
+from reluopt.pricing import beta_max_estimate
+from reluopt.search.path import concave_bound, regularization_path
+
+
+def problem(seed: int, n: int = 18, d: int = 2, loss: str = "squared") -> tuple[Problem, np.ndarray, np.ndarray]:
+    """A problem and held-out samples of the same kind."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n + 40, d))
+    y = np.abs(X[:, 0]) - 0.5 + 0.2 * rng.standard_normal(n + 40)
+    y = np.where(y > 0, 1.0, -1.0) if make_loss(loss).classes else y
+    return Problem(X[:n], y[:n], loss, 1.0), X[n:], y[n:]
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_the_optimum_lies_between_at_every_beta(loss: str) -> None:
+    made, X, y = problem(1, loss=loss)
+    seen = []
+    path = regularization_path(
+        made, fractions=[0.05, 0.6, 0.2], gap=1e-3, budget=60.0, validation=(X, y), callback=seen.append
+    )
+    betas = [point.beta for point in path.points]
+    assert betas == sorted(betas, reverse=True) and [point.beta for point in seen] == betas
+    assert betas[0] == pytest.approx(0.6 * beta_max_estimate(made))
+    for point in path.points:
+        at = made.with_beta(point.beta)
+        value = at.objective(*point.network.weights())
+        optimum = bounds.exact(at).value
+        assert point.bound <= optimum * (1 + 1e-9) and optimum <= value * (1 + 1e-9) <= point.objective * (1 + 1e-8)
+        assert Fraction(point.objective) <= Fraction(point.bound) * (1 + Fraction(point.gap)) and point.gap <= 1e-3
+        f = made.predict(*point.network.weights())
+        assert f.shape == (made.n,) and point.test_loss == pytest.approx(
+            float(
+                made.loss.value(np.maximum(X @ point.network.weights()[0].T, 0) @ point.network.weights()[1], y).mean()
+            )
+        )
+    losses = [point.test_loss for point in path.points]
+    assert path.best == int(np.argmin(losses)) and path.score == ("accuracy" if loss == "logistic" else "R2")
+    # the optimum falls with β, and so does what the path proves
+    assert (np.diff([point.objective for point in path.points]) <= 0).all()
+    assert (np.diff([point.bound for point in path.points]) <= 0).all()
+
+
+def test_concavity_proves_between() -> None:
+    """Against a concave, rising function with p(0) ≥ 0: never above it, exact on chords, never below what is known."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        slopes, heights = rng.uniform(0, 2, 5), rng.uniform(0, 3, 5)
+
+        def optimum(beta: float, slopes: np.ndarray = slopes, heights: np.ndarray = heights) -> float:
+            return float((heights + slopes * beta).min())
+
+        known = [(beta, optimum(beta) * rng.uniform(0.8, 1.0)) for beta in rng.uniform(0.1, 3, 4)]
+        for beta in (*rng.uniform(0.01, 4, 5), *(b for b, _ in known)):
+            value, _ = concave_bound(float(beta), known)
+            assert 0 <= value <= optimum(float(beta)) * (1 + 1e-12)
+        for beta, value in known:
+            assert concave_bound(beta, known)[0] >= value * (1 - 1e-15)
+    assert concave_bound(2.0, [(1.0, 1.0), (3.0, 2.0)])[0] == 1.5
+    assert concave_bound(0.5, [(1.0, 1.0)])[0] == 0.5
+    assert concave_bound(5.0, [(1.0, 1.0)])[0] == 1.0
+
+
+def test_bad_arguments_are_named() -> None:
+    made, X, y = problem(2)
+    for bad in ({"betas": [0.0]}, {"betas": []}, {"betas": [1.0], "fractions": [0.1]}, {"budget": 0.0}, {"gap": -1.0}):
+        with pytest.raises(ConfigError):
+            regularization_path(made, **bad)
+    with pytest.raises(DataError):
+        regularization_path(made, validation=(X[:, :1], y))
+
+
+def test_the_command_leaves_a_run_at_every_beta(tmp_path) -> None:
+    data = ("planted", "--n", 40, "--d", 3, "--test-fraction", 0.4)
+    done = reluopt("path", *data, "--fractions", "0.5,0.1", "--gap", 0.5, "--budget", 20, "--out", "path", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "path" / "path.json").read_text())
+    assert [point["fraction"] for point in record["points"]] == [0.5, 0.1]
+    assert record["best"] in (0, 1) and (tmp_path / "path" / "path.png").stat().st_size > 1000
+    for point in record["points"]:
+        assert point["objective"] >= point["bound"] > 0
+    assert reluopt("data", *data, "--save", "data.npz", cwd=tmp_path).returncode == 0
+    verified = reluopt(
+        "verify",
+        tmp_path / "path" / record["points"][0]["run"] / "certificate.safetensors",
+        "--data",
+        "data.npz",
+        cwd=tmp_path,
+    )
+    assert verified.returncode == 0, verified.stderr
+    again = reluopt("path", *data, "--out", "path", cwd=tmp_path)
+    assert again.returncode == 2 and "->" in again.stderr
+    assert reluopt("path", *data, "--fractions", "0.1,x", "--out", "other", cwd=tmp_path).returncode == 2
