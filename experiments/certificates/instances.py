@@ -38,7 +38,7 @@ LOSSES = {
 }
 #: Adam's on MNIST, where the default number takes half an hour.
 MNIST_EPOCHS = 3000
-#: And with other losses, by descent.py.
+#: And with other losses.
 LOSS_EPOCHS = 3000
 
 
