@@ -15,10 +15,11 @@ from math import isfinite
 import mpmath
 
 EVIDENCE = {"z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level"}
+OF_OUTPUTS = {"z", "t", "groups", "paired", "nu", "r", "level"}
 SLOPES = {"factor", "eta", "tilt"}
 LARGEST = 2**256
 PARAMETER = {"huber": "delta", "quantile": "tau"}
-NAMES = ("squared", "huber", "absolute", "quantile", "hinge", "squared_hinge", "logistic")
+NAMES = ("squared", "huber", "absolute", "quantile", "hinge", "squared_hinge", "logistic", "cross_entropy")
 
 
 class No(Exception):
@@ -31,7 +32,7 @@ def must(condition, reason):
 
 
 def reason_to_refuse(raw, X, y):
-    """None if every claim of the bytes follows for X (lists of rows), y (list); else the first reason found."""
+    """None if every claim of the bytes follows for X (rows), y (numbers, or rows of several outputs)."""
     try:
         File(raw).check(X, y)
     except No as reason:
@@ -127,16 +128,17 @@ class File:
         self.claims = {name: Fraction(float(v)) for name, v in claims.items()}
         lower = "optimum_at_least" in claims or "ratio_at_most" in claims
         upper = "objective_at_most" in claims or "ratio_at_most" in claims
-        must(content["evidence"] == ("regions" if lower else None), "evidence")
-        wanted = (EVIDENCE if lower else set()) | ({"U", "alpha"} if upper else set())
+        kind, needed = ("regions", EVIDENCE) if self.C == 1 else ("outputs", OF_OUTPUTS)
+        must(content["evidence"] == (kind if lower else None), "evidence")
+        wanted = (needed if lower else set()) | ({"U", "alpha"} if upper else set())
         wanted |= {"weights"} if self.weighted else set()
-        wanted |= SLOPES if lower and SLOPES & set(self.tensors) else set()
+        wanted |= SLOPES if lower and self.C == 1 and SLOPES & set(self.tensors) else set()
         must(set(self.tensors) == wanted, "tensors")
 
     def problem(self, p):
         must(isinstance(p, dict), "problem")
         must(set(p) == {"n", "d", "outputs", "fingerprint", "loss", "weights", "beta"}, "problem")
-        must(is_whole(p["n"], 1, 2**40) and is_whole(p["d"], 1, 2**40) and is_whole(p["outputs"], 1, 2), "sizes")
+        must(is_whole(p["n"], 1, 2**40) and is_whole(p["d"], 1, 2**40) and is_whole(p["outputs"], 1, 2**20), "sizes")
         digits = p["fingerprint"]
         must(isinstance(digits, str) and len(digits) == 64 and set(digits) <= set("0123456789abcdef"), "fingerprint")
         must(isinstance(p["weights"], bool), "weights")
@@ -153,6 +155,8 @@ class File:
                 self.parameter > 0 and (self.parameter < 1 if extra == "tau" else self.parameter <= LARGEST),
                 "parameter",
             )
+        self.C = p["outputs"]
+        must(self.C > 1 or self.loss != "cross_entropy", "outputs")
         self.n, self.d, self.digits, self.weighted = p["n"], p["d"], digits, p["weights"]
         self.beta = Fraction(float(p["beta"]))
 
@@ -170,16 +174,22 @@ class File:
 
     def check(self, X, y):
         must(len(X) == self.n and len(X[0]) == self.d, "other data")
+        must(all(isinstance(row, list) == (self.C > 1) for row in y), "other data")
+        y = y if self.C > 1 else [[v] for v in y]
+        must(all(len(row) == self.C for row in y), "other data")
         kappa = self.shaped("weights", self.n) if self.weighted else [Fraction(1)] * self.n
         must(all(k >= 0 for k in kappa), "negative weight")
-        hashed = struct.pack("<QQ", self.n, self.d)
-        for row in [*X, y, *([[float(k) for k in kappa]] if self.weighted else [])]:
+        hashed = struct.pack("<QQ", self.n, self.d) + (struct.pack("<Q", self.C) if self.C > 1 else b"")
+        for row in [*X, *y, *([[float(k) for k in kappa]] if self.weighted else [])]:
             hashed += struct.pack(f"<{len(row)}d", *row)
         must(hashlib.sha256(hashed).hexdigest() == self.digits, "other data")
-        must(all(abs(v) <= LARGEST for row in [*X, y] for v in row), "domain of the data")
+        must(all(abs(v) <= LARGEST for row in [*X, *y] for v in row), "domain of the data")
         if self.loss in ("hinge", "squared_hinge", "logistic"):
-            must(all(v in (-1.0, 1.0) for v in y), "targets")
-        self.X, self.y, self.kappa = [[Fraction(v) for v in row] for row in X], [Fraction(v) for v in y], kappa
+            must(all(v in (-1.0, 1.0) for row in y for v in row), "targets")
+        if self.loss == "cross_entropy":
+            must(all(sorted(row) == [0.0] * (self.C - 1) + [1.0] for row in y), "targets")
+        self.X, self.y = ([[Fraction(v) for v in row] for row in part] for part in (X, y))
+        self.kappa = kappa
         upper = self.objective() if "U" in self.tensors else None
         lower = self.lower() if "z" in self.tensors else None
         claims = self.claims
@@ -189,12 +199,35 @@ class File:
 
     def objective(self):
         U = self.rows("U", self.d)
-        alpha = self.shaped("alpha", len(U))
-        total = self.beta / 2 * (sum(v * v for u in U for v in u) + sum(v * v for v in alpha))
+        flat = self.shaped("alpha", len(U), *self.row)
+        total = self.beta / 2 * (sum(v * v for u in U for v in u) + sum(v * v for v in flat))
         for row, target, k in zip(self.X, self.y, self.kappa, strict=True):
-            f = sum((max(dot(row, u), Fraction(0)) * a for u, a in zip(U, alpha, strict=True)), Fraction(0))
-            total += k * self.value(f, target)
+            s = [max(dot(row, u), Fraction(0)) for u in U]
+            f = [sum((v * a for v, a in zip(s, flat[c :: self.C], strict=True)), Fraction(0)) for c in range(self.C)]
+            total += k * self.value_of(f, target)
         return total
+
+    @property
+    def row(self):
+        return () if self.C == 1 else (self.C,)
+
+    def value_of(self, f, y):
+        if self.loss != "cross_entropy":
+            return sum(self.value(a, b) for a, b in zip(f, y, strict=True))
+        with mpmath.workdps(50):
+            top = f[y.index(1)]
+            return rational(mpmath.log(sum(mpmath.exp(real(v - top)) for v in f)))
+
+    def dual_of(self, v, y, k):
+        if self.loss != "cross_entropy":
+            return sum(self.dual(a, b, k) for a, b in zip(v, y, strict=True))
+        if k == 0:
+            must(not any(v), "z of a sample of weight 0")
+            return Fraction(0)
+        p = [k * b - a for a, b in zip(v, y, strict=True)]
+        must(sum(v) == 0 and min(p) >= 0, "domain of the dual")
+        with mpmath.workdps(50):
+            return rational(sum((-real(q) * mpmath.log(real(q / k)) for q in p if q > 0), mpmath.mpf(0)))
 
     def value(self, f, y):
         r, margin = abs(f - y), 1 - y * f
@@ -242,13 +275,42 @@ class File:
             return rational(sum((-real(q) * mpmath.log(real(q / k)) for q in (p, k - p) if q > 0), mpmath.mpf(0)))
 
     def lower(self):
-        z = self.shaped("z", self.n)
+        flat = self.shaped("z", self.n, *self.row)
+        z = [flat[i * self.C : (i + 1) * self.C] for i in range(self.n)]
         (t,) = self.shaped("t", 1)
         must(t >= 0, "t")
-        bound = self.support(z)
+        bound = self.support(flat) if self.C == 1 else self.support_of_outputs(z)
         if bound > 0:
             t = min(t, self.beta / bound)
-        return sum((self.dual(t * v, y, k) for v, y, k in zip(z, self.y, self.kappa, strict=True)), Fraction(0))
+        rows = zip(z, self.y, self.kappa, strict=True)
+        return sum((self.dual_of([t * a for a in v], y, k) for v, y, k in rows), Fraction(0))
+
+    # -- section 9 -----------------------------------------------------------------------------------------------------
+
+    def support_of_outputs(self, z):
+        (have, sizes), (shape, members) = self.tensors["groups"], self.tensors["paired"]
+        must(len(have) == 1 and len(shape) == 1, "groups")
+        must(all(0 <= p <= self.n for p in sizes) and sum(sizes) == len(members), "groups")
+        must(all(0 <= s < self.n for s in members) and len(set(members)) == len(members), "paired")
+        nu, (level,) = self.shaped("nu", self.n), self.shaped("level", 1)
+        r, at, corner, size = self.shaped("r", sum((2 * p) ** 2 for p in sizes)), 0, 0, self.C + self.d
+        must(level >= 0 and all(v >= 0 for v in r), "signs")
+        M = [[Fraction(0)] * size for _ in range(size)]
+        heads = [[*v, *[Fraction(0)] * self.d] for v in z]
+        rows = [[*[Fraction(0)] * self.C, *x] for x in self.X]
+        for i in set(range(self.n)) - set(members):
+            must(nu[i] == 0 or nu[i] >= Fraction(1, LARGEST), "nu")
+            must(nu[i] > 0 or not any(z[i]), "nu is 0")
+            if nu[i] > 0:
+                psi = [a + nu[i] * b for a, b in zip(heads[i], rows[i], strict=True)]
+                add(M, 1 / (4 * nu[i]), psi, psi)
+        for p in sizes:
+            group, square = members[at : at + p], r[corner : corner + (2 * p) ** 2]
+            must(all(a < b for a, b in pairwise(group)), "order in a group")
+            lines = [square[a * 2 * p : (a + 1) * 2 * p] for a in range(2 * p)]
+            self.eliminate(M, heads, [], [rows[s] for s in group], [nu[s] for s in group], group, lines)
+            at, corner = at + p, corner + (2 * p) ** 2
+        return bound_of(M, level)
 
     # -- section 5 -----------------------------------------------------------------------------------------------------
 
@@ -372,12 +434,20 @@ class File:
         for a in range(size):
             M[a][a] += tilt if a == 0 else -tilt
         for group, square in zip(groups, r, strict=True):
-            self.eliminate(M, z, F, [[Fraction(0), *self.X[s]] for s in group], [nu[s] for s in group], group, square)
+            self.eliminate(
+                M,
+                [[v * e for e in e0] for v in z],
+                F,
+                [[Fraction(0), *self.X[s]] for s in group],
+                [nu[s] for s in group],
+                group,
+                square,
+            )
         return bound_of(M, level)
 
-    def eliminate(self, M, z, F, rows, nu, group, square):
-        """Add aᵀ(H + BᵀA⁻¹B)a: the maximum over s of the group's form."""
-        p, e = len(group), len(F[0])
+    def eliminate(self, M, heads, F, rows, nu, group, square):
+        """Add aᵀ(H + BᵀA⁻¹B)a: the maximum over s of the group's form; ``heads`` are the forms of a that multiply s."""
+        p, e = len(group), len(M)
         zero = [Fraction(0)] * e
         on_a = [*F, *[zero] * p, *[[-v for v in row] for row in rows]]
         on_s = [[Fraction(0)] * p for _ in F] + 2 * [[Fraction(int(a == b)) for b in range(p)] for a in range(p)]
@@ -390,7 +460,7 @@ class File:
         for j, s in enumerate(group):
             unit = [Fraction(0)] * (e + p)
             unit[e + j] = Fraction(1)
-            add(C, z[s], [Fraction(1)] + [Fraction(0)] * (e + p - 1), unit)
+            add(C, Fraction(1), [*heads[s], *[Fraction(0)] * p], unit)
             slope = [a - b for a, b in zip(unit, [*rows[j], *[Fraction(0)] * p], strict=True)]
             add(C, -nu[j], unit, slope)
         for k in range(e + p - 1, e - 1, -1):  # one variable s after another: −C_kk s² + 2 s (…) is at most (…)²/−C_kk

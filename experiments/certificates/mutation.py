@@ -2,10 +2,10 @@
 
     .venv/bin/python experiments/certificates/mutation.py --count 20000
 
-Certificates of every loss (unsplit, split, paired, with affine slopes; with and without weights and a network) are
-mutated: bit flips, swapped bytes, cut files; tensors changed, dropped, added, reshaped, cast, made NaN; claims, β and
-the loss edited; samples reordered. Whatever is accepted is held against an independent reading of SPEC.md
-(tests/test_checker.py) and exact arithmetic.
+Certificates of every loss (unsplit, split, paired, with affine slopes; with and without weights and a network; of one
+output and of several) are mutated: bit flips, swapped bytes, cut files; tensors changed, dropped, added, reshaped,
+cast, made NaN; claims, β and the loss edited; samples reordered. Whatever is accepted is held against an independent
+reading of SPEC.md (tests/test_checker.py; of several outputs tests/second_checker.py) and exact arithmetic.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 import numpy as np
+import output_certificates as several
 import test_checker as oracle
 import typer
 
@@ -55,7 +56,10 @@ def one(case: tuple, rng: np.random.Generator) -> tuple[str, str]:
         checker.check(checker.parse(content), X, y)
     except checker.Refused as reason:
         return "refused", str(reason)
-    oracle.assert_not_false(content, X, y)
+    if y.ndim == 2:
+        several.assert_not_false(content, X, y)
+    else:
+        oracle.assert_not_false(content, X, y)
     return "accepted", "the claims still follow"
 
 
@@ -69,6 +73,7 @@ def main(
     for number, kind in enumerate(KINDS):
         X, y, beta = oracle.problem_for(np.random.default_rng(number), kind["loss"])
         cases.append((X, y, *oracle.certificate(X, y, beta, seed=number, **kind)))
+    cases += [several.certificate(number) for number in range(several.KINDS)]
     verdicts, reasons = Counter[str](), Counter[str]()
     for k in range(count):
         verdict, reason = one(cases[k % len(cases)], rng)

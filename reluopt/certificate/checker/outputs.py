@@ -18,7 +18,7 @@ def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
     n, nu, level = len(X), c.tensor("nu", len(X)), float(c.tensor("level", 1)[0])
     groups, squares = read_groups(c.tensor("groups", None), c.tensor("paired", None), n)
     flat = c.tensor("r", squares[-1].stop if squares else 0)
-    r = [flat[at].reshape(2 * len(group), -1) for group, at in zip(groups, squares, strict=True)]
+    r = [flat[at].reshape(2 * len(group), 2 * len(group)) for group, at in zip(groups, squares, strict=True)]
     free = np.ones(n, dtype=bool)
     for group in groups:
         free[group] = False
