@@ -24,9 +24,13 @@ from .data import gaussian as gaussian
 from .data import load_dataset as load_dataset
 from .data import planted as planted
 from .errors import ReluoptError as ReluoptError
+from .estimators import ReLUClassifier as ReLUClassifier
+from .estimators import ReLURegressor as ReLURegressor
 from .losses import LOSSES as LOSSES
 from .losses import Loss as Loss
 from .losses import make_loss as make_loss
+from .model import Model as Model
+from .model import Predictions as Predictions
 from .network import TwoLayerReLU as TwoLayerReLU
 from .network import from_weights as from_weights
 from .patterns.arrangement import all_patterns as all_patterns

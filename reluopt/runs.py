@@ -3,6 +3,7 @@
 ::
 
     RUN/config.toml                   tables [data], [train], [certify]
+    RUN/preparation.json              how raw samples become those of the training problem
     RUN/metrics.jsonl                 one JSON object a record, keys as the TensorBoard tags
     RUN/checkpoints/initial.safetensors, latest.safetensors
     RUN/events.out.tfevents.*         TensorBoard
@@ -31,8 +32,13 @@ from typing import Any
 import filelock
 import tomli_w
 
+from reluopt.checkpoint_file import read_checkpoint
 from reluopt.config import read_toml_file
+from reluopt.data.preparation import Preparation
 from reluopt.errors import CheckpointError, ConfigError
+from reluopt.losses import make_loss
+from reluopt.model import Model
+from reluopt.network import from_weights
 
 #: Where files of a run lie until all are written, see ``staging.py``.
 STAGE = ".new"
@@ -93,6 +99,7 @@ class RunFolder:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.config_file = self.path / "config.toml"
+        self.preparation_file = self.path / "preparation.json"
         self.metrics_file = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.initial_checkpoint = self.checkpoints / "initial.safetensors"
@@ -125,13 +132,25 @@ class RunFolder:
             run.make(config, overwrite=overwrite)
         return run
 
-    def make(self, config: Mapping[str, Mapping[str, Any]] | None = None, *, overwrite: bool = False) -> None:
-        """Make this folder a run, see :meth:`create`; only within :meth:`locked`."""
+    def make(
+        self,
+        config: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        overwrite: bool = False,
+        preparation: Preparation | None = None,
+    ) -> None:
+        """Make this folder a run, see :meth:`create`; only within :meth:`locked`.
+
+        ``preparation`` : how the data were prepared, for :meth:`load_model`.
+        """
         self.require_free(overwrite=overwrite)
         text = tomli_w.dumps({k: dict(v) for k, v in (config or {}).items()})
         if self.config_file.exists():
             self.clear()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+        if preparation is not None:
+            content = json.dumps(preparation.to_mapping(), ensure_ascii=False, allow_nan=False)
+            write_atomically(self.preparation_file, content + "\n")
         write_atomically(self.config_file, text)
 
     def require_free(self, *, overwrite: bool = False, need: int = 0) -> None:
@@ -255,7 +274,7 @@ class RunFolder:
 
     def clear(self, but: set[Path] | None = None) -> None:
         """Remove an earlier run's files ``but`` some; config.toml goes last: a half-cleared folder is still a run."""
-        files = [self.metrics_file, self.certificate_file, self.proof_file, self.ladder_file]
+        files = [self.preparation_file, self.metrics_file, self.certificate_file, self.proof_file, self.ladder_file]
         files += [self.trace_file, self.gap_file]
         files += [*self.checkpoints.glob("*.safetensors"), *self.path.glob("events.out.tfevents.*")]
         for file in [*files, self.config_file]:
@@ -282,6 +301,43 @@ class RunFolder:
     def steps_of_solve(self) -> int:
         """Lines of the trace that `reluopt solve` left: the steps of its TensorBoard entries."""
         return self.trace_file.read_bytes().count(b"\n") if self.trace_file.is_file() else 0
+
+    def load_model(self) -> Model:
+        """The trained network with its preparation: it takes raw samples, without the data of the training.
+
+        Raises
+        ------
+        CheckpointError : no network yet, no stored preparation, or files that are not as reluopt wrote them.
+        """
+        tensors, _ = read_checkpoint(self.latest_checkpoint)
+        network = from_weights(tensors["network.U"].double(), tensors["network.alpha"].double())
+        loss = self.config().get("train", {}).get("loss", "squared")
+        preparation = self.preparation()
+        if len(preparation.feature_names) != network.d:
+            raise CheckpointError(
+                f"'{self.preparation_file}' makes {len(preparation.feature_names)} features, and the network takes "
+                f"{network.d}.", "Put back what training wrote there, or train a new run.",
+            )  # fmt: skip
+        return Model(network, preparation, make_loss(loss))
+
+    def preparation(self) -> Preparation:
+        """How the run's data were prepared.
+
+        Raises
+        ------
+        CheckpointError : an earlier release's run, which has none, or a file that is not as reluopt wrote it.
+        """
+        if not self.preparation_file.is_file():
+            raise CheckpointError(
+                f"'{self.path}' has no preparation.json: it is of an earlier release.", "Train the run again."
+            )
+        try:
+            return Preparation.from_mapping(json.loads(self.preparation_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise CheckpointError(
+                f"'{self.preparation_file}' is not as reluopt writes it ({type(error).__name__}).",
+                "Put back what training wrote there, or train a new run.",
+            ) from error
 
     # -- metrics -------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,10 @@ COMMANDS = {
         "reluopt.cli.commands.path:path",
         "Solve along β, each network from the one before, with a proved bound at every β; held-out samples choose β.",
     ),
+    "predict": (
+        "reluopt.cli.commands.predict:predict",
+        "Predict new samples with the network of a run: numbers or labels as they stand in the data, and the score.",
+    ),
     "theory": (
         "reluopt.cli.commands.theory:theory",
         "Compute the paper's quantities for a data set, theorem by theorem: hypothesis, value, number.",

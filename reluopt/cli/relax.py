@@ -14,7 +14,6 @@ from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted
 from reluopt.cli.train import show_problem
 from reluopt.data import DataConfig
-from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.runs import RunFolder
 from reluopt.search.config import RelaxConfig
@@ -24,7 +23,7 @@ from reluopt.theory.kernel import log_factor
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import save_weights
 from reluopt.workflows.new_run import new_run
-from reluopt.workflows.prepare import for_loss, prepare
+from reluopt.workflows.prepare import Prepared, for_loss, prepare
 from reluopt.workflows.runs import next_folder, where_it_started
 
 
@@ -67,19 +66,20 @@ def relax_command(
             "fingerprint": data.fingerprint,
             "relax": settings.to_mapping(),
         }
-        _save(run, {"data": data_config.to_mapping(), "train": {"loss": loss}, "run": record}, found, problem, replace)
+        tables = {"data": data_config.to_mapping(), "train": {"loss": loss}, "run": record}
+        _save(run, tables, found, prepared, replace)
     if quiet:
         console.print(str(run.path), soft_wrap=True)
     else:
         next_steps(("then", f"reluopt certify {quoted(run.path)}"))
 
 
-def _save(run: RunFolder, tables: dict[str, Any], found: Relaxation, problem: Problem, replace: bool) -> None:
+def _save(run: RunFolder, tables: dict[str, Any], found: Relaxation, prepared: Prepared, replace: bool) -> None:
     """Make the run, whole or not at all."""
-    with new_run(run, tables, overwrite=replace) as new:
+    with new_run(run, tables, overwrite=replace, preparation=prepared.data.preparation) as new:
         # nothing moved: the start and the end are the same network
         for which in ("initial", "latest"):
-            save_weights(new, which, found.network, problem, "reluopt relax")
+            save_weights(new, which, found.network, prepared.problem, "reluopt relax")
 
 
 def _show(found: Relaxation, asked: int) -> None:

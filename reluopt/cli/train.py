@@ -75,7 +75,7 @@ def _start(data_config: DataConfig, train_config: TrainConfig, out: Path | None,
         "run": {**where_it_started(run), **facts},
     }
     with run.locked():
-        run.make(tables, overwrite=replace)
+        run.make(tables, overwrite=replace, preparation=data.preparation)
         try:
             _fit(trainer, run, quiet, resume=False)
         except Exception:

@@ -20,9 +20,7 @@ def as_samples(X: Any, y: Any, name: str, feature_names: Sequence[str] | None = 
     DataError : something that is no array of real numbers.
     """
     origin = Origin(name)
-    if feature_names is None and hasattr(X, "columns"):
-        feature_names = tuple(str(column) for column in X.columns)
-    features = _numbers(_array(X, "X", name), "X", origin, feature_names)
+    features, feature_names = as_features(X, name, feature_names)
     target = _array(y, "y", name)
     if target.ndim == 2 and target.shape[1] == 1:
         target = target[:, 0]
@@ -30,6 +28,21 @@ def as_samples(X: Any, y: Any, name: str, feature_names: Sequence[str] | None = 
     if feature_names is None:
         feature_names = tuple(f"x{j}" for j in range(features.shape[1] if features.ndim == 2 else 0))
     return Samples(features, target, tuple(feature_names), origin)
+
+
+def as_features(
+    X: Any, name: str, feature_names: Sequence[str] | None = None
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """The features (n, d) in float64, and their names: the given ones, else those of a data frame's columns, else None.
+
+    Raises
+    ------
+    DataError : something that is no array of real numbers.
+    """
+    if feature_names is None and hasattr(X, "columns"):
+        feature_names = tuple(str(column) for column in X.columns)
+    features = _numbers(_array(X, "X", name), "X", Origin(name), feature_names)
+    return features, None if feature_names is None else tuple(feature_names)
 
 
 def _array(values: Any, what: str, name: str) -> np.ndarray:

@@ -80,7 +80,7 @@ def load_dataset(config: DataConfig) -> Dataset:
     DataError : no such data set or file, or data that cannot be used.
     ConfigError : a setting that the data set does not take.
     """
-    source, arguments = _source(config.dataset)
+    source, arguments = source_of(config.dataset)
     defaults = {f.name: f.default for f in dataclasses.fields(DataConfig)}
     given = {name: v for name in SOURCE_SETTINGS if (v := getattr(config, name)) != defaults[name]}
     for name in given:
@@ -103,7 +103,7 @@ def _test_samples(config: DataConfig, source: Source, given: dict[str, Any], sam
     assert config.test_file is not None
     if config.test_fraction is not None:
         raise ConfigError("Both 'test_file' and 'test_fraction' are given.", "Give one of the two.")
-    other, arguments = _source(config.test_file)
+    other, arguments = source_of(config.test_file)
     if other is not source or not arguments:
         raise ConfigError(
             f"'{config.test_file}' is not of the kind of '{config.dataset}'.", "Give two files of one kind."
@@ -121,7 +121,7 @@ def _name(file: str) -> str:
     return path.with_suffix("").as_posix()
 
 
-def _source(dataset: str) -> tuple[Source, tuple[Any, ...]]:
+def source_of(dataset: str) -> tuple[Source, tuple[Any, ...]]:
     """The source of a data set, and the arguments that say which file."""
     if dataset in BUILT_IN:
         return BUILT_IN[dataset], ()

@@ -17,6 +17,7 @@ from reluopt.data.preparation import Preparation
 from reluopt.data.preprocess import preprocess
 from reluopt.data.samples import Samples
 from reluopt.data.settings import AS_GIVEN, Preprocessing
+from reluopt.errors import DataError
 from reluopt.problem import data_fingerprint
 
 
@@ -113,6 +114,20 @@ class Dataset:
     def labels(self) -> dict[str, str] | None:
         """The labels by what became of them: "-1" and "+1" of two, the numbers of the outputs of several; else None."""
         return self.preprocessing.get("labels")
+
+    def transform(self, X: Any) -> Float[np.ndarray, "k d"]:
+        """Further raw samples as rows of X, by the rules that these data gave: see :meth:`Preparation.transform`.
+
+        Raises
+        ------
+        DataError : data that were prepared elsewhere and have no rules; samples that do not fit the rules.
+        """
+        if self.preparation is None:
+            raise DataError(
+                f"{self.name} was made of prepared arrays and has no rules for further samples.",
+                "Make it with Dataset.from_arrays or load_dataset.",
+            )
+        return self.preparation.transform(X)
 
     @cached_property
     def fingerprint(self) -> str:

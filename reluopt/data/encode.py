@@ -32,7 +32,7 @@ def encode(table: Table, settings: TableSettings) -> Samples:
     target = next(j for j, rule in enumerate(encoding.columns) if rule.fate is Fate.TARGET)
     n = len(table.columns[target])
     refuse_larger(f"{table.origin.name}, encoded,", 8 * n * len(encoding.feature_names), 8 * settings.max_bytes)
-    y, missing_y = _target(table, target, encoding)
+    y, missing_y = target_of(table, target, encoding)
     X = encoding.features(table)
     keep, dropped = _kept_rows(table, target, missing_y, X, encoding, settings.missing)
     if not keep.any():
@@ -60,7 +60,7 @@ def encode_like(table: Table, encoding: Encoding, settings: TableSettings) -> Sa
     DataError : a column that is not there, an unknown category, a missing cell where none was filled, no target.
     """
     target = next(rule.name for rule in encoding.columns if rule.fate is Fate.TARGET)
-    y, missing_y = _target(table, table.find(target, "target"), encoding)
+    y, missing_y = target_of(table, table.find(target, "target"), encoding)
     X = encoding.filled(encoding.features(table))
     keep = ~missing_y & ~np.isnan(X).any(axis=1)
     if not keep.all() and settings.missing == "refuse":
@@ -79,7 +79,7 @@ def _means(X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
     return np.where(gaps, 0.0, X).sum(axis=0) / np.maximum((~gaps).sum(axis=0), 1)
 
 
-def _target(table: Table, target: int, encoding: Encoding) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
+def target_of(table: Table, target: int, encoding: Encoding) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
     """Numbers, or texts where no cell is or means a number; and the mask of missing ones, which are no class."""
     name, column = table.names[target], table.columns[target]
     parsed = numbers(column, encoding.notation)

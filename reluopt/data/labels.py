@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float
 
+from reluopt.data.origin import Origin
 from reluopt.data.samples import Samples
 from reluopt.data.table import short
 from reluopt.errors import DataError
@@ -42,10 +45,10 @@ def map_labels(
     if task == "multiclass":
         return _unit_rows(samples)
     if samples.digit_labels and task != "regression":
-        return _digit_halves(samples)
+        return _digit_halves(y, samples.origin)
     if task == "regression":
         if text:
-            raise _not_a_number(samples)
+            raise _not_a_number(y, samples.origin)
         return y.astype(np.float64), None
     values = np.unique(y)
     if len(values) == 2:
@@ -83,53 +86,79 @@ def _several_columns(samples: Samples, task: str, positive: str | None) -> Float
     return samples.y.astype(np.float64)
 
 
-def labels_like(known: Samples, samples: Samples, task: str, positive: str | None = None) -> Float[np.ndarray, "n ..."]:
-    """The target of further samples, mapped as :func:`map_labels` maps that of the known ones.
+@dataclass(frozen=True)
+class LabelRule:
+    """How targets become those of the training problem, so that it can be stored and applied to further samples.
 
-    Raises
-    ------
-    DataError : a label that the known samples do not have, text where numbers are needed.
+    Attributes
+    ----------
+    kind : "numbers" (as they are), "columns" (several of them, as they are; ``values`` is their number), "two"
+        (``values`` are the labels of −1 and +1), "positive" (the only one of ``values`` is +1, all others are −1),
+        "digits" (0-4 are −1, 5-9 are +1), or "classes" (unit rows, one output a label of ``values``).
+    values : labels, as they stand in the data.
     """
-    if samples.y.dtype.kind != known.y.dtype.kind:
-        raise (
-            _not_a_number(samples)
-            if samples.y.dtype.kind == "U"
-            else DataError(
-                f"{samples.origin.name}: the targets are numbers, and those to train on are text.", "Give both alike."
+
+    kind: str
+    values: tuple[str | float, ...] = ()
+
+    def apply(self, y: np.ndarray, origin: Origin) -> Float[np.ndarray, "n ..."]:
+        """The targets (n,) or (n, C) of labels or numbers.
+
+        Raises
+        ------
+        DataError : a label that the known samples do not have, text where numbers are needed or the reverse, other
+            columns than those to train on.
+        """
+        if (y.ndim == 2) != (self.kind == "columns") or (y.ndim == 2 and y.shape[1] != self.values[0]):
+            raise DataError(
+                f"{origin.name}: the targets have other columns than those to train on.", "Give both alike."
             )
-        )
-    if samples.y.ndim != known.y.ndim or samples.y.shape[1:] != known.y.shape[1:]:
-        raise DataError(
-            f"{samples.origin.name}: the targets have other columns than those to train on.", "Give both alike."
-        )
-    if known.y.ndim == 2:
-        return samples.y.astype(np.float64)
+        text = y.dtype.kind == "U"
+        if self.kind == "positive":
+            return np.where(_equals(y, str(self.values[0])), 1.0, -1.0)
+        if text and not isinstance(next(iter(self.values), 0.0), str):
+            raise _not_a_number(y, origin)
+        if self.kind == "digits":
+            return _digit_halves(y, origin)[0]
+        if self.kind in ("numbers", "columns"):
+            return y.astype(np.float64)
+        if not text and isinstance(self.values[0], str):
+            raise DataError(
+                f"{origin.name}: the targets are numbers, and those to train on are text.", "Give both alike."
+            )
+        rows = self._unit_rows(y, origin)
+        return rows if self.kind == "classes" else np.where(rows[:, 0] > 0, -1.0, 1.0)
+
+    def _unit_rows(self, y: np.ndarray, origin: Origin) -> Float[np.ndarray, "n C"]:
+        values = np.array(self.values)
+        rows = (y[:, None] == values).astype(np.float64)
+        new = np.flatnonzero(~rows.any(axis=1))
+        if len(new):
+            raise DataError(
+                f"{origin.name}, {origin.row(int(new[0]))}: the label {_word(y[new[0]])!r} is not "
+                f"among those to train on ({_shown(values)}).",
+                "Correct the label, or leave the sample out.",
+            )
+        return rows
+
+
+#: Targets as they are.
+NUMBERS = LabelRule("numbers")
+
+
+def label_rule(
+    samples: Samples, mapped: Float[np.ndarray, "n ..."], labels: dict[str, str] | None, positive: str | None
+) -> LabelRule:
+    """The rule by which :func:`map_labels` made ``mapped`` and ``labels`` of the same samples."""
+    if samples.y.ndim == 2:
+        return LabelRule("columns", (samples.y.shape[1],))
+    if labels is None:
+        return NUMBERS
     if positive is not None:
-        return np.where(_equals(samples.y, positive), 1.0, -1.0)
-    if task == "multiclass":
-        return _like_known_classes(known, samples)
-    if known.digit_labels and task != "regression":
-        return _digit_halves(samples)[0]
-    values = np.unique(known.y)
-    if len(values) != 2 and task != "regression" and (known.y.dtype.kind == "U" or task == "classification"):
-        return _like_known_classes(known, samples)
-    if task == "regression" or len(values) != 2:
-        return samples.y.astype(np.float64)
-    return np.where(_like_known_classes(known, samples)[:, 0] > 0, -1.0, 1.0)
-
-
-def _like_known_classes(known: Samples, samples: Samples) -> Float[np.ndarray, "n C"]:
-    """Unit rows over the classes of the known samples."""
-    values = np.unique(known.y)
-    rows = (samples.y[:, None] == values).astype(np.float64)
-    new = np.flatnonzero(~rows.any(axis=1))
-    if len(new):
-        raise DataError(
-            f"{samples.origin.name}, {samples.origin.row(int(new[0]))}: the label {_word(samples.y[new[0]])!r} is not "
-            f"among those to train on ({_shown(values)}).",
-            "Correct the label, or leave the sample out.",
-        )
-    return rows
+        return LabelRule("positive", (positive,))
+    if samples.digit_labels and mapped.ndim == 1:
+        return LabelRule("digits")
+    return LabelRule("two" if mapped.ndim == 1 else "classes", tuple(np.unique(samples.y).tolist()))
 
 
 def ask_about_few_values(samples: Samples) -> None:
@@ -178,22 +207,22 @@ def _equals(y: np.ndarray, label: str) -> Bool[np.ndarray, " n"]:
         return np.zeros(len(y), dtype=bool)
 
 
-def _digit_halves(samples: Samples) -> tuple[Float[np.ndarray, " n"], dict[str, str]]:
+def _digit_halves(y: np.ndarray, origin: Origin) -> tuple[Float[np.ndarray, " n"], dict[str, str]]:
     """The paper's two classes of digits: 0-4 become −1, 5-9 become +1."""
-    outside = np.flatnonzero((samples.y < 0) | (samples.y > 9))
+    outside = np.flatnonzero((y < 0) | (y > 9))
     if len(outside):
         i = int(outside[0])
         raise DataError(
-            f"{samples.origin.name}, {samples.origin.row(i)}: the label is {samples.y[i]:g}, not a digit 0 to 9.",
+            f"{origin.name}, {origin.row(i)}: the label is {y[i]:g}, not a digit 0 to 9.",
             "Give digit data, or bring other data as CSV or NPZ.",
         )
-    return np.where(samples.y < 5, -1.0, 1.0), {"-1": "digits 0 to 4", "+1": "digits 5 to 9"}
+    return np.where(y < 5, -1.0, 1.0), {"-1": "digits 0 to 4", "+1": "digits 5 to 9"}
 
 
-def _not_a_number(samples: Samples) -> DataError:
-    where = f"{samples.origin.name}, {samples.origin.row(0)}"
+def _not_a_number(y: np.ndarray, origin: Origin) -> DataError:
+    where = f"{origin.name}, {origin.row(0)}"
     return DataError(
-        f"{where}, the target: '{short(str(samples.y[0]))}' is not a number.",
+        f"{where}, the target: '{short(str(y[0]))}' is not a number.",
         "Choose a numeric target, or say --task classification for a target of labels.",
     )
 

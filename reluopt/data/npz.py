@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from reluopt.data.arrays import as_samples
+from reluopt.data.arrays import as_features, as_samples
 from reluopt.data.gate import MAX_BYTES, refuse_larger, require_file
 from reluopt.data.samples import Samples
 from reluopt.errors import DataError
@@ -25,10 +26,26 @@ def read_npz(path: Path, max_bytes: int = MAX_BYTES) -> Samples:
     ------
     DataError : a missing, damaged or too large file, a missing array, or arrays that are not numbers.
     """
+    X, y = _arrays(path, ("X", "y"), max_bytes)
+    return as_samples(X, y, path.name)
+
+
+def read_npz_features(path: Path, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.ndarray | None]:
+    """The arrays ``X`` (n, d) and, where it is there, ``y`` (n,) of an NPZ file; see :func:`read_npz`."""
+    require_file(path, max_bytes)
+    with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as packed:
+        if "y.npy" not in packed.namelist():
+            (X,) = _arrays(path, ("X",), max_bytes)
+            return as_features(X, path.name)[0], None
+    samples = read_npz(path, max_bytes)
+    return samples.X, samples.y
+
+
+def _arrays(path: Path, keys: tuple[str, ...], max_bytes: int) -> list[np.ndarray]:
     require_file(path, max_bytes)
     try:
         with zipfile.ZipFile(path) as packed:
-            X, y = (_member(packed, key, path.name, max_bytes) for key in ("X", "y"))
+            return [_member(packed, key, path.name, max_bytes) for key in keys]
     except (
         OSError, ValueError, EOFError, TypeError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError,
         RuntimeError, MemoryError, SyntaxError, RecursionError,
@@ -36,7 +53,6 @@ def read_npz(path: Path, max_bytes: int = MAX_BYTES) -> Samples:
         raise DataError(
             f"{path.name} cannot be read as an NPZ file of plain arrays ({str(error)[:200]!r}).", _REMEDY
         ) from None
-    return as_samples(X, y, path.name)
 
 
 def _member(packed: zipfile.ZipFile, key: str, name: str, max_bytes: int) -> np.ndarray:

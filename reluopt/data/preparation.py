@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from reluopt.data.arrays import as_features
+from reluopt.data.checks import check_values
 from reluopt.data.encoding import ColumnRule, Encoding, Fate
+from reluopt.data.labels import NUMBERS, LabelRule
 from reluopt.data.origin import Origin
 from reluopt.data.reading import Dropped, Reading
+from reluopt.data.table import Table
 from reluopt.errors import DataError
 
 
@@ -60,10 +64,27 @@ class TargetRule:
     standardise_target: bool = False
     target_mean: float | None = None
     target_std: float | None = None
+    rule: LabelRule = NUMBERS
+
+    def apply(self, y: np.ndarray, origin: Origin) -> Float[np.ndarray, "n ..."]:
+        """The targets (n,) or (n, C) of the training problem, of labels or numbers as they stand in the data."""
+        return self._shifted(self.rule.apply(y, origin))
+
+    def _shifted(self, y: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
+        if self.target_mean is None or self.target_std is None:
+            return y
+        return (y - self.target_mean) / self.target_std
+
+    def undo(self, f: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
+        """Numbers in the units of the data, of outputs (n,) or (n, C) in those of the training problem."""
+        if self.target_mean is None or self.target_std is None:
+            return f
+        return self.target_mean + self.target_std * f
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values; mean and deviation only where they were used."""
         facts = asdict(self)
+        del facts["rule"]
         return facts if self.standardise_target else {k: facts[k] for k in ("labels", "standardise_target")}
 
 
@@ -93,6 +114,48 @@ class Preparation:
     def constant(self) -> tuple[str, ...]:
         """The raw features that were left out because they are constant."""
         return tuple(name for name, keep in zip(self.raw_names, self.features.kept, strict=True) if not keep)
+
+    def transform(self, X: Any) -> Float[np.ndarray, "n d"]:
+        """The rows of the training problem's X (n, d) for further raw samples.
+
+        Parameters
+        ----------
+        X : a data frame with the columns of the data (in any order, others are ignored), or raw features (n, d_raw).
+
+        Raises
+        ------
+        DataError : a column that is not there, an unknown category, missing or infinite values, another width.
+        """
+        return self.apply(*self._raw(X))
+
+    def _raw(self, X: Any) -> tuple[Float[np.ndarray, "n d"], Origin]:
+        if hasattr(X, "columns") and hasattr(X, "to_numpy"):
+            table = Table.from_frame(X)
+            return self.encoding.filled(self.encoding.features(table)), table.origin
+        return as_features(X, "X")[0], Origin("X")
+
+    def apply(self, raw: Float[np.ndarray, "n d"], origin: Origin) -> Float[np.ndarray, "n e"]:
+        """The rows of X of raw features (n, d_raw), which are checked; ``origin`` names rows in messages."""
+        if raw.ndim != 2 or raw.shape[1] != len(self.raw_names):
+            raise DataError(
+                f"{origin.name} has shape {raw.shape}; the data of the training have {len(self.raw_names)} features.",
+                "Give the same features, without the target.",
+            )
+        if len(raw):
+            check_values(raw, self.raw_names, origin)
+        return self.features.apply(raw, origin)
+
+    @property
+    def encoding(self) -> Encoding:
+        """The rules of the columns; of data that came of no table: one column of numbers a feature."""
+        if self.reading is not None:
+            return self.reading.encoding
+        return Encoding(tuple(ColumnRule(name, Fate.NUMBER) for name in self.raw_names))
+
+    @property
+    def target_name(self) -> str | None:
+        """The name of the target's column, None where the data came of no table."""
+        return next((rule.name for rule in self.encoding.columns if rule.fate is Fate.TARGET), None)
 
     def columns(self) -> tuple[ColumnRule, ...]:
         """What became of each column of the file, those that turned out to be constant included."""
@@ -141,7 +204,9 @@ class Preparation:
             encoding = Encoding.from_mapping(r["encoding"])
             dropped = tuple(Dropped(**d) for d in r["dropped"])
             reading = Reading(encoding, r["rows"], dropped, tuple(r["notes"]))
-        return cls(tuple(mapping["raw_names"]), FeatureRule(**f), TargetRule(**mapping["target"]), reading)
+        target = dict(mapping["target"])
+        rule = LabelRule(target["rule"]["kind"], tuple(target["rule"]["values"]))
+        return cls(tuple(mapping["raw_names"]), FeatureRule(**f), TargetRule(**{**target, "rule": rule}), reading)
 
 
 def unit_rows(X: Float[np.ndarray, "n d"], origin: Origin) -> None:

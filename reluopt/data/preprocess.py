@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from reluopt.data.checks import SMALLEST_SPREAD, check_target, check_target_values, check_values
-from reluopt.data.labels import labels_like, map_labels
+from reluopt.data.labels import label_rule, map_labels
 from reluopt.data.origin import Origin
 from reluopt.data.preparation import FeatureRule, Preparation, TargetRule, unit_rows
 from reluopt.data.samples import Samples
@@ -72,7 +72,7 @@ def preprocess(samples: Samples, options: Preprocessing, test: Samples | None = 
     dropped = {"dropped_constant_features": list(preparation.constant)}
     about = {"scaling": options.scaling, "bias": options.bias, "divisor": samples.divisor}
     record |= target.to_mapping() | about | dropped
-    held_out = None if test is None else _prepared_test(samples, test, options, preparation)
+    held_out = None if test is None else _prepared_test(samples, test, preparation)
     return Prepared(X, y, preparation.feature_names, record, samples.origin, preparation, held_out)
 
 
@@ -90,7 +90,7 @@ def _held_out(samples: Samples, share: float, seed: int) -> tuple[Samples, Sampl
 
 
 def _prepared_test(
-    samples: Samples, test: Samples, options: Preprocessing, preparation: Preparation
+    samples: Samples, test: Samples, preparation: Preparation
 ) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, "k ..."]]:
     """X and y of the samples to test on, by the rules that those to train on gave."""
     if test.feature_names != samples.feature_names:
@@ -98,10 +98,7 @@ def _prepared_test(
             f"{test.origin.name} has other columns than {samples.origin.name}.", "Give both files the same columns."
         )
     check_values(test.X, test.feature_names, test.origin)
-    y, rule = labels_like(samples, test, str(options.task), options.positive), preparation.target
-    if rule.standardise_target and rule.target_mean is not None and rule.target_std is not None:
-        y = (y - rule.target_mean) / rule.target_std
-    return preparation.features.apply(test.X, test.origin), y
+    return preparation.features.apply(test.X, test.origin), preparation.target.apply(test.y, test.origin)
 
 
 def _subset(samples: Samples, size: int, seed: int) -> Samples:
@@ -122,13 +119,14 @@ def _prepared_target(samples: Samples, options: Preprocessing) -> tuple[Float[np
     """
     y, label_map = map_labels(samples, str(options.task), options.positive)
     check_target(y, samples.origin)
+    rule = label_rule(samples, y, label_map, options.positive)
     standardise = (
         (label_map is None and y.ndim == 1) if options.standardise_target is None else options.standardise_target
     )
     if not standardise:
-        return y, TargetRule(label_map)
+        return y, TargetRule(label_map, rule=rule)
     mean, std = float(y.mean()), float(y.std())
-    return (y - mean) / std, TargetRule(label_map, True, mean, std)
+    return (y - mean) / std, TargetRule(label_map, True, mean, std, rule)
 
 
 def _prepared_features(samples: Samples, options: Preprocessing) -> tuple[Float[np.ndarray, "n e"], FeatureRule]:

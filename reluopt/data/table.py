@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import pyarrow as pa
+
 from reluopt.config import Config, setting
 from reluopt.data.gate import MAX_BYTES
 from reluopt.data.origin import Origin
@@ -101,6 +103,22 @@ class Table:
                 f"{self.origin.name}: the column '{short(repeated[0])}' appears more than once.",
                 "Rename or remove one of them; if the first line is a sample, say --no-header.",
             )
+
+    @classmethod
+    def from_frame(cls, frame: Any, name: str = "the data frame") -> Table:
+        """The columns of a data frame (pandas, polars), whose own index is none of them.
+
+        Raises
+        ------
+        DataError : columns that are no plain numbers or texts.
+        """
+        try:
+            columns = tuple(pa.array(frame[column].to_numpy(), from_pandas=True) for column in frame.columns)
+        except (pa.ArrowException, ValueError, TypeError) as error:
+            raise DataError(
+                f"{name} holds something else than numbers and texts ({error}).", "Give plain columns."
+            ) from None
+        return cls(tuple(str(column) for column in frame.columns), columns, Origin(name))
 
     def find(self, which: str, option: str) -> int:
         """The place of a column, by its name, else by ``first``, ``last`` or its position from 1.

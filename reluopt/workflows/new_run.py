@@ -6,15 +6,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from reluopt.data.preparation import Preparation
 from reluopt.runs import RunFolder, unwritable
 from reluopt.staging import staged
 
 
 @contextmanager
-def new_run(run: RunFolder, tables: Mapping[str, Mapping[str, Any]], *, overwrite: bool) -> Iterator[RunFolder]:
+def new_run(
+    run: RunFolder,
+    tables: Mapping[str, Mapping[str, Any]],
+    *,
+    overwrite: bool,
+    preparation: Preparation | None = None,
+) -> Iterator[RunFolder]:
     """Within it a run is written beside; at its end it takes its place, whole, and an earlier run goes.
 
-    Only within ``run.locked()``. ``tables`` are those of its config.toml.
+    Only within ``run.locked()``. ``tables`` are those of its config.toml, ``preparation`` is that of its data.
 
     Raises
     ------
@@ -24,7 +31,7 @@ def new_run(run: RunFolder, tables: Mapping[str, Mapping[str, Any]], *, overwrit
     try:
         with staged(run.path, run.clear) as place:
             new = RunFolder(place)
-            new.make(tables)
+            new.make(tables, preparation=preparation)
             yield new
     except OSError as error:
         raise unwritable(run.path, error) from error

@@ -59,8 +59,9 @@ class SolveRun:
         ------
         CheckpointError : the folder cannot be written; what was there is there.
         """
+        preparation = self.record.data.preparation
         if not self.made:
-            with new_run(self.run, self.tables, overwrite=self.replace) as new:
+            with new_run(self.run, self.tables, overwrite=self.replace, preparation=preparation) as new:
                 save_weights(new, "initial", self.start or solved.network, self.record.problem, self.command)
                 self._write(new, solved)
             self.made = True
@@ -69,7 +70,7 @@ class SolveRun:
                 # a record of an earlier proof is not one of this network
                 with staged(self.run.path, lambda placed: self.run.certificate_file.unlink(missing_ok=True)) as place:
                     new = RunFolder(place)
-                    new.make(self.tables)
+                    new.make(self.tables, preparation=preparation)
                     self._write(new, solved)
             except OSError as error:
                 raise unwritable(self.run.path, error) from error

@@ -1,0 +1,111 @@
+"""`reluopt predict`: what the network of a run says of new samples."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from reluopt import printing
+from reluopt.cli.output import console
+from reluopt.data.table import TableSettings
+from reluopt.errors import DataError
+from reluopt.model import Predictions
+from reluopt.runs import RunFolder, unwritable, write_atomically
+
+#: How the run's own file was read is how a new text file is read, unless it is said otherwise.
+OF_THE_RUN = ("header", "delimiter", "decimal", "thousands", "max_bytes")
+#: Lines that are shown where no file is written.
+SHOWN = 10
+
+
+def predict(
+    run: Path,
+    samples: Path,
+    out: Path | None,
+    target: str | None,
+    header: bool | None,
+    delimiter: str | None,
+    replace: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """See :mod:`reluopt.cli.commands.predict`."""
+    folder = RunFolder.open(run)
+    model = folder.load_model()
+    if out is not None and out.exists() and not replace:
+        raise DataError(f"The file '{out}' is there already.", "Say --replace, or name another file.")
+    own = folder.config().get("data", {})
+    chosen: dict[str, Any] = {name: own[name] for name in OF_THE_RUN if name in own}
+    chosen |= {"target": target} | ({} if header is None else {"header": header})
+    if delimiter is not None:
+        chosen["delimiter"] = delimiter
+    if samples.suffix.lower() in (".parquet", ".pq", ".feather", ".arrow"):
+        chosen = {name: chosen[name] for name in ("target", "max_bytes") if name in chosen}
+    predictions = model.predict_file(samples, TableSettings(**chosen))
+    if out is not None:
+        try:
+            write_atomically(out, as_csv(predictions))
+        except OSError as error:
+            raise unwritable(out, error) from error
+    if as_json:
+        typer.echo(json.dumps(_record(predictions, out), ensure_ascii=False, allow_nan=False))
+    elif not quiet:
+        _show(predictions, out)
+
+
+def _rows(found: Predictions) -> tuple[list[str], list[list[Any]]]:
+    """The columns and the rows: the prediction, the network's output, the probability of the label +1 or of each."""
+    columns: list[str] = []
+    parts: list[Any] = []
+    for name, values in (
+        ("prediction", found.values), ("output", found.outputs), ("probability", found.probabilities),
+    ):  # fmt: skip
+        if values is not None:
+            several = values.ndim == 2
+            columns += [f"{name} {k}" for k in range(values.shape[1])] if several else [name]
+            parts += values.T.tolist() if several else [values.tolist()]
+    return columns, [list(row) for row in zip(*parts, strict=True)]
+
+
+def as_csv(found: Predictions) -> str:
+    """The predictions as CSV, numbers so that they read back exactly."""
+    columns, rows = _rows(found)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _record(found: Predictions, out: Path | None) -> dict[str, Any]:
+    columns, rows = _rows(found)
+    return {
+        "samples": len(found.outputs),
+        "scored": found.scored,
+        "score_name": found.score_name,
+        "score": found.score,
+        "out": None if out is None else str(out),
+        "columns": columns,
+        "predictions": rows,
+    }
+
+
+def _show(found: Predictions, out: Path | None) -> None:
+    columns, rows = _rows(found)
+    if out is None:
+        console.print(",".join(columns), soft_wrap=True)
+        for row in rows[:SHOWN]:
+            line = ",".join(v if isinstance(v, str) else printing.nearest(v, 6) for v in row)
+            console.print(line, soft_wrap=True)
+        if len(rows) > SHOWN:
+            console.print(f"... and {len(rows) - SHOWN:,} more; --out FILE writes all of them", soft_wrap=True)
+    else:
+        console.print(f"{len(rows):,} predictions are in {out}", soft_wrap=True)
+    if found.score is not None:
+        of = "" if found.scored == len(rows) else f" (of the {found.scored:,} samples that have a target)"
+        console.print(f"{found.score_name} {printing.nearest(found.score, 4)}{of}", soft_wrap=True)

@@ -1,0 +1,136 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import expit
+from sklearn.base import ClassifierMixin
+from sklearn.utils import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from reluopt.errors import ConfigError
+from reluopt.estimators.base import ReLUEstimator
+from reluopt.losses import make_loss
+
+
+def _has_probabilities(model: ReLUClassifier) -> bool:
+    """Whether the loss is one whose outputs are log odds."""
+    if make_loss(model.loss).name != "logistic":
+        raise AttributeError(f"predict_proba is there with loss='logistic', and this one has loss={model.loss!r}.")
+    return True
+
+
+class ReLUClassifier(ClassifierMixin, ReLUEstimator):
+    """A two-layer ReLU network for two classes, found by solving or by descent, with a proved bound beside it.
+
+    Parameters
+    ----------
+    loss : "logistic", "hinge", "squared_hinge", or "squared" on the targets −1 and +1.
+    class_weight : None, "balanced" (n/(2 n_c)), or a mapping from label to weight; it multiplies ``sample_weight``.
+    width, alpha, beta_fraction, solver, bias, gap, time_limit, tol, learning_rate, max_iter, early_stopping, \
+validation_fraction, n_iter_no_change, warm_start, random_state : see :class:`ReLURegressor`; ``alpha`` is that of
+        scikit-learn's MLPClassifier.
+
+    Attributes
+    ----------
+    classes_ : (2,) the labels; positive outputs speak for the second.
+    network_, n_neurons_, beta_, objective_, lower_bound_, proved_within_, certificate_, n_iter_, validation_losses_ :
+        see :class:`ReLURegressor`.
+    """
+
+    def __init__(
+        self,
+        width=100,
+        *,
+        alpha=None,
+        beta_fraction=None,
+        loss="logistic",
+        class_weight=None,
+        solver="solve",
+        bias=True,
+        gap=None,
+        time_limit=30.0,
+        tol=1e-3,
+        learning_rate=1e-2,
+        max_iter=5000,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=50,
+        warm_start=False,
+        random_state=None,
+    ):  # no types: scikit-learn keeps whatever it is given, and fit checks it
+        super().__init__(
+            width, alpha=alpha, beta_fraction=beta_fraction, loss=loss, solver=solver, bias=bias, gap=gap,
+            time_limit=time_limit, tol=tol, learning_rate=learning_rate, max_iter=max_iter,
+            early_stopping=early_stopping, validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change, warm_start=warm_start, random_state=random_state,
+        )  # fmt: skip
+        self.class_weight = class_weight
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ReLUClassifier:
+        """Fit to X (n, d) and labels y (n,) of two classes, with sample weights κ (n,) ≥ 0 if given.
+
+        Raises
+        ------
+        ValueError, DataError, ConfigError : data or parameters that cannot be used; other than two classes.
+        """
+        loss = make_loss(self.loss)
+        if not loss.classes and loss.name != "squared":
+            raise ConfigError(
+                f"The {self.loss} loss is for numbers.", "Choose logistic, hinge, squared_hinge or squared."
+            )
+        self._fit(*self._checked(X, y, sample_weight, reset=True))
+        return self
+
+    def decision_function(self, X: Any) -> Float[np.ndarray, " n"]:
+        """f(X), shape (n,): positive for ``classes_[1]``; with the logistic loss the log odds."""
+        return self._outputs(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The labels (n,)."""
+        chosen = (self.decision_function(X) > 0).astype(int)
+        return self.classes_[chosen]
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "n 2"]:
+        """Probabilities of ``classes_``, shape (n, 2), with the logistic loss."""
+        f = self.decision_function(X)
+        return np.column_stack([expit(-f), expit(f)])
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: Any) -> Float[np.ndarray, "n 2"]:
+        """Their logarithms, also where the probabilities are too small for float64."""
+        f = self.decision_function(X)
+        return -np.column_stack([np.logaddexp(0.0, f), np.logaddexp(0.0, -f)])
+
+    def _checked(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool
+    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        X, y = validate_data(self, X, y, dtype=np.float64, reset=reset)
+        check_classification_targets(y)
+        weights = self._weights(sample_weight, X)
+        present = np.unique(y[weights > 0])
+        if len(present) > 2:
+            raise ValueError(
+                f"Only binary classification is supported. The type of the target is {type_of_target(y)}, with "
+                f"{len(present)} classes; sklearn.multiclass.OneVsRestClassifier makes one network a class."
+            )
+        if len(present) < 2:
+            raise ValueError(f"The target has only one class ({present[0] if len(present) else 'none'}); give two.")
+        if reset:
+            self.classes_ = present
+        else:
+            check_is_fitted(self)
+        if self.class_weight is not None:
+            weights = weights * compute_sample_weight(self.class_weight, y)
+        return X, np.where(y == self.classes_[1], 1.0, -1.0), weights
