@@ -2,10 +2,12 @@ from . import bounds as bounds
 from . import certificate as certificate
 from . import data as data
 from . import errors as errors
+from . import estimators as estimators
 from . import losses as losses
 from . import neurons as neurons
 from . import patterns as patterns
 from . import programs as programs
+from . import report as report
 from . import search as search
 from . import solvers as solvers
 from . import sweep as sweep

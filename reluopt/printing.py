@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import decimal
 import math
+import shlex
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 #: What stands for a bound that says nothing (NaN, or infinite on its own side).
@@ -62,6 +64,12 @@ def estimate(record: Mapping[str, Any], digits: int = 8) -> str:
     if record["status"] != "proved":
         return UNKNOWN if math.isnan(value) else nearest(value, digits)
     return below(value, digits) if record["relation"] == ">=" else above(value, digits)
+
+
+def quoted(path: Path | str) -> str:
+    """A path as a shell takes it, ready to be copied into a command line."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def _text(value: Number, digits: int, decimals: int | None, rounding: str) -> str:

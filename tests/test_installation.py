@@ -166,7 +166,9 @@ def test_the_wheel_has_the_package_and_nothing_else(built):
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
     sources = {
-        str(p.relative_to(ROOT)) for p in (ROOT / "reluopt").rglob("*") if p.suffix in (".py", ".pyi", ".md", ".json")
+        str(p.relative_to(ROOT))
+        for p in (ROOT / "reluopt").rglob("*")
+        if p.suffix in (".py", ".pyi", ".md", ".json", ".html")
     }
     assert sources | {"reluopt/py.typed"} == {name for name in names if not name.startswith("reluopt-")}
 

@@ -24,6 +24,7 @@ from reluopt.certificate.estimates import (
     Status,
     TheoryFacts,
 )
+from reluopt.certificate.markup import certificate_html, certificate_latex
 from reluopt.errors import CertificateError
 
 #: Of the JSON; ``schema.json`` beside this file describes it.
@@ -98,6 +99,14 @@ class Certificate:
         del content["bound"]
         content |= {name: getattr(self, name) for name in DERIVED}
         return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict and the ladder."""
+        return certificate_html(self)
+
+    def to_latex(self) -> str:
+        """The ladder as a LaTeX ``tabular`` (it needs no package)."""
+        return certificate_latex(self)
 
     @classmethod
     def from_json(cls, text: str) -> Certificate:

@@ -51,6 +51,14 @@ COMMANDS = {
         "reluopt.cli.commands.predict:predict",
         "Predict new samples with the network of a run: numbers or labels as they stand in the data, and the score.",
     ),
+    "report": (
+        "reluopt.cli.commands.report:report",
+        "Write runs as one HTML page that needs nothing else: verdict, ladder, descent, drift, neurons, data, a check.",
+    ),
+    "show": (
+        "reluopt.cli.commands.report:show",
+        "Print the ladder of a run again, or a table that compares several runs. Nothing is computed or written.",
+    ),
     "theory": (
         "reluopt.cli.commands.theory:theory",
         "Compute the paper's quantities for a data set, theorem by theorem: hypothesis, value, number.",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
-
 from rich.console import Console
 from rich.text import Text
 
+from reluopt.printing import quoted
 from reluopt.progress import stderr_console
 
 #: Markup is off everywhere: what stands in brackets is the user's. Styles go through :func:`styled`.
@@ -17,12 +15,6 @@ console = Console(markup=False, emoji=False, highlight=False)
 def styled(*parts: str | tuple[str, str]) -> Text:
     """A line of texts and (text, style) pairs."""
     return Text.assemble(*parts)
-
-
-def quoted(path: Path | str) -> str:
-    """A path as a shell takes it, ready to be copied into a command line."""
-    text = str(path)
-    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def next_steps(*steps: tuple[str, str]) -> None:
@@ -41,3 +33,6 @@ def show_error(problem: str, remedy: str) -> None:
 def tell(text: str) -> None:
     """A line on standard error that is no result: an interruption, a warning."""
     stderr_console().print(text, soft_wrap=True)
+
+
+__all__ = ["console", "next_steps", "quoted", "show_error", "styled", "tell"]

@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from reluopt import neurons, printing, rounding
+from reluopt import neurons, printing
 from reluopt.certificate.certificate import Certificate, best_lower_bound
 from reluopt.certificate.certify import certify as make_certificate
 from reluopt.certificate.config import CertifyConfig
@@ -28,6 +28,7 @@ from reluopt.estimators.fitting import Fitted, Judge, active_neurons, descended,
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.pricing import beta_max_estimate
 from reluopt.problem import Problem
+from reluopt.rigor.rounding import round_up
 from reluopt.training import TrainConfig
 from reluopt.training.config import DEFAULT_BETA_FRACTION
 
@@ -163,7 +164,7 @@ class ReLUEstimator(BaseEstimator):
     def _proved(self, lower: float) -> None:
         self.lower_bound_ = lower
         excess = printing.excess(self.objective_, lower)
-        self.proved_within_ = rounding.round_up(excess) if isinstance(excess, Fraction) else float(excess)
+        self.proved_within_ = round_up(excess) if isinstance(excess, Fraction) else float(excess)
 
     # -- afterwards --------------------------------------------------------------------------------------------------
 

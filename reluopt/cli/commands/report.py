@@ -1,0 +1,50 @@
+"""`reluopt report` and `reluopt show`: runs as a page, and as tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="One run folder, or up to six to compare.")],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the file that is in --out.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Let the independent checker read each proof for the page.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (docs: schema report).")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Write runs as one HTML page that needs nothing else: verdict, ladder, descent, drift, neurons, data, a check.
+
+    A certificate that the checker refuses is shown as refused, without its numbers; the exit code is then 1.
+
+    [bold]Examples[/]
+
+      reluopt report runs/diabetes-001 --out page.html
+
+      reluopt report runs/diabetes-001 runs/diabetes-refined --out compared.html
+    """
+    from reluopt.cli import report as work
+
+    work.report(runs, out, replace, check, as_json, quiet)
+
+
+def show(
+    runs: Annotated[list[Path], typer.Argument(help="One run folder, or several to compare.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (docs: schema show).")] = False,
+) -> None:
+    """Print the ladder of a run again, or a table that compares several runs. Nothing is computed or written.
+
+    [bold]Examples[/]
+
+      reluopt show runs/diabetes-001
+
+      reluopt show runs/diabetes-*
+    """
+    from reluopt.cli import report as work
+
+    work.show(runs, as_json)

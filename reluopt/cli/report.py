@@ -1,0 +1,114 @@
+"""`reluopt report` and `reluopt show`: runs as a page, and as tables."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from reluopt import printing
+from reluopt.certificate.record import read_record
+from reluopt.cli.output import console, next_steps, quoted
+from reluopt.cli.show import show_certificate
+from reluopt.errors import ConfigError, DataError
+from reluopt.runs import RunFolder, unwritable, write_atomically
+
+#: Runs that a page tells apart by letter and colour.
+MOST_RUNS = 6
+
+
+def report(runs: list[Path], out: Path, replace: bool, check: bool, as_json: bool, quiet: bool) -> None:
+    """See :mod:`reluopt.cli.commands.report`."""
+    from reluopt.report import collect, render
+
+    if len(runs) > MOST_RUNS:
+        raise ConfigError(f"{len(runs)} runs are too many for one page.", f"Give at most {MOST_RUNS}.")
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise DataError(f"'{out}' cannot be a file.", "Name a file in a folder that is there.")
+    if out.exists() and not replace:
+        raise DataError(f"The file '{out}' is there already.", "Say --replace, or name another file.")
+    views = [collect(RunFolder.open(path), "ABCDEF"[at], check=check) for at, path in enumerate(runs)]
+    try:
+        write_atomically(out, render(views))
+    except OSError as error:
+        raise unwritable(out, error) from error
+    states = {view.path: view.check for view in views}
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), "checks": states}, ensure_ascii=False))
+    elif not quiet:
+        for path, state in states.items():
+            console.print(f"{path}: {_STATES[state]}", soft_wrap=True)
+        console.print(f"the page is {out}", soft_wrap=True)
+    if "refused" in states.values():
+        raise typer.Exit(1)
+
+
+_STATES = {
+    "proved": "certificate checked, every claim is proved",
+    "refused": "certificate refused",
+    "unchecked": "certificate not checked",
+    "none": "not certified",
+}
+
+
+def show(runs: list[Path], as_json: bool) -> None:
+    """See :mod:`reluopt.cli.commands.report`."""
+    folders = [RunFolder.open(path) for path in runs]
+    if as_json:
+        typer.echo(json.dumps({"runs": [_summary(folder) for folder in folders]}, ensure_ascii=False, allow_nan=False))
+    elif len(folders) == 1 and folders[0].certificate_file.is_file():
+        show_certificate(read_record(folders[0].certificate_file)[0], folders[0])
+    else:
+        console.print(_comparison([_summary(folder) for folder in folders]))
+        bare = [folder for folder in folders if not folder.certificate_file.is_file()]
+        if bare:
+            next_steps(("certify", f"reluopt certify {quoted(bare[0].path)}"))
+
+
+def _summary(folder: RunFolder) -> dict[str, Any]:
+    """A run in a few numbers; None where it has none. The certificate is as recorded: ``verify`` checks it."""
+    tables, records = folder.config(), folder.metrics()
+    last = records[-1] if records else {}
+    facts, train = tables.get("run", {}), tables.get("train", {})
+    found: dict[str, Any] = {
+        "run": str(folder.path),
+        "dataset": tables.get("data", {}).get("dataset"),
+        "loss": train.get("loss", "squared"),
+        "beta": facts.get("beta"),
+        "epochs": last.get("epoch"),
+        "objective": last.get("train/objective"),
+        "lower_bound": None,
+        "proved_within": None,
+    }
+    for tag in ("test/accuracy", "test/R2"):
+        if tag in last:
+            found |= {"test": last[tag]}
+    if folder.certificate_file.is_file():
+        record = read_record(folder.certificate_file)[0]
+        found["objective"] = record.objective
+        found["lower_bound"] = record.lower_bound
+        found["proved_within"] = record.proved_within
+    return {key: _plain(value) for key, value in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _comparison(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title="Runs, as recorded", title_justify="left")
+    for heading in ("run", "data", "loss", "β", "L(θ)", "p* ≥", "within"):
+        table.add_column(heading, overflow="fold", justify="left" if heading in ("run", "data", "loss") else "right")
+    for row in rows:
+        certified = row["lower_bound"] is not None
+        shown = (printing.above if certified else printing.nearest)(row["objective"], 7) if row["objective"] else "–"
+        table.add_row(
+            row["run"], str(row["dataset"]), str(row["loss"]), printing.nearest(row["beta"], 5) if row["beta"] else "–",
+            shown, printing.below(row["lower_bound"], 7) if certified else "–",
+            printing.percent_above(row["proved_within"], 3) if row["proved_within"] is not None else "–",
+        )  # fmt: skip
+    return table
