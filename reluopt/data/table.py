@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import pyarrow as pa
-
 from reluopt.config import Config, setting
 from reluopt.data.gate import MAX_BYTES
 from reluopt.data.origin import Origin
@@ -112,6 +110,8 @@ class Table:
         ------
         DataError : columns that are no plain numbers or texts.
         """
+        import pyarrow as pa  # a word of help does not wait for it
+
         try:
             columns = tuple(pa.array(frame[column].to_numpy(), from_pandas=True) for column in frame.columns)
         except (pa.ArrowException, ValueError, TypeError) as error:
