@@ -11,8 +11,10 @@ from test_bounds_of_losses import SPECS, case, drawn
 from reluopt.bounds.affine_search import AffineSearch, best_tilt
 from reluopt.bounds.affine_slopes import AffineSlopes
 from reluopt.bounds.evidence import Multipliers
+from reluopt.bounds.lower_bound import prove
+from reluopt.bounds.protocol import Start
 from reluopt.bounds.region_forms import Geometry, region_upper
-from reluopt.bounds.second_moments import SecondMoments
+from reluopt.bounds.second_moments import SecondMoments, beta_max_upper
 from reluopt.bounds.slopes import Slopes
 from reluopt.certificate import checker
 from reluopt.certificate.checker.leaf import Multipliers as Read
@@ -135,7 +137,7 @@ def test_gradients_with_the_scaled_factors(spec):
         assert gradient[index] == pytest.approx((up - down) / (2 * step), abs=1e-5)
 
 
-@pytest.mark.parametrize("spec", ["squared", "quantile:0.7", "logistic"])
+@pytest.mark.parametrize("spec", ["squared", "huber:0.4", "logistic"])
 def test_affine_slopes_are_between_the_moment_bound_and_the_optimum_and_the_checker_agrees(spec, tmp_path):
     problem, best = case(spec, 0, SPECS.index(spec) % 2 == 1)
     moment, affine = SecondMoments(iterations=60).best(problem), AffineSlopes(iterations=60).best(problem)
@@ -156,6 +158,38 @@ def test_the_tilt_lowers_the_bound():
     assert tilted <= flat * (1 + 1e-6)
     for other in (0.5, 1.5):  # convex: nothing on either side is better
         assert geometry.support_upper(evidence.z, m.with_tilt(other * m.slopes.tilt)) >= tilted * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 12])
+def test_rows_are_added_until_the_proof_meets_the_objective(rows):
+    """The optimal moments have more than a few rows here; from too few rows, or too many, the same value is proved."""
+    problem = drawn("squared", 8, n=30, d=6, share=0.02)
+    search, proved = AffineSearch(problem, rows=rows), []
+    for epsilon in (0.1, 0.1, 0.1, 0.03, 0.03, 0.01):
+        search.descend(epsilon, 200, 10.0)
+        evidence = search.evidence(epsilon)
+        proved.append(prove(problem, evidence, method="affine", started=0.0).value)
+        limit = search.objective_without_smoothing()
+        assert max(proved) <= limit * (1 + 1e-9)
+        search.escape(evidence)
+    assert search.R.shape[1] >= 5
+    assert max(proved) >= limit * (1 - 5e-3)
+
+
+def test_a_start_at_the_moment_bound_is_never_worse_than_it():
+    problem = drawn("squared", 9, n=15, d=3, share=0.05)
+    moment = SecondMoments(iterations=60).best(problem)
+    warm = AffineSlopes(iterations=60).best(problem, Start(moments=moment))
+    cold = AffineSlopes(iterations=60).best(problem)
+    assert warm.value >= moment.value
+    assert warm.value == pytest.approx(cold.value, rel=1e-2)
+
+
+def test_above_beta_max_the_zero_network_is_proved_optimal():
+    problem = drawn("squared", 5, n=20, d=3)
+    large = problem.with_beta(2 * beta_max_upper(problem))
+    found = AffineSlopes(iterations=60, rounds=1).best(large)
+    assert large.zero_value * (1 - 1e-3) <= found.value <= large.zero_value
 
 
 def test_wide_data_are_proved_in_the_space_of_their_rows():

@@ -37,7 +37,7 @@ import typer
 from instances import Instance, instances
 
 from reluopt import printing
-from reluopt.bounds import LowerBound, closed_form, exact, moment, neighbours, pairwise, splitting
+from reluopt.bounds import LowerBound, affine, closed_form, exact, moment, neighbours, pairwise, splitting
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
 from reluopt.errors import ReluoptError
@@ -61,6 +61,7 @@ def bounds(case: Instance, budget: float) -> dict[str, Callable[[], LowerBound]]
     found: dict[str, Callable[[], LowerBound]] = {
         "closed_form": lambda: closed_form(problem),
         "moment": lambda: moment(problem),
+        "affine": lambda: affine(problem),
     }
     if len(case.X) <= PAIRWISE_UP_TO:
         found["pairwise"] = lambda: pairwise(problem, time_limit=budget)

@@ -1,5 +1,6 @@
 """Proved lower bounds on p*, the optimum of the training problem for networks of every width."""
 
+from reluopt.bounds.affine_slopes import affine
 from reluopt.bounds.all_cells import exact
 from reluopt.bounds.branch_and_bound import pairwise, splitting
 from reluopt.bounds.clique import neighbours
@@ -14,6 +15,7 @@ __all__ = [
     "Bound",
     "LowerBound",
     "Start",
+    "affine",
     "best_of",
     "beta_max_upper",
     "closed_form",

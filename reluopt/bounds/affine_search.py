@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reluopt.bounds.evidence import Evidence, Multipliers, theorem_a, unsplit
-from reluopt.bounds.factors import FLOOR, Moments, moments, through_rows
-from reluopt.bounds.moment_search import MomentSearch
+from reluopt.bounds.factors import FLOOR, Moments, moments, random_factors, through_rows
+from reluopt.bounds.moment_search import WORTH, MomentSearch
 from reluopt.bounds.region_forms import Geometry, in_row_space
 from reluopt.bounds.slopes import Slopes, image_norms_upper
 
@@ -29,6 +29,12 @@ from reluopt.bounds.slopes import Slopes, image_norms_upper
 SAFETY = 1e-9
 #: η is not made larger than by an image Wx of this norm.
 SMALLEST = 1e-60
+#: Rows of R this much smaller than the largest are taken off, at most so many are added at a time.
+NEGLIGIBLE, MOST = 1e-2, 8
+#: The random part of a start from other factors, as a fraction of their largest entry.
+NOISE = 1e-2
+#: Of the objective without smoothing.
+SHARP = 1e-6
 #: Halvings of the interval of the tilt δ.
 HALVINGS = 24
 
@@ -88,6 +94,32 @@ class AffineSearch(MomentSearch):
         whole = (R[:, :, 1:] ** 2).sum(axis=(1, 2), keepdims=True) + FLOOR
         by_head = by[:, :, :1] + radial * R[:, :, :1] / size
         return value, np.concatenate([by_head, factor * by[:, :, 1:] - radial * R[:, :, 1:] / whole], axis=2)
+
+    @property
+    def factors(self) -> Float[np.ndarray, "2 k e"]:
+        """R with ‖R_u‖ = ‖r_0‖, in the data's units."""
+        return self._normalised(self.R)[0] * self.units.weight
+
+    def start_at(self, factors: Float[np.ndarray, "2 k e"]) -> None:
+        """Start at factors in the data's units, and a little off: a row of zeros would stay one."""
+        R = factors / self.units.weight
+        self.R = R + NOISE * np.abs(R).max() * random_factors(R.shape[1], self.problem.d, 0)
+
+    def objective_without_smoothing(self) -> float:
+        """At the current factors, in the data's units: what this relaxation can prove is not above it."""
+        return self.units.value * self.objective(self.R, SHARP)[0]
+
+    def escape(self, evidence: Evidence, worth: float = WORTH) -> bool:  # type: ignore[override]
+        """Take negligible rows off R, add the directions in which the objective still falls; whether there are any."""
+        rising, sides = self._rising(evidence, worth), []
+        top = max(0.1, *(float(np.linalg.norm(R, 2)) for R in self.R))
+        for R, directions in zip(self.R, rising, strict=True):
+            _, sizes, rows = np.linalg.svd(R, full_matrices=False)
+            kept = (sizes[:, None] * rows)[sizes > NEGLIGIBLE * sizes[0]]
+            sides.append(np.vstack([kept, 0.1 * top * directions[:MOST]]))
+        most = max(map(len, sides))
+        self.R = np.stack([np.pad(rows, ((0, most - len(rows)), (0, 0))) for rows in sides])
+        return any(map(len, rising))
 
     def evidence(self, epsilon: float) -> Evidence:
         """z = −κℓ' and the multipliers with affine slopes, in the data's own units; the tilt is optimised."""

@@ -128,22 +128,28 @@ class MomentSearch:
 
     def escape(self, evidence: Evidence) -> None:
         """Put the top eigenvector of C into the emptiest row of R where it lowers the objective: λmax(C) > β/2."""
-        region, space, X = evidence.regions[0], RowSpace.of(self.problem.X), self.problem.X
-        if space is not None:
-            X, region = space.L, in_rows_of(space, region)
-        geometry = Geometry.of(X, region.cuts, region.groups)
-        for side, m in enumerate((region.positive, region.negative)):
-            C, _, _ = geometry.matrix(evidence.z, m)
-            if not math.isfinite(float(np.abs(C).sum())):
-                continue
-            values, vectors = np.linalg.eigh(C)
-            if 2 * values[-1] <= self.problem.beta * (1 + WORTH):
+        for side, directions in enumerate(self._rising(evidence, WORTH)):
+            if not len(directions):
                 continue
             # the same Y = RᵀR with its rows sorted by size
             _, sizes, rows = np.linalg.svd(self.R[side], full_matrices=False)
             sorted_rows = np.zeros_like(self.R[side])
             sorted_rows[: len(sizes)] = sizes[:, None] * rows
-            top = vectors[:, -1]
-            direction = top if space is None else np.concatenate([top[:1], space.Q @ top[1:]])
-            sorted_rows[-1] = 0.1 * max(float(sizes[0]), 0.1) * direction
+            sorted_rows[-1] = 0.1 * max(float(sizes[0]), 0.1) * directions[0]
             self.R[side] = sorted_rows
+
+    def _rising(self, evidence: Evidence, worth: float) -> list[Float[np.ndarray, "r e"]]:
+        """The eigenvectors of C with 2λ > β(1 + worth) for each sign, the largest λ first: R gains by them."""
+        region, space, X = evidence.regions[0], RowSpace.of(self.problem.X), self.problem.X
+        if space is not None:
+            X, region = space.L, in_rows_of(space, region)
+        geometry, found = Geometry.of(X, region.cuts, region.groups), []
+        for z, m in ((evidence.z, region.positive), (-evidence.z, region.negative)):
+            C, _, _ = geometry.matrix(z, m)
+            if not math.isfinite(float(np.abs(C).sum())):
+                found.append(np.zeros((0, 1 + self.problem.d)))
+                continue
+            values, vectors = np.linalg.eigh(C)
+            top = vectors[:, 2 * values > self.problem.beta * (1 + worth)].T[::-1]
+            found.append(top if space is None else np.hstack([top[:, :1], top[:, 1:] @ space.Q.T]))
+        return found

@@ -86,15 +86,13 @@ class SecondMoments(Bound):
     envelope: float = 1.0
     name: ClassVar[str] = "moment"
     quick: ClassVar[bool] = True
-    #: What is minimised over the factors.
-    search: ClassVar[type[MomentSearch]] = MomentSearch
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
         """The best bound so far after every smoothing that improves it, and at the end."""
         started = time.perf_counter()
-        search = self.search(problem, device=device, seed=self.seed, envelope=self.envelope)
+        search = MomentSearch(problem, device=device, seed=self.seed, envelope=self.envelope)
         if start.network is not None:
             search.start_from(*start.network)
         best: LowerBound | None = None
