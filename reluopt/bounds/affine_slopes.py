@@ -102,11 +102,11 @@ class AffineSlopes(Bound):
         assert best is not None
         if best.support > problem.beta * (1 + 10 * self.loose) and not clock.over:
             # the factors of one sign vanish (β ≥ β_max, say): its multipliers want their own search at this z
-            evidence = _better_signs(
-                problem, best.evidence, tighten(problem, best.evidence.z, device=device, clock=clock)[1]
-            )
-            best = max(best, prove(problem, evidence, method=self.name, started=started), key=lambda b: b.value)
-        yield replace(best, factors=search.factors, seconds=time.perf_counter() - started)
+            at_z = tighten(problem, evidence.z, device=device, clock=clock)[1]
+            better = _better_signs(problem, evidence, at_z)
+            other = prove(problem, better, method=self.name, started=started, factors=best.factors)
+            best = max(best, other, key=lambda bound: bound.value)
+        yield replace(best, seconds=time.perf_counter() - started)
 
     def _evidences(self, search: AffineSearch, clock: Clock, warm: bool) -> Iterator[Evidence]:
         """The evidence of one minimisation after another; rows are added before the next one."""
