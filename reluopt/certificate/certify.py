@@ -193,8 +193,7 @@ def _lower_bounds(case: Case, objective: float, known: LowerBound | None) -> tup
     case.say("bounding the global optimum from below")
     start, found = Start(network=(case.U, case.alpha)), dict[str, LowerBound]()
     for name in (name for name, bound in BOUNDS.items() if bound.quick and bound.takes(case.problem)):
-        closed = any(bound.value >= objective * (1 - CLOSED) for bound in found.values())
-        if case.stopped is None and not closed:
+        if case.stopped is None:
             start = _raced(case, [name], start, case.clock.part(FIRST_SHARE), objective, found)
     if not found:
         assert case.stopped is not None
