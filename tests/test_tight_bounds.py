@@ -156,7 +156,7 @@ def test_splitting_improves_the_hardest_reference_instance(shared):
 def test_tightened_takes_what_fits(n, d, method, ticking):
     X, y, beta = planted(20, n=n, d=d)
     ticking(0.005)
-    bound = tightened(X, y, beta, time_limit=3.0)
+    bound = tightened(X, y, beta, time_limit=10.0)
     assert method in bound.method
     assert moment(X, y, beta).value * (1 - 1e-9) <= bound.value <= descended(X, y, beta, 20, steps=500)
 
