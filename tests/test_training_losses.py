@@ -70,6 +70,10 @@ def test_balanced_classes_have_the_same_weight():
         TrainConfig(class_weight="balanced")
     with pytest.raises(ConfigError, match="class_weight"):
         TrainConfig(loss="logistic", class_weight="balanced").make_problem(X, y, 0.1, np.ones(len(y)))
+    config = TrainConfig(loss="logistic", class_weight="balanced", epochs=1, width=2)
+    Trainer(config.make_network(X.shape[1]), problem, config=config, progress=False).fit()
+    with pytest.raises(ConfigError, match="class_weight"):
+        Trainer(config.make_network(X.shape[1]), reluopt.Problem(X, y, "logistic", 0.1), config=config, progress=False)
 
 
 def test_a_loss_of_classes_asks_for_classes():

@@ -59,7 +59,7 @@ class ConeBatch:
             if blurred.any():  # many or ill-conditioned changes leave rounding behind: once more from a clean start
                 self._restart(self.every[blurred], suspicious=True)
                 done = done & ~blurred
-            if step == limit - 1 or (step % 8 == 7 and stop()):
+            if step == limit - 1 or (step % 8 in (0, 7) and stop()):
                 self._settle(done)
                 done = alive
             if done.any():

@@ -27,6 +27,8 @@ from reluopt.programs.face_store import FaceStore, UnitRows
 #: Numbers in the pseudo-inverses, or in the (cones, n) products, of one batch: about the cache of one core; elsewhere
 #: what memory bears.
 CACHED_NUMBERS, MOST_NUMBERS = 1 << 18, 1 << 26
+#: A batch of a CPU has 32 cones at least, unless each of its arrays would have more numbers than this.
+BATCH_NUMBERS = 1 << 22
 
 
 class ConeFaces:
@@ -57,7 +59,8 @@ class ConeFaces:
         self.weights = unit.new_zeros(m, r)
         self._inverses = FaceStore(m, r, d, unit)
         cpu = unit.device.type == "cpu"
-        self._batch = max(32, CACHED_NUMBERS // (r * d)) if cpu else max(1, MOST_NUMBERS // max(n, r * d))
+        at_once = max(CACHED_NUMBERS // (r * d), min(32, BATCH_NUMBERS // (r * d)), 4)
+        self._batch = at_once if cpu else max(1, MOST_NUMBERS // max(n, r * d))
         self._view = Tensor.numpy if cpu else _same
         self._precision = Precision.of(torch.finfo(unit.dtype).eps)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
@@ -122,6 +123,11 @@ def _as_it_is(network: TwoLayerReLU, problem: Problem, config: TrainConfig) -> T
                 f"The configuration says {name} = {getattr(config, name)}; the trainer was given {value}.",
                 f"Leave '{name}' out of the configuration, or make both agree.",
             )
+    if config.class_weight is not None and not np.array_equal(problem.weights, problem.class_balanced().weights):
+        raise ConfigError(
+            f"The configuration says class_weight = {config.class_weight}; the problem has other sample weights.",
+            "Leave 'class_weight' out of the configuration, or give problem.class_balanced().",
+        )
     return config.replace(**changes) if changes else config
 
 
