@@ -67,3 +67,13 @@ def test_the_python_example_of_the_readme_runs(capsys):
     printed = capsys.readouterr().out
     assert "no network of any width" in printed
     assert printed.count("proved") >= 3
+
+
+def test_the_map_of_the_house_is_true():
+    """Every room and module has its place in CONTRIBUTING's tree, and what stands there exists."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tree = text.partition("    reluopt/\n")[2].partition("\n    tests/")[0]
+    lines = [line[6:].partition("   ")[0] for line in tree.splitlines() if line[:6] == " " * 6 and line[6] != " "]
+    named = {name.strip(" /").partition("/")[0] for line in lines for name in line.split(",")}
+    there = {path.name for path in (ROOT / "reluopt").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert named == {name for name in there if not name.startswith("__")}
