@@ -92,7 +92,7 @@ def test_the_command_writes_every_row_and_scores(runs, table, tmp_path):
     model = reluopt.RunFolder.open(runs / "price").load_model()
     np.testing.assert_array_equal(written["prediction"], model.predict(table.iloc[45:]))
     call("predict", runs / "price", new, "--out", out, "--replace", "--quiet")
-    record = json.loads(call("predict", runs / "price", new, "--json"))
+    record = json.loads(call("predict", runs / "price", new, "--json"))["result"]
     truth = table["price"].iloc[45:].to_numpy()
     r2 = 1 - ((written["prediction"] - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
     assert record["score"] == pytest.approx(r2, rel=1e-6)
@@ -111,7 +111,7 @@ def test_files_without_a_target_are_predicted(runs, table, tmp_path, kind):
         with pytest.raises(DataError):
             model.predict_file(path)
         return
-    record = json.loads(call("predict", runs / "sold", path, "--json"))
+    record = json.loads(call("predict", runs / "sold", path, "--json"))["result"]
     assert record["score"] is None
     assert record["columns"] == ["prediction", "output", "probability"]
     np.testing.assert_array_equal([row[0] for row in record["predictions"]], model.predict(new))

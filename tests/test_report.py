@@ -115,9 +115,9 @@ def test_a_forged_certificate_is_refused_on_its_page(runs, tmp_path):
         assert "Refused" in text
         assert f"{forged:.4f}"[:6] not in text
         assert record["verdict"] not in text
-        assert json.loads(call("report", runs[0], "--out", tmp_path / "j.html", "--json", code=1))["checks"] == {
-            str(runs[0]): "refused"
-        }
+        assert json.loads(call("report", runs[0], "--out", tmp_path / "j.html", "--json", code=1))["result"][
+            "checks"
+        ] == {str(runs[0]): "refused"}
     finally:
         file.write_text(kept, encoding="utf-8")
 
@@ -140,7 +140,7 @@ def test_show_prints_a_ladder_or_a_comparison(runs):
     assert "The ladder" in call("show", runs[0])
     both = call("show", *runs)
     assert "within" in both
-    record = json.loads(call("show", *runs, "--json"))["runs"]
+    record = json.loads(call("show", *runs, "--json"))["result"]["runs"]
     certificate = reluopt.Certificate.from_json((runs[0] / "certificate.json").read_text(encoding="utf-8"))
     assert record[0]["lower_bound"] == certificate.lower_bound
     assert record[1]["lower_bound"] is None

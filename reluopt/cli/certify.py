@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from reluopt.cli.commands.certify import TABLES
 from reluopt.cli.commands.train import TABLES as TRAIN_TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, tell
+from reluopt.cli.scripting import result
 from reluopt.cli.show import show_certificate
 from reluopt.errors import CertificateError
 from reluopt.interrupts import Interrupted, exit_code
@@ -32,6 +34,7 @@ def certify(run: Path, config: Path | None, quiet: bool, given: dict[str, dict[s
         trained = read_trained(folder)
         with working("certifying", quiet=quiet) as say:
             certificate, stop = certify_run(trained, settings, say=say)
+        result({"run": folder.path, "saved": writable, "certificate": json.loads(certificate.to_json())})
         if quiet:
             console.print(certificate.verdict, soft_wrap=True)
         else:

@@ -17,6 +17,7 @@ from reluopt.cli.columns import columns_table, load_aloud
 from reluopt.cli.commands.train import TABLES as TRAIN_TABLES
 from reluopt.cli.options import as_options, read_toml, settle
 from reluopt.cli.output import console
+from reluopt.cli.scripting import result
 from reluopt.cli.show import show_data
 from reluopt.clock import Clock
 from reluopt.data import DataConfig, describe
@@ -54,6 +55,8 @@ def data(
             beta_max_estimate(problem, clock=Clock(SEARCH_SECONDS)),
             beta_max_upper(problem, time_limit=BOUND_SECONDS),
         )
+    described = describe(loaded).to_mapping()
+    result({**described, "beta_max": {"at_least": beta_max[0], "at_most": beta_max[1]}, "saved": place})
     if (table := columns_table(loaded)) is not None:
         console.print(table)
     again = " ".join(["reluopt train", shlex.quote(dataset), *as_options(given["data"], leave=("dataset",))])
@@ -61,7 +64,7 @@ def data(
         again += f" --loss {shlex.quote(loss)}"
     if config is not None:
         again += f" --config {shlex.quote(str(config))}"
-    show_data(describe(loaded).to_mapping(), beta_max, again)
+    show_data(described, beta_max, again)
 
 
 def _place(save: Path, replace: bool) -> Path:

@@ -63,6 +63,10 @@ COMMANDS = {
         "reluopt.cli.commands.theory:theory",
         "Compute the paper's quantities for a data set, theorem by theorem: hypothesis, value, number.",
     ),
+    "doctor": (
+        "reluopt.cli.commands.doctor:doctor",
+        "Say what this installation consists of: versions, processor, threads, linear algebra, GPU, and what is wrong.",
+    ),
     "sweep": (
         "reluopt.cli.commands.sweep:sweep",
         "Train and certify a network at every point of a grid: one row each in OUT/rows.parquet.",
@@ -83,7 +87,8 @@ def load_command(name: str) -> Any:
     """The command of a name, with its options."""
     module, _, function = COMMANDS[name][0].partition(":")
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    alone.command(name)(getattr(importlib.import_module(module), function))
+    command = getattr(importlib.import_module(module), function)
+    alone.command(name)(importlib.import_module("reluopt.cli.scripting").with_json(name, command))
     return typer.main.get_command(alone)
 
 
@@ -91,7 +96,6 @@ app = typer.Typer(
     name="reluopt",
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help=(

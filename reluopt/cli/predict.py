@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from reluopt import printing
 from reluopt.cli.output import console
+from reluopt.cli.scripting import result
 from reluopt.data.table import TableSettings
 from reluopt.errors import DataError
 from reluopt.model import Predictions
@@ -31,7 +29,6 @@ def predict(
     header: bool | None,
     delimiter: str | None,
     replace: bool,
-    as_json: bool,
     quiet: bool,
 ) -> None:
     """See :mod:`reluopt.cli.commands.predict`."""
@@ -52,9 +49,8 @@ def predict(
             write_atomically(out, as_csv(predictions))
         except OSError as error:
             raise unwritable(out, error) from error
-    if as_json:
-        typer.echo(json.dumps(_record(predictions, out), ensure_ascii=False, allow_nan=False))
-    elif not quiet:
+    result(_record(predictions, out))
+    if not quiet:
         _show(predictions, out)
 
 

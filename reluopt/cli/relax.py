@@ -12,6 +12,7 @@ from reluopt.cli.columns import load_aloud
 from reluopt.cli.commands.relax import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted
+from reluopt.cli.scripting import result
 from reluopt.cli.train import show_problem
 from reluopt.data import DataConfig
 from reluopt.progress import working
@@ -68,6 +69,12 @@ def relax_command(
         }
         tables = {"data": data_config.to_mapping(), "train": {"loss": loss}, "run": record}
         _save(run, tables, found, prepared, replace)
+    solution = found.solution
+    result({
+        "run": run.path, "objective": found.objective, "neurons": found.network.width,
+        "patterns": len(found.discovery.patterns), "value": solution.value, "dual_value": solution.dual.value,
+        "status": solution.status.value, "seconds": solution.seconds,
+    })  # fmt: skip
     if quiet:
         console.print(str(run.path), soft_wrap=True)
     else:

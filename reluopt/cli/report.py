@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from rich.table import Table
 from reluopt import printing
 from reluopt.certificate.record import read_record
 from reluopt.cli.output import console, next_steps, quoted
+from reluopt.cli.scripting import result
 from reluopt.cli.show import show_certificate
 from reluopt.errors import ConfigError, DataError
 from reluopt.runs import RunFolder, unwritable, write_atomically
@@ -21,7 +21,7 @@ from reluopt.runs import RunFolder, unwritable, write_atomically
 MOST_RUNS = 6
 
 
-def report(runs: list[Path], out: Path, replace: bool, check: bool, as_json: bool, quiet: bool) -> None:
+def report(runs: list[Path], out: Path, replace: bool, check: bool, quiet: bool) -> None:
     """See :mod:`reluopt.cli.commands.report`."""
     from reluopt.report import collect, render
 
@@ -37,9 +37,8 @@ def report(runs: list[Path], out: Path, replace: bool, check: bool, as_json: boo
     except OSError as error:
         raise unwritable(out, error) from error
     states = {view.path: view.check for view in views}
-    if as_json:
-        typer.echo(json.dumps({"out": str(out), "checks": states}, ensure_ascii=False))
-    elif not quiet:
+    result({"out": out, "checks": states})
+    if not quiet:
         for path, state in states.items():
             console.print(f"{path}: {_STATES[state]}", soft_wrap=True)
         console.print(f"the page is {out}", soft_wrap=True)
@@ -55,15 +54,15 @@ _STATES = {
 }
 
 
-def show(runs: list[Path], as_json: bool) -> None:
+def show(runs: list[Path]) -> None:
     """See :mod:`reluopt.cli.commands.report`."""
     folders = [RunFolder.open(path) for path in runs]
-    if as_json:
-        typer.echo(json.dumps({"runs": [_summary(folder) for folder in folders]}, ensure_ascii=False, allow_nan=False))
-    elif len(folders) == 1 and folders[0].certificate_file.is_file():
+    summaries = [_summary(folder) for folder in folders]
+    result({"runs": summaries})
+    if len(folders) == 1 and folders[0].certificate_file.is_file():
         show_certificate(read_record(folders[0].certificate_file)[0], folders[0])
     else:
-        console.print(_comparison([_summary(folder) for folder in folders]))
+        console.print(_comparison(summaries))
         bare = [folder for folder in folders if not folder.certificate_file.is_file()]
         if bare:
             next_steps(("certify", f"reluopt certify {quoted(bare[0].path)}"))
@@ -92,11 +91,7 @@ def _summary(folder: RunFolder) -> dict[str, Any]:
         found["objective"] = record.objective
         found["lower_bound"] = record.lower_bound
         found["proved_within"] = record.proved_within
-    return {key: _plain(value) for key, value in found.items()}
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return found
 
 
 def _comparison(rows: list[dict[str, Any]]) -> Table:
@@ -105,10 +100,11 @@ def _comparison(rows: list[dict[str, Any]]) -> Table:
         table.add_column(heading, overflow="fold", justify="left" if heading in ("run", "data", "loss") else "right")
     for row in rows:
         certified = row["lower_bound"] is not None
+        positive = certified and math.isfinite(row["proved_within"])
         shown = (printing.above if certified else printing.nearest)(row["objective"], 7) if row["objective"] else "–"
         table.add_row(
             row["run"], str(row["dataset"]), str(row["loss"]), printing.nearest(row["beta"], 5) if row["beta"] else "–",
             shown, printing.below(row["lower_bound"], 7) if certified else "–",
-            printing.percent_above(row["proved_within"], 3) if row["proved_within"] is not None else "–",
+            printing.percent_above(row["proved_within"], 3) if positive else "–",
         )  # fmt: skip
     return table

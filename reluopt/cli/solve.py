@@ -13,6 +13,7 @@ from reluopt.cli.columns import load_aloud
 from reluopt.cli.commands.solve import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted, tell
+from reluopt.cli.scripting import result
 from reluopt.cli.train import show_problem
 from reluopt.data import DataConfig
 from reluopt.errors import ConfigError
@@ -143,6 +144,12 @@ def _run(
     keeper.close()
     if solved.bound is not None and stop is None:
         _certify(run, solved.bound, settings.budget)
+    result({
+        "run": run.path, "status": solved.status, "seconds": solved.seconds, "objective": solved.objective,
+        "lower_bound": None if solved.bound is None else solved.bound.value,
+        "method": None if solved.bound is None else solved.bound.method, "proved_within": solved.gap,
+        "neurons": solved.refined.neurons, "price": solved.refined.price,
+    })  # fmt: skip
     if quiet:
         console.print(str(run.path), soft_wrap=True)
     else:

@@ -14,6 +14,7 @@ from rich.table import Table
 from reluopt import printing
 from reluopt.cli.options import read_toml
 from reluopt.cli.output import console, next_steps, quoted, tell
+from reluopt.cli.scripting import result
 from reluopt.config import Config
 from reluopt.interrupts import exit_code
 from reluopt.sweep.grid import TABLES, SweepConfig, expand
@@ -40,6 +41,7 @@ def sweep(config: Path, out: Path | None, workers: int | None, backend: str, ret
     except OSError as error:
         log.warning("TensorBoard's entries cannot be written (%s).", error.strerror or error)
     failed = sum(row["error"] is not None for row in rows)
+    result({"rows": place / "rows.parquet", "runs": len(rows), "failed": failed})
     if quiet:
         console.print(str(place / "rows.parquet"), soft_wrap=True)
     else:

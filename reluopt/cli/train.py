@@ -11,6 +11,7 @@ from reluopt.cli.columns import load_aloud
 from reluopt.cli.commands.train import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, tell
+from reluopt.cli.scripting import result as said
 from reluopt.cli.show import show_training
 from reluopt.data import DataConfig, Dataset
 from reluopt.errors import ConfigError
@@ -107,6 +108,10 @@ def _fit(trainer: Trainer, run: RunFolder, quiet: bool, *, resume: bool) -> None
         if trainer.result is not None and not quiet:
             show_training(trainer.result, None)
         raise
+    said({
+        "run": run.path, "epochs": result.epochs, "objective": result.objective, "scores": result.scores,
+        "stationarity_residual": result.stationarity_residual, "stopped_because": result.stopped_because,
+    })  # fmt: skip
     if quiet:
         console.print(str(run.path), soft_wrap=True)
     else:

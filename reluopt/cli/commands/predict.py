@@ -20,7 +20,6 @@ def predict(
     header: Annotated[bool | None, typer.Option("--header/--no-header", help="Text: whether names come first.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Text: what separates the cells.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the file that is in --out.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (docs: schema predict).")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Predict new samples with the network of a run: numbers or labels as they stand in the data, and the score.
@@ -36,4 +35,4 @@ def predict(
     """
     from reluopt.cli import predict as work
 
-    work.predict(run, samples, out, target, header, delimiter, replace, as_json, quiet)
+    work.predict(run, samples, out, target, header, delimiter, replace, quiet)

@@ -15,7 +15,6 @@ def report(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Let the independent checker read each proof for the page.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (docs: schema report).")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Write runs as one HTML page that needs nothing else: verdict, ladder, descent, drift, neurons, data, a check.
@@ -30,12 +29,11 @@ def report(
     """
     from reluopt.cli import report as work
 
-    work.report(runs, out, replace, check, as_json, quiet)
+    work.report(runs, out, replace, check, quiet)
 
 
 def show(
     runs: Annotated[list[Path], typer.Argument(help="One run folder, or several to compare.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object (docs: schema show).")] = False,
 ) -> None:
     """Print the ladder of a run again, or a table that compares several runs. Nothing is computed or written.
 
@@ -47,4 +45,4 @@ def show(
     """
     from reluopt.cli import report as work
 
-    work.show(runs, as_json)
+    work.show(runs)

@@ -21,7 +21,11 @@ def theory(
     beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
     loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[theory].")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No signs of progress.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the statements to this file: .csv, .tex or .json, by its name.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the file of --save.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     *,
     given: dict[str, dict[str, Any]],
 ) -> None:
@@ -39,4 +43,4 @@ def theory(
     """
     from reluopt.cli import theory as work
 
-    work.theory(dataset, beta, beta_fraction, loss, config, quiet, given)
+    work.theory(dataset, beta, beta_fraction, loss, config, save, replace, quiet, given)
