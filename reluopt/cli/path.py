@@ -11,6 +11,7 @@ from reluopt.cli.columns import load_aloud
 from reluopt.cli.commands.path import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted, tell
+from reluopt.cli.scripting import result
 from reluopt.data import DataConfig
 from reluopt.progress import working
 from reluopt.search.config import PathConfig
@@ -50,6 +51,11 @@ def path(
         callback=None if quiet else lambda point: tell(_row(point, prepared.beta_max)),
     )  # fmt: skip
     keep_path(folder, found, prepared, data_config, choice, settings)
+    names = ("beta", "objective", "bound", "gap", "neurons", "test_loss", "score", "seconds", "known")
+    result({
+        "folder": folder, "beta_max_estimate": prepared.beta_max, "best": found.best, "score": found.score,
+        "points": [{name: getattr(point, name) for name in names} for point in found.points],
+    })  # fmt: skip
     if quiet:
         console.print(str(folder), soft_wrap=True)
         return
