@@ -206,6 +206,28 @@ def test_what_is_said_of_other_losses_holds(loss: str, weighted: bool) -> None:
         assert math.isnan(refused.value) and problem.loss.name in refused.condition
 
 
+def test_several_outputs_are_refused_but_for_what_holds_of_them() -> None:
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((12, 3))
+    problem, some = Problem(X, rng.standard_normal((12, 2)), beta=0.1), sample_patterns(X, 5, rng)
+    bound = values.prop_3_6(problem).value
+    assert values.cor_3_7(problem).value <= bound * (1 + 1e-9)
+    descended = reluopt.Trainer(
+        reluopt.TwoLayerReLU(3, 12, outputs=2), problem, config=reluopt.TrainConfig(epochs=300), progress=False
+    ).fit()
+    assert 0 < bound <= descended.objective
+    for refused in (
+        lambda: report(problem),
+        lambda: values.thm_3_4(problem, some),
+        lambda: values.prop_3_5(problem, some),
+        lambda: values.thm_3_8(problem),
+        lambda: maxcut.section_3_4(problem),
+        lambda: section_2.thm_2_1(problem, 5, 1.0, 1.0, 1.0),
+    ):
+        with pytest.raises(ConfigError, match="several outputs"):
+            refused()
+
+
 def test_weights_alone_are_named_where_a_theorem_does_not_take_them() -> None:
     problem = Problem(np.eye(3), np.arange(3.0), beta=0.1, weights=[1, 2, 3])
     assert "sample weights" in values.thm_3_8(problem).condition

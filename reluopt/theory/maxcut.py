@@ -67,7 +67,12 @@ def section_3_4(problem: Problem) -> Statement:
 
     A lower bound of p* and of every gated optimum. Exact as a bound of max_D zᵀDXXᵀDz where the classes are
     orthogonally separable (z_iz_jx_iᵀx_j ≥ 0 for all i, j).
+
+    Raises
+    ------
+    ConfigError : a problem of several outputs.
     """
+    problem.require_one_output("KP section 3.4")
     z = problem.zero_dual_point
     found = max_pattern_correlation(problem.X, z)
     G = z[:, None] * problem.X

@@ -75,9 +75,10 @@ def report(
 
     Raises
     ------
-    ConfigError : more than ``LIMIT`` samples, whose n × n matrices would take long or not fit.
+    ConfigError : several outputs; more than ``LIMIT`` samples, whose n × n matrices would take long or not fit.
     """
     config, problem = config or TheoryConfig(), as_problem(problem, y, beta)
+    problem.require_one_output("The theory")
     X = problem.X
     if len(X) > LIMIT:
         raise ConfigError(

@@ -43,7 +43,13 @@ class Statement:
 
 
 def only_squared(problem: Problem, theorem: str, claim: str, why: str) -> Statement | None:
-    """None for the squared loss without weights; else the statement that the theorem says nothing here, and why."""
+    """None for the squared loss without weights; else the statement that the theorem says nothing here, and why.
+
+    Raises
+    ------
+    ConfigError : a problem of several outputs.
+    """
+    problem.require_one_output(theorem)
     if problem.loss.name == "squared" and not problem.is_weighted:
         return None
     given = "sample weights" if problem.loss.name == "squared" else f"the {problem.loss.name} loss"

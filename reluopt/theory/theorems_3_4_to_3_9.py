@@ -46,7 +46,12 @@ def prop_3_5(problem: Problem, patterns: PatternSet) -> Statement:
     """KP Prop. 3.5: p_gated(S) ≤ β √P √(yᵀA⁻¹y) ≤ √2 β‖y‖/√λmin(M), the latter where A ⪰ (P/2) λmin(M) I.
 
     It is the value of an exact fit f = y, to which every loss adds its Σ κℓ(y, y): 0 but for the logistic loss.
+
+    Raises
+    ------
+    ConfigError : a problem of several outputs.
     """
+    problem.require_one_output("KP Prop. 3.5")
     y, beta, at_fit = problem.y, problem.beta, problem.loss_value(problem.y)
     A = pattern_gram(problem.X, patterns)
     invertible = smallest_eigenvalue(A) > 0
