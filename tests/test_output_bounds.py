@@ -15,13 +15,16 @@ from reluopt.certificate.certify import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
-from reluopt.errors import CertificateError, ConfigError
+from reluopt.errors import CertificateError, ConfigError, DataError
 from reluopt.network import from_weights
 from reluopt.patterns.pattern_set import activation_patterns
 from reluopt.pricing import beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.programs.outputs import gated_bound, gated_support
 from reluopt.search.descent import descend
+from reluopt.search.output_rounds import weighed
+from reluopt.search.refinement import refinements
+from reluopt.search.solving import solve_problem
 
 ANGLES = np.linspace(0, 2 * np.pi, 361)[:-1]
 PLANE = np.stack([np.cos(ANGLES), np.sin(ANGLES)])
@@ -170,6 +173,45 @@ def test_bounds_say_what_they_take():
                 bound.best(several, Start(), Clock(1.0))
     with pytest.raises(ConfigError, match="1 output"):
         OutputMoments().best(one)
+
+
+@pytest.mark.parametrize("spec", ["squared", "cross_entropy", "hinge"])
+def test_refinement_goes_down_until_no_neuron_is_dear(spec):
+    problem = problem_of(spec)
+    start = from_weights(*trained(problem, m=1)) if problem.loss.smooth else None
+    values = [problem.objective(*start.weights()) if start else problem.zero_value]
+    for at in refinements(problem, start, clock=Clock(3.0), tolerance=1e-2, most_rounds=20):
+        assert at.objective <= values[-1] * (1 + 1e-12)
+        assert at.objective == pytest.approx(problem.objective(*at.network.weights()), rel=1e-12)
+        values.append(at.objective)
+    if problem.loss.smooth:
+        assert at.status == "settled" and at.price <= 1 + 1e-2 and at.z.shape == problem.y.shape
+        wide = problem.objective(*trained(problem, m=40))
+        assert values[-1] <= wide * (1 + 1e-2)
+    with pytest.raises(DataError, match="outputs"):
+        refinements(problem, from_weights(np.ones((2, 3)), np.ones(2)))
+
+
+@pytest.mark.parametrize("spec", ["squared", "cross_entropy"])
+def test_the_group_lasso_is_optimal_for_its_directions(spec):
+    """‖zᵀ(Xu_k)_+‖ ≤ β for every direction, and z leads along w_k where there is weight."""
+    problem = problem_of(spec)
+    U, alpha = trained(problem, m=8)
+    u, a = weighed(problem, U, alpha, 5000, Clock())
+    assert problem.objective(u, a) <= problem.objective(U, alpha) * (1 + 1e-12)
+    z = problem.dual_point(problem.predict(u, a))
+    lengths = np.linalg.norm(U, axis=1, keepdims=True)
+    prices = np.maximum(problem.X @ (U / lengths).T, 0.0).T @ z
+    assert np.linalg.norm(prices, axis=1).max() <= problem.beta * (1 + 1e-4)
+    own = np.maximum(problem.X @ (u / np.linalg.norm(u, axis=1, keepdims=True)).T, 0.0).T @ z
+    assert np.allclose(own, problem.beta * a / np.linalg.norm(a, axis=1, keepdims=True), atol=1e-3 * problem.beta)
+
+
+def test_solving_proves_a_gap():
+    problem = problem_of()
+    solved = solve_problem(problem, gap=3.0, budget=3.0)
+    assert solved.status == "gap" and solved.gap <= 3.0 and solved.network.outputs == 3
+    assert solved.bound.value <= solved.objective
 
 
 # -- the gated dual over own patterns ----------------------------------------------------------------------------------

@@ -8,12 +8,15 @@ import pytest
 from typer.testing import CliRunner
 
 import reluopt
+from reluopt.certificate.reading import read_bound
 from reluopt.cli.main import app
 from reluopt.data import DataConfig, Dataset, describe, load_dataset
 from reluopt.data.remark import remarks
 from reluopt.errors import ConfigError, DataError
+from reluopt.runs import RunFolder
 from reluopt.tracking.tensorboard import confusion, confusion_figure
 from reluopt.workflows.prepare import for_loss
+from reluopt.workflows.runs import read_run
 
 
 def run(*words):
@@ -129,8 +132,22 @@ def test_the_confusion_matrix_is_on_tensorboard(trained):
     assert "train/confusion" in events.Tags()["images"] and "train/accuracy" in events.Tags()["scalars"]
 
 
+def test_solve_and_refine(trained, tmp_path):
+    """A network with a proof, from nothing and from a run's network; both runs are verified and certified."""
+    for name, words in (("solved", ["solve", "iris", "--subset", 40]), ("refined", ["refine", trained])):
+        folder = tmp_path / name
+        result = run(*words, "--budget", 2, "--gap", 4, "--out", folder, "--quiet")
+        assert result.exit_code == 0, result.output
+        bound = read_bound(folder / "certificate.safetensors", read_run(RunFolder.open(folder)).problem)
+        assert bound.value > 0 and bound.method in ("vector moment", "closed form")
+        data = tmp_path / f"{name}.npz"
+        problem = read_run(RunFolder.open(folder)).problem
+        np.savez(data, X=problem.X, y=problem.targets)
+        assert run("verify", folder / "certificate.safetensors", "--data", data).exit_code == 0
+
+
 def test_what_has_one_output_refuses_before_it_begins(trained, tmp_path):
-    for words in (["relax", "iris"], ["solve", "iris"], ["theory", "iris"], ["refine", trained]):
+    for words in (["relax", "iris"], ["path", "iris"], ["theory", "iris"]):
         out = ["--out", tmp_path / "none"] if words[0] != "theory" else []
         result = run(*words, *out)
         assert isinstance(result.exception, ConfigError) and "several outputs" in str(result.exception), result.output

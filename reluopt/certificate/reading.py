@@ -11,9 +11,11 @@ import numpy as np
 
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
 from reluopt.bounds.lower_bound import LowerBound, prove
+from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.slopes import Slopes
 from reluopt.certificate import checker
-from reluopt.certificate.checker.certificate import EVIDENCE, SLOPES
+from reluopt.certificate.checker.certificate import EVIDENCE, EVIDENCE_OF_OUTPUTS, SLOPES
+from reluopt.certificate.checker.outputs import read_groups
 from reluopt.certificate.checker.regions import Leaf, read_regions
 from reluopt.errors import CertificateError
 from reluopt.problem import Problem
@@ -33,10 +35,19 @@ def read_bound(path: Path, problem: Problem) -> LowerBound:
             raise checker.Refused("it is about a network alone")
         if content.problem.fingerprint != problem.fingerprint:
             raise checker.Refused("it is about other data")
-        evidence = evidence_of(content.tensors)
+        several = content.problem.outputs > 1
+        evidence = evidence_of_outputs(content.tensors) if several else evidence_of(content.tensors)
     except (checker.Refused, checker.CannotCheck, KeyError, ValueError, IndexError) as reason:
         raise CertificateError(f"'{path}' holds no bound for this problem: {reason}.", "Certify again.") from reason
     return prove(problem, evidence, method=_method(path), started=started)
+
+
+def evidence_of_outputs(tensors: Mapping[str, np.ndarray]) -> OutputEvidence:
+    """The evidence that stands in the tensors of SPEC.md, section 9."""
+    t = {name: np.array(tensors[name]) for name in EVIDENCE_OF_OUTPUTS}
+    groups, squares = read_groups(t["groups"], t["paired"], len(t["z"]))
+    r = (t["r"][at].reshape(2 * len(group), 2 * len(group)) for group, at in zip(groups, squares, strict=True))
+    return OutputEvidence(t["z"], t["nu"], tuple(groups), tuple(r))
 
 
 def evidence_of(tensors: Mapping[str, np.ndarray]) -> Evidence:

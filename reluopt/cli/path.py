@@ -38,7 +38,7 @@ def path(
     settings = settle(PathConfig, "path", file["path"], given["path"], where)
     fractions = settings.numbers
     with working("reading the data and searching β_max", quiet=quiet):
-        prepared = prepare(data_config, choice, load_aloud)
+        prepared = prepare(data_config, choice, load_aloud, "'reluopt path'")
     data = prepared.data
     folder = out or Path("runs") / f"{data.name}-path"
     require_new(folder)

@@ -103,6 +103,7 @@ def regularization_path(
     ConfigError : both or none that is positive, or a budget or gap that is not positive.
     DataError : validation samples of another width.
     """
+    problem.require_one_output("A regularisation path")
     betas = _betas(problem, betas, fractions)
     if not budget > 0:
         raise ConfigError(f"The budget is {budget}.", "Give a positive number.")

@@ -56,7 +56,7 @@ class Refined:
     network: TwoLayerReLU
     objective: float
     price: float
-    z: Float[np.ndarray, " n"]
+    z: Float[np.ndarray, "n ..."]
     neurons: int
     rounds: int
     seconds: float

@@ -25,6 +25,7 @@ from reluopt.clock import Clock
 from reluopt.errors import ConfigError, DataError
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
+from reluopt.search.output_rounds import OutputSearch
 from reluopt.search.records import Refined, RefineSettings
 from reluopt.search.rounds import Search
 
@@ -83,13 +84,16 @@ def refinements(
 
     Raises
     ------
-    ConfigError : a tolerance that is not positive, several outputs. DataError : a network for data of another width.
+    ConfigError : a tolerance that is not positive. DataError : a network for data of another width, or other outputs.
     """
     if not 0 < tolerance < math.inf:
         raise ConfigError(f"The tolerance is {tolerance}.", "Give a positive number, such as 1e-3.")
-    problem.require_one_output("Refinement")
-    U, alpha = network.weights() if network is not None else (np.zeros((0, problem.d)), np.zeros(0))
+    nothing = np.zeros((0, problem.d)), np.zeros((0, *problem.targets.shape[1:]))
+    U, alpha = network.weights() if network is not None else nothing
     if U.shape[1] != problem.d:
         raise DataError(f"The network takes {U.shape[1]} inputs, the data have {problem.d} columns.", "Use its data.")
-    search = Search(problem, U, alpha, settings or RefineSettings(), np.random.default_rng(seed), clock or Clock())
+    if alpha.shape[1:] != problem.targets.shape[1:]:
+        raise DataError(f"The network has other outputs than the {problem.outputs} of the targets.", "Use its targets.")
+    kind = Search if problem.outputs == 1 else OutputSearch
+    search = kind(problem, U, alpha, settings or RefineSettings(), np.random.default_rng(seed), clock or Clock())
     return search.iterates(tolerance, most_rounds, near or (lambda: None))

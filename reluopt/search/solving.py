@@ -60,7 +60,6 @@ def solve_problem(
     ConfigError : a gap or a budget that is not positive. DataError : a network for data of another width.
     SolveInterrupted : a KeyboardInterrupt, with what was found by then.
     """
-    problem.require_one_output("'solve'")
     for name, value in (("gap", gap), ("budget", budget)):
         if not value > 0:
             raise ConfigError(f"The {name} is {value}.", "Give a positive number.")
