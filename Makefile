@@ -41,6 +41,15 @@ thorough: $(VENV)/.dev  ## the test suite with every count in full: thousands of
 notebooks: $(VENV)/.dev  ## run the notebooks from top to bottom (a cell may take 180 s)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=180 notebooks
 
+docs:  ## the documentation in site/, made in .venv-docs; a warning is an error
+	$(MAKE) VENV=.venv-docs .venv-docs/.docs
+	.venv-docs/bin/mkdocs build --strict
+
+$(VENV)/.docs: requirements/docs.txt $(SOURCE)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -r requirements/docs.txt
+	@touch $@
+
 lint: $(VENV)/.dev  ## style, types, direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -79,4 +88,4 @@ stress: $(VENV)/.dev  ## the test suite on several processors' kernels (OpenBLAS
 	done; done; done
 
 clean:  ## remove what the other commands made
-	rm -rf $(VENV) .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest .venv-docs site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -3,6 +3,7 @@ from . import certificate as certificate
 from . import data as data
 from . import errors as errors
 from . import estimators as estimators
+from . import integrations as integrations
 from . import losses as losses
 from . import neurons as neurons
 from . import patterns as patterns
@@ -28,6 +29,8 @@ from .data import planted as planted
 from .errors import ReluoptError as ReluoptError
 from .estimators import ReLUClassifier as ReLUClassifier
 from .estimators import ReLURegressor as ReLURegressor
+from .integrations import CertifiedModule as CertifiedModule
+from .integrations import certify_module as certify_module
 from .losses import LOSSES as LOSSES
 from .losses import Loss as Loss
 from .losses import make_loss as make_loss

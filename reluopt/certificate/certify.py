@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from jaxtyping import Float
 import reluopt
 from reluopt import neurons, printing
 from reluopt.bounds import LowerBound
-from reluopt.bounds.protocol import Start
+from reluopt.bounds.plugins import installed_bounds, proved_again, require_bound
+from reluopt.bounds.protocol import Bound, Start
 from reluopt.bounds.registry import BOUNDS, race
 from reluopt.certificate.case import Case
 from reluopt.certificate.certificate import Certificate
@@ -66,6 +67,7 @@ def certify(
     loss: str | Loss = "squared",
     weights: Any = None,
     bound: LowerBound | None = None,
+    extra_bounds: Sequence[Any] = (),
     initial_U: Float[np.ndarray, "m d"] | None = None,
     data: dict[str, Any] | None = None,
     drift: dict[str, Any] | None = None,
@@ -80,6 +82,8 @@ def certify(
     network : any two-layer ReLU network of input dimension d; its weights are taken as exact float64.
     X, y, beta, loss, weights : a :class:`~reluopt.Problem` in the place of X; or what makes one: X (n, d), y (n,), β.
     bound : a lower bound of this problem that is known already; then no other is searched.
+    extra_bounds : bounds of your own, beside those of installed packages (see ``reluopt.bounds.plugins``); what they
+        find is proved again.
     initial_U : (m, d) first-layer weights at the start of training, for S_kept (KP Thm 2.5).
     data, drift : plain records put into the certificate as they are (name, fingerprint; last drift record).
     say : receives a line on each step (for a progress display).
@@ -92,13 +96,14 @@ def certify(
     CertifyInterrupted : a KeyboardInterrupt, with the certificate of what was proved by then.
     """
     problem, config = as_problem(X, y, beta, loss=loss, weights=weights), config or CertifyConfig()
+    foreign = [*map(require_bound, extra_bounds), *installed_bounds()]
     U, alpha = _checked(network, problem, initial_U)
     case = Case(problem, U, alpha, config, Clock(_limit(problem, config)), say)
     with one_thread_if_small(PRODUCT_COLUMNS * problem.X.size):
         top = _network_estimates(case)
         objective = top[-1].value
         own_gap = stationarity(case, objective)
-        bound, below = _lower_bounds(case, objective, bound)
+        bound, below = _lower_bounds(case, objective, bound, foreign)
         pricing = case.unless_stopped(lambda: _pricing(case), Pricing(math.nan, math.nan))
         theory = case.unless_stopped(lambda: _theory(case), TheoryFacts(math.nan, math.nan, log_factor(problem.n)))
         own_gap, own = own_estimates(case, own_gap, objective)
@@ -186,7 +191,9 @@ def _network_estimates(case: Case) -> list[Estimate]:
     ]  # fmt: skip
 
 
-def _lower_bounds(case: Case, objective: float, known: LowerBound | None) -> tuple[LowerBound, list[Estimate]]:
+def _lower_bounds(
+    case: Case, objective: float, known: LowerBound | None, foreign: Sequence[Bound] = ()
+) -> tuple[LowerBound, list[Estimate]]:
     """The best lower bound on p*, and the best of every method: no network of any width has a smaller objective."""
     if known is not None:
         return known, [_estimate("tightened", known)]
@@ -207,7 +214,22 @@ def _lower_bounds(case: Case, objective: float, known: LowerBound | None) -> tup
         _raced(case, slow, start, case.clock.part(0.8, seconds), objective, tightened)
         if tightened:
             found["tightened"] = tightened[slow[0]]
+    for bound in (bound for bound in foreign if bound.takes(case.problem)):
+        if case.stopped is None and not case.clock.over:
+            _from_outside(case, bound, start, found)
     return max(found.values(), key=lambda bound: bound.value), [_estimate(name, b) for name, b in found.items()]
+
+
+def _from_outside(case: Case, bound: Bound, start: Start, found: dict[str, LowerBound]) -> None:
+    """Run a bound of another package; its best goes into ``found``, under its name."""
+    name = bound.name if bound.name not in found else f"{bound.name} (extra)"
+    case.say(f"bounding by {name}")
+    try:
+        for one in proved_again(bound, case.problem, start, case.clock.part(FIRST_SHARE)):
+            if name not in found or one.value >= found[name].value:
+                found[name] = one
+    except KeyboardInterrupt as stop:
+        case.stop(stop)
 
 
 def _raced(

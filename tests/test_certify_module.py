@@ -1,0 +1,117 @@
+"""Models of torch in their own terms: the bound is never above their own objective, and other problems are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neural_network import MLPRegressor
+from torch import nn
+
+import reluopt
+from reluopt.errors import ConfigError
+from reluopt.integrations.torch_losses import read_loss
+
+FAST = reluopt.CertifyConfig(effort="fast", gaussian_patterns=0, time_budget=0.0, time_limit=5.0)
+LOSSES = [
+    nn.MSELoss(), nn.MSELoss(reduction="sum"), nn.L1Loss(), nn.HuberLoss(delta=0.7), nn.SmoothL1Loss(beta=0.5),
+    nn.BCEWithLogitsLoss(), nn.SoftMarginLoss(reduction="sum"),
+]  # fmt: skip
+
+
+class Wrapped(nn.Module):
+    def __init__(self, bias=True):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(3, 6, bias=bias), nn.ReLU())
+        self.head = nn.Linear(6, 1, bias=False)
+
+    def forward(self, x):
+        return self.head(self.body(x)).squeeze(1)
+
+
+def data(loss, n=12, seed=0):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(n, 3)), rng.normal(size=n)
+    if isinstance(loss, nn.BCEWithLogitsLoss):
+        y = (y > 0).astype(float)
+    return X, np.sign(y) if isinstance(loss, nn.SoftMarginLoss) else y
+
+
+def own(model, loss, X, y, decay):
+    """The objective as torch has it, from the model itself."""
+    out = model.double()(torch.from_numpy(X)).reshape(-1)
+    return float(loss(out, torch.from_numpy(y)) + 0.5 * decay * sum((p**2).sum() for p in model.parameters()))
+
+
+@given(st.integers(0, 10**6), st.sampled_from(LOSSES), st.floats(1e-2, 1.0), st.booleans())
+@settings(max_examples=8, deadline=None)
+def test_no_bound_is_above_the_own_objective(seed, loss, decay, bias):
+    torch.manual_seed(seed)
+    model, (X, y) = Wrapped(bias), data(loss, seed=seed)
+    found = reluopt.certify_module(model, X, y, weight_decay=decay, loss=loss, config=FAST)
+    assert found.own_objective == pytest.approx(own(model, loss, X, y, decay), rel=1e-9)
+    assert 0 <= found.own_lower_bound <= found.own_objective
+
+
+def test_a_trained_model_is_proved_near_its_optimum():
+    """Adam with coupled weight_decay on MSELoss() goes down the problem of the certificate: β = n·weight_decay/2."""
+    torch.manual_seed(0)
+    X, y = data(None, n=20)
+    model, decay = Wrapped().double(), 0.1
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02, weight_decay=decay)
+    before = own(model, nn.MSELoss(), X, y, decay)
+    for _ in range(400):
+        optimizer.zero_grad()
+        nn.MSELoss()(model(torch.from_numpy(X)), torch.from_numpy(y)).backward()
+        optimizer.step()
+    found = reluopt.certify_module(model, X, y, weight_decay=decay, loss=nn.MSELoss(), config=FAST)
+    assert found.problem.beta == pytest.approx(decay * 20 / 2)
+    assert found.own_objective < before
+    assert found.own_lower_bound > 0.5 * found.own_objective
+
+
+def test_a_compiled_model_and_named_layers_are_taken():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.unused = nn.Linear(3, 4, bias=False), nn.Linear(4, 1, bias=False), nn.Linear(2, 2)
+            self.unused.requires_grad_(False)
+
+        def forward(self, x):
+            return self.b(torch.relu(self.a(x)))
+
+    X, y = data(None)
+    with pytest.raises(ConfigError, match="layers="):
+        reluopt.certify_module(Two(), X, y, weight_decay=0.1, loss=nn.MSELoss(), config=FAST)
+    found = reluopt.certify_module(Two(), X, y, weight_decay=0.1, loss=nn.MSELoss(), layers=("a", "b"), config=FAST)
+    assert found.own_lower_bound <= found.own_objective
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), "bias"),
+        (nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1, bias=False)), "something else"),
+        (nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 1, bias=False)), "something else"),
+        (nn.Sequential(nn.Linear(3, 4), nn.PReLU(), nn.Linear(4, 1, bias=False)), "more than the two"),
+        (nn.Sequential(nn.Linear(3, 1, bias=False)), "linear layers"),
+        (nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1, bias=False)), "inputs"),
+        (MLPRegressor(max_iter=5).fit(*data(None)), "intercepts"),
+    ],
+)  # fmt: skip
+def test_other_problems_are_refused_by_what_differs(model, words):
+    torch.manual_seed(0)
+    X, y = data(None)
+    with pytest.raises(ConfigError, match=words):
+        reluopt.certify_module(model, X, y, weight_decay=0.1, loss=nn.MSELoss(), config=FAST)
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.MSELoss(reduction="none"), nn.PoissonNLLLoss(), nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)),
+             nn.CrossEntropyLoss(label_smoothing=0.1)]
+)  # fmt: skip
+def test_other_losses_are_refused(loss):
+    with pytest.raises(ConfigError):
+        read_loss(loss, 10, 1)
