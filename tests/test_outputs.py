@@ -19,6 +19,7 @@ from reluopt.losses import make_loss
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.pricing import beta_max_estimate, price
 from reluopt.problem import Problem
+from reluopt.programs.pruning import caratheodory
 from reluopt.runs import RunFolder
 from reluopt.sequential import from_sequential
 from reluopt.training import TrainConfig, Trainer
@@ -231,6 +232,17 @@ def test_an_output_bias_is_refused_or_a_neuron():
     assert torch.allclose(network(torch.cat([X, torch.ones(11, 1, dtype=torch.float64)], 1)), model(X), atol=1e-12)
     assert network.biases.output == pytest.approx(float(model[2].bias.detach().norm()))
     assert network.own_objectives(100.0, 1.0) is not None
+
+
+def test_pruning_leaves_at_most_n_times_C_neurons():
+    problem = problem_of("squared", n=4, d=3, C=2)
+    U, alpha = network_of(problem, m=30)
+    pruned = caratheodory(problem.X, from_weights(U, alpha))
+    assert pruned.width <= 8 and pruned.outputs == 2
+    assert np.allclose(problem.predict(*pruned.weights()), problem.predict(U, alpha))
+    assert problem.objective(*pruned.weights()) <= problem.balanced_objective(U, alpha) * (1 + 1e-9)
+    nothing = caratheodory(problem.X, from_weights(0 * U, alpha))
+    assert nothing.width == 1 and nothing.outputs == 2
 
 
 # -- training and pricing ----------------------------------------------------------------------------------------------

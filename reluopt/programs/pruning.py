@@ -3,7 +3,8 @@ r"""Pruning a network to few neurons without raising the objective (Carathéodor
 On the data a balanced network is f = Σ p_j a_j with p_j = ‖u_j‖|α_j| ≥ 0 and a_j = ± (X u_j/‖u_j‖)_+ ∈ Rⁿ, and
 L_bal = Σ κℓ + β Σ p_j for any loss. More than n vectors a_j are linearly dependent: Σ δ_j a_j = 0, and moving p along
 ±δ, whichever does not raise Σ p_j, until an entry is zero removes a neuron and changes no output on the data. So at
-most n neurons remain, one fewer than Carathéodory's n + 1, because Σ p_j may fall.
+most n neurons remain, one fewer than Carathéodory's n + 1, because Σ p_j may fall. With C outputs p_j = ‖u_j‖‖α_j‖ and
+a_j = (X u_j/‖u_j‖)_+ α_jᵀ/‖α_j‖ is a vector of nC numbers, so that at most nC neurons remain.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ DEPENDENT = 1e-12
 
 
 def caratheodory(X: Float[np.ndarray, "n d"], network: TwoLayerReLU) -> TwoLayerReLU:
-    """A balanced network of at most n neurons with the same outputs on X and no larger L, up to rounding.
+    """A balanced network of at most n neurons (nC of C outputs), the same outputs on X, no larger L, up to rounding.
 
     Neurons of one pattern and sign are merged first; dependent ones are then removed one by one.
     """
@@ -32,16 +33,17 @@ def caratheodory(X: Float[np.ndarray, "n d"], network: TwoLayerReLU) -> TwoLayer
     sizes = neurons.strength(U, alpha)
     alive = sizes > 0
     if not alive.any():
-        return from_weights(np.zeros((1, X.shape[1])), np.zeros(1))
-    U, sizes, signs = U[alive], sizes[alive], np.sign(alpha[alive])
+        return from_weights(np.zeros((1, X.shape[1])), np.zeros((1, *alpha.shape[1:])))
+    U, sizes, alpha = U[alive], sizes[alive], alpha[alive].reshape(int(alive.sum()), -1)
     directions = U / np.linalg.norm(U, axis=1)[:, None]
-    columns = neurons.relu(X @ directions.T) * signs
+    outer = alpha / np.linalg.norm(alpha, axis=1)[:, None]
+    columns = (neurons.relu(X @ directions.T)[:, None] * outer.T).reshape(-1, len(U))
     target = columns @ sizes
     kept, weights = _independent_part(columns, sizes)
     weights = _settled(columns[:, kept], weights, target)
-    root = np.sqrt(weights)
+    root = np.sqrt(weights)[:, None]
     log.info("%d neurons pruned to %d", network.width, len(kept))
-    return from_weights(directions[kept] * root[:, None], signs[kept] * root)
+    return from_weights(directions[kept] * root, outer[kept] * root)
 
 
 def _independent_part(
