@@ -49,7 +49,7 @@ def random_multipliers(rng, X, z):
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_the_quadratic_form_is_above_on_the_sphere_and_the_bound_in_the_ball(d):
     rng = np.random.default_rng(d)
-    for _ in range(120):
+    for _ in range(60):
         X, u = rng.standard_normal((rng.integers(1, 7), d)), sphere(rng, d)
         z = rng.standard_normal(len(X))
         cuts, m = random_multipliers(rng, X, z)
@@ -160,13 +160,13 @@ def test_the_tilt_lowers_the_bound():
         assert geometry.support_upper(evidence.z, m.with_tilt(other * m.slopes.tilt)) >= tilted * (1 - 1e-6)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 12])
+@pytest.mark.parametrize("rows", [1, 12])
 def test_rows_are_added_until_the_proof_meets_the_objective(rows):
     """The optimal moments have more than a few rows here; from too few rows, or too many, the same value is proved."""
     problem = drawn("squared", 8, n=30, d=6, share=0.02)
     search, proved = AffineSearch(problem, rows=rows), []
-    for epsilon in (0.1, 0.1, 0.1, 0.03, 0.03, 0.01):
-        search.descend(epsilon, 200, 10.0)
+    for epsilon in (0.1, 0.1, 0.03, 0.03, 0.01):
+        search.descend(epsilon, 120, 10.0)
         evidence = search.evidence(epsilon)
         proved.append(prove(problem, evidence, method="affine", started=0.0).value)
         limit = search.objective_without_smoothing()
