@@ -31,6 +31,8 @@ SAFETY = 1e-9
 SMALLEST = 1e-60
 #: Rows of R this much smaller than the largest are taken off, at most so many are added at a time.
 NEGLIGIBLE, MOST = 1e-2, 8
+#: From this excess 2λ/β − 1 on a new row has its full length.
+WHOLE = 0.1
 #: The random part of a start from other factors, as a fraction of their largest entry.
 NOISE = 1e-2
 #: Of the objective without smoothing.
@@ -113,13 +115,15 @@ class AffineSearch(MomentSearch):
         """Take negligible rows off R, add the directions in which the objective still falls; whether there are any."""
         rising, sides = self._rising(evidence, worth), []
         top = max(0.1, *(float(np.linalg.norm(R, 2)) for R in self.R))
-        for R, directions in zip(self.R, rising, strict=True):
+        for R, (excess, directions) in zip(self.R, rising, strict=True):
             _, sizes, rows = np.linalg.svd(R, full_matrices=False)
             kept = (sizes[:, None] * rows)[sizes > NEGLIGIBLE * sizes[0]]
-            sides.append(np.vstack([kept, 0.1 * top * directions[:MOST]]))
+            # what a direction of length a gains is a² times its excess, but for terms of higher order
+            lengths = 0.1 * top * np.sqrt(np.minimum(1.0, excess[:MOST] / WHOLE))
+            sides.append(np.vstack([kept, lengths[:, None] * directions[:MOST]]))
         most = max(map(len, sides))
         self.R = np.stack([np.pad(rows, ((0, most - len(rows)), (0, 0))) for rows in sides])
-        return any(map(len, rising))
+        return any(len(excess) for excess, _ in rising)
 
     def evidence(self, epsilon: float) -> Evidence:
         """z = −κℓ' and the multipliers with affine slopes, in the data's own units; the tilt is optimised."""

@@ -128,8 +128,8 @@ class MomentSearch:
 
     def escape(self, evidence: Evidence) -> None:
         """Put the top eigenvector of C into the emptiest row of R where it lowers the objective: λmax(C) > β/2."""
-        for side, directions in enumerate(self._rising(evidence, WORTH)):
-            if not len(directions):
+        for side, (excess, directions) in enumerate(self._rising(evidence, WORTH)):
+            if not len(excess):
                 continue
             # the same Y = RᵀR with its rows sorted by size
             _, sizes, rows = np.linalg.svd(self.R[side], full_matrices=False)
@@ -138,8 +138,10 @@ class MomentSearch:
             sorted_rows[-1] = 0.1 * max(float(sizes[0]), 0.1) * directions[0]
             self.R[side] = sorted_rows
 
-    def _rising(self, evidence: Evidence, worth: float) -> list[Float[np.ndarray, "r e"]]:
-        """The eigenvectors of C with 2λ > β(1 + worth) for each sign, the largest λ first: R gains by them."""
+    def _rising(
+        self, evidence: Evidence, worth: float
+    ) -> list[tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r e"]]]:
+        """(2λ/β − 1, eigenvectors of C) above ``worth`` for each sign, the largest first: R gains by them."""
         region, space, X = evidence.regions[0], RowSpace.of(self.problem.X), self.problem.X
         if space is not None:
             X, region = space.L, in_rows_of(space, region)
@@ -147,9 +149,11 @@ class MomentSearch:
         for z, m in ((evidence.z, region.positive), (-evidence.z, region.negative)):
             C, _, _ = geometry.matrix(z, m)
             if not math.isfinite(float(np.abs(C).sum())):
-                found.append(np.zeros((0, 1 + self.problem.d)))
+                found.append((np.zeros(0), np.zeros((0, 1 + self.problem.d))))
                 continue
             values, vectors = np.linalg.eigh(C)
-            top = vectors[:, 2 * values > self.problem.beta * (1 + worth)].T[::-1]
-            found.append(top if space is None else np.hstack([top[:, :1], top[:, 1:] @ space.Q.T]))
+            excess = 2 * values / self.problem.beta - 1
+            top = vectors[:, excess > worth].T[::-1]
+            whole = top if space is None else np.hstack([top[:, :1], top[:, 1:] @ space.Q.T])
+            found.append((excess[excess > worth][::-1], whole))
         return found
