@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -112,7 +113,7 @@ def trained(monkeypatch) -> list[dict]:
 
 
 def test_it_is_a_command_of_reluopt():
-    assert load_command("sweep").callback.__wrapped__ is declared.sweep
+    assert inspect.unwrap(load_command("sweep").callback) is inspect.unwrap(declared.sweep)
 
 
 def test_the_examples_of_the_readme_and_of_the_help_are_grids():
