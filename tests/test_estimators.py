@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -140,6 +140,27 @@ def test_probabilities_belong_to_the_logistic_loss(classes):
         assert other.score(X, y) > 0.8
 
 
+@pytest.mark.parametrize(
+    ("loss", "solver"), [("logistic", "solve"), ("logistic", "adam"), ("squared", "adam"), ("hinge", "adam")]
+)
+def test_three_classes(loss, solver):
+    X, y = (part[::2] for part in load_iris(return_X_y=True))
+    X, names = (X - X.mean(0)) / X.std(0), np.array(["a", "b", "c"])[y]
+    model = ReLUClassifier(20, alpha=1.0, loss=loss, solver=solver, max_iter=200, learning_rate=0.03, **LOOSE).fit(
+        X, names
+    )
+    assert model.score(X, names) > 0.9
+    assert model.decision_function(X).shape == (75, 3)
+    targets = np.where(y[:, None] == np.arange(3), 1.0, 0.0 if loss == "logistic" else -1.0)
+    problem = reluopt.Problem(np.c_[X, np.ones(75)], targets, "cross_entropy" if loss == "logistic" else loss, 1.0)
+    assert model.objective_ == pytest.approx(problem.objective(*model.network_.weights()), rel=1e-9)
+    if solver == "solve":
+        assert 0 < model.lower_bound_ <= model.objective_
+    if loss == "logistic":
+        np.testing.assert_allclose(model.predict_proba(X).sum(1), 1)
+        np.testing.assert_array_equal(model.classes_[model.predict_proba(X).argmax(1)], model.predict(X))
+
+
 # -- early stopping, warm start --------------------------------------------------------------------------------------
 
 
@@ -215,10 +236,11 @@ def test_the_skorch_recipe(numbers):
 # -- what cannot be --------------------------------------------------------------------------------------------------
 
 
-def test_more_than_two_classes_are_refused_with_a_way_out(numbers):
+def test_several_targets(numbers):
     X, y = numbers
-    with pytest.raises(ValueError, match="OneVsRestClassifier"):
-        ReLUClassifier().fit(X, np.digitize(y, [-0.5, 0.5]))
+    model = ReLURegressor(alpha=1.0, **LOOSE).fit(X, np.c_[y, -y])
+    assert model.predict(X).shape == (len(y), 2)
+    assert model.lower_bound_ <= model.objective_
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,18 @@ def built(tmp_path_factory) -> Path:
 
 def test_the_sdist_has_what_its_tests_read(built):
     tree = next(path for path in built.iterdir() if path.is_dir())
-    read = ("tests", "experiments", "notebooks", "requirements", "Makefile", "README.md", "CITATION.cff", "LICENSE")
+    read = (
+        "tests",
+        "experiments",
+        "notebooks",
+        "docs",
+        "mkdocs.yml",
+        "requirements",
+        "Makefile",
+        "README.md",
+        "CITATION.cff",
+        "LICENSE",
+    )
     for name in read:
         ours = [p.relative_to(ROOT) for p in [ROOT / name, *(ROOT / name).rglob("*")] if p.is_file()]
         ours = [p for p in ours if not {"__pycache__", "runs", ".ipynb_checkpoints"} & set(p.parts)]

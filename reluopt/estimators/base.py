@@ -121,7 +121,7 @@ class ReLUEstimator(BaseEstimator):
         if not on.any():
             raise ValueError("No sample has a positive weight.")
         X, targets, weights = X[on], targets[on], weights[on]
-        whole = Problem(self._with_ones(X), targets, self.loss, 1.0, weights)
+        whole = Problem(self._with_ones(X), targets, self._loss_of(targets), 1.0, weights)
         if not self.early_stopping:
             return whole, None
         count = max(1, round(self.validation_fraction * whole.n))
@@ -203,12 +203,16 @@ class ReLUEstimator(BaseEstimator):
 
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
-    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n ..."], Float[np.ndarray, " n"]]:
         """X, the targets of the loss and the weights κ, as float64."""
         raise NotImplementedError
 
-    def _outputs(self, X: Any) -> Float[np.ndarray, " n"]:
-        """The network's outputs f(x_i)."""
+    def _loss_of(self, targets: np.ndarray) -> str:
+        """The loss of the training problem."""
+        return self.loss
+
+    def _outputs(self, X: Any) -> Float[np.ndarray, "n ..."]:
+        """The network's outputs f(x_i), (n,) or (n, C)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return neurons.predict(self._with_ones(X), *self.network_.weights())

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import expit
+from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from reluopt.errors import ConfigError
@@ -26,7 +26,10 @@ def _has_probabilities(model: ReLUClassifier) -> bool:
 
 
 class ReLUClassifier(ClassifierMixin, ReLUEstimator):
-    """A two-layer ReLU network for two classes, found by solving or by descent, with a proved bound beside it.
+    """A two-layer ReLU network for classes, found by solving or by descent, with a proved bound beside it.
+
+    Two classes have one output. More of them have an output each: "logistic" is then the cross-entropy of all classes,
+    and every other loss is summed over one class against the others.
 
     Parameters
     ----------
@@ -38,7 +41,7 @@ validation_fraction, n_iter_no_change, warm_start, random_state : see :class:`Re
 
     Attributes
     ----------
-    classes_ : (2,) the labels; positive outputs speak for the second.
+    classes_ : (C,) the labels; of two, positive outputs speak for the second.
     network_, n_neurons_, beta_, objective_, lower_bound_, proved_within_, certificate_, n_iter_, validation_losses_ :
         see :class:`ReLURegressor`.
     """
@@ -72,59 +75,53 @@ validation_fraction, n_iter_no_change, warm_start, random_state : see :class:`Re
         )  # fmt: skip
         self.class_weight = class_weight
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
-
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ReLUClassifier:
-        """Fit to X (n, d) and labels y (n,) of two classes, with sample weights κ (n,) ≥ 0 if given.
+        """Fit to X (n, d) and labels y (n,), with sample weights κ (n,) ≥ 0 if given.
 
         Raises
         ------
-        ValueError, DataError, ConfigError : data or parameters that cannot be used; other than two classes.
+        ValueError, DataError, ConfigError : data or parameters that cannot be used; one class only.
         """
         loss = make_loss(self.loss)
-        if not loss.classes and loss.name != "squared":
+        if loss.couples or not (loss.classes or loss.name == "squared"):
             raise ConfigError(
-                f"The {self.loss} loss is for numbers.", "Choose logistic, hinge, squared_hinge or squared."
+                f"The {self.loss} loss cannot be chosen for classes.",
+                "Choose logistic, hinge, squared_hinge or squared.",
             )
         self._fit(*self._checked(X, y, sample_weight, reset=True))
         return self
 
-    def decision_function(self, X: Any) -> Float[np.ndarray, " n"]:
-        """f(X), shape (n,): positive for ``classes_[1]``; with the logistic loss the log odds."""
+    def decision_function(self, X: Any) -> Float[np.ndarray, "n ..."]:
+        """f(X): of two classes (n,), positive for ``classes_[1]``, log odds with the logistic loss; else (n, C)."""
         return self._outputs(X)
 
     def predict(self, X: Any) -> np.ndarray:
         """The labels (n,)."""
-        chosen = (self.decision_function(X) > 0).astype(int)
-        return self.classes_[chosen]
-
-    @available_if(_has_probabilities)
-    def predict_proba(self, X: Any) -> Float[np.ndarray, "n 2"]:
-        """Probabilities of ``classes_``, shape (n, 2), with the logistic loss."""
         f = self.decision_function(X)
-        return np.column_stack([expit(-f), expit(f)])
+        return self.classes_[(f > 0).astype(int) if f.ndim == 1 else f.argmax(axis=1)]
 
     @available_if(_has_probabilities)
-    def predict_log_proba(self, X: Any) -> Float[np.ndarray, "n 2"]:
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "n C"]:
+        """Probabilities of ``classes_``, shape (n, C), with the logistic loss."""
+        return np.exp(self.predict_log_proba(X))
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: Any) -> Float[np.ndarray, "n C"]:
         """Their logarithms, also where the probabilities are too small for float64."""
         f = self.decision_function(X)
-        return -np.column_stack([np.logaddexp(0.0, f), np.logaddexp(0.0, -f)])
+        return log_softmax(np.column_stack([np.zeros_like(f), f]) if f.ndim == 1 else f, axis=1)
+
+    def _loss_of(self, targets: np.ndarray) -> str:
+        several = targets.ndim == 2
+        return "cross_entropy" if several and make_loss(self.loss).name == "logistic" else self.loss
 
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
-    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n ..."], Float[np.ndarray, " n"]]:
         X, y = validate_data(self, X, y, dtype=np.float64, reset=reset)
         check_classification_targets(y)
         weights = self._weights(sample_weight, X)
         present = np.unique(y[weights > 0])
-        if len(present) > 2:
-            raise ValueError(
-                f"Only binary classification is supported. The type of the target is {type_of_target(y)}, with "
-                f"{len(present)} classes; sklearn.multiclass.OneVsRestClassifier makes one network a class."
-            )
         if len(present) < 2:
             raise ValueError(f"The target has only one class ({present[0] if len(present) else 'none'}); give two.")
         if reset:
@@ -133,4 +130,8 @@ validation_fraction, n_iter_no_change, warm_start, random_state : see :class:`Re
             check_is_fitted(self)
         if self.class_weight is not None:
             weights = weights * compute_sample_weight(self.class_weight, y)
-        return X, np.where(y == self.classes_[1], 1.0, -1.0), weights
+        if len(self.classes_) == 2:
+            return X, np.where(y == self.classes_[1], 1.0, -1.0), weights
+        own = y[:, None] == self.classes_
+        coupled = make_loss(self.loss).name == "logistic"
+        return X, np.where(own, 1.0, 0.0 if coupled else -1.0), weights

@@ -88,7 +88,8 @@ def solved(
         objective = problem.objective_upper(*weights)
         z = problem.dual_point(problem.predict(*weights))
         stop_at = math.inf if gap is None else objective / (1.0 + gap)
-        names = [name for name, bound in BOUNDS.items() if bound.quick] if gap is None else None
+        quick = [name for name, bound in BOUNDS.items() if bound.quick and bound.takes(problem)]
+        names = quick if gap is None else None
         best: LowerBound | None = None
         for bound in race(problem, Start(network=weights, z=z), clock.part(), stop_at=stop_at, names=names):
             best = bound if best is None or bound.value > best.value else best
@@ -101,7 +102,7 @@ def descended(
     problem: Problem, start: TwoLayerReLU | None, judge: Judge | None, config: TrainConfig, time_limit: float | None
 ) -> Fitted:
     """Gradient descent by the trainer; the best network on held-out samples where there are some."""
-    network = start if start is not None else config.make_network(problem.d)
+    network = start if start is not None else config.make_network(problem.d, problem.outputs)
     watch = _Watch(Clock(time_limit), judge)
     result = Trainer(network, problem, config=config, callbacks=[watch], progress=False).fit()
     if judge is not None and judge.best is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import column_or_1d, validate_data
 
 from reluopt.errors import ConfigError
 from reluopt.estimators.base import ReLUEstimator
@@ -61,7 +61,7 @@ class ReLURegressor(RegressorMixin, ReLUEstimator):
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ReLURegressor:
-        """Fit to X (n, d), y (n,), with sample weights κ (n,) ≥ 0 if given.
+        """Fit to X (n, d), y (n,) or (n, C), with sample weights κ (n,) ≥ 0 if given.
 
         Raises
         ------
@@ -74,12 +74,19 @@ class ReLURegressor(RegressorMixin, ReLUEstimator):
         self._fit(*self._checked(X, y, sample_weight, reset=True))
         return self
 
-    def predict(self, X: Any) -> Float[np.ndarray, " n"]:
-        """f(X), shape (n,)."""
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def predict(self, X: Any) -> Float[np.ndarray, "n ..."]:
+        """f(X), shape (n,), or (n, C) of C targets."""
         return self._outputs(X)
 
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
-    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, reset=reset)
+    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n ..."], Float[np.ndarray, " n"]]:
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True, reset=reset)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         return X, np.asarray(y, dtype=np.float64), self._weights(sample_weight, X)
