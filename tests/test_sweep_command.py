@@ -119,7 +119,7 @@ def test_it_is_a_command_of_reluopt():
 def test_the_examples_of_the_readme_and_of_the_help_are_grids():
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     in_readme = re.search(r"```toml\n# grid.toml\n(.*?)```", readme, re.DOTALL)
-    in_help = re.search(r"(\\\[data\].*?)\n    then", declared.sweep.__doc__ or "", re.DOTALL)
+    in_help = re.search(r"(\\\[data\].*?)\nthen", inspect.getdoc(declared.sweep) or "", re.DOTALL)
     assert in_readme and in_help
     for text in in_readme[1], in_help[1].replace("\\[", "["):
         keys, points = expand({"certify": {}, "sweep": {}, **tomllib.loads(text)}, "grid.toml")
