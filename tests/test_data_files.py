@@ -77,6 +77,13 @@ def test_idx_pixels_are_scaled_and_digits_halved(idx_folder, split, zipped):
     assert data.name == f"digits-files/{split}" and data.feature_names[3] == "pixel_1_1"
 
 
+def test_idx_digits_as_one_output_each(idx_folder):
+    data = load(idx_folder("train"), task="multiclass")
+    present = sorted(set(DIGITS.tolist()))
+    assert list(data.labels.values()) == [str(digit) for digit in present]
+    np.testing.assert_array_equal(data.y.argmax(axis=1), np.searchsorted(present, DIGITS))
+
+
 def test_idx_takes_train_unless_told_otherwise(idx_folder):
     idx_folder("t10k")
     folder = idx_folder("train", labels=idx_bytes(DIGITS[::-1]))
