@@ -165,3 +165,35 @@ def test_what_does_not_fit_is_refused():
         recorder.update(torch.ones(4, 2), torch.ones(3, 2))
     with pytest.raises(DataError, match="one row a sample"):
         DriftRecorder(torch.ones(0, 2))
+
+
+def test_a_recorder_that_is_attached_sees_full_passes_only():
+    torch.manual_seed(0)
+    X = torch.randn(12, 3, dtype=torch.float64)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1)).double()
+    recorder, by_hand = DriftRecorder(X), DriftRecorder(X)
+    handle = recorder.attach(model)
+    assert recorder.last is None
+    model(X[:4])
+    assert recorder.last is None
+    model(X)
+    assert recorder.last == by_hand(model[0])
+    with torch.no_grad():
+        model[0].weight.mul_(torch.tensor([[-1.0], [1], [1], [1], [1]], dtype=torch.float64))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model.float()(X.float())
+    assert recorder.last.preserved_from_init < 1
+    written = {}
+
+    class Writer:
+        def add_scalar(self, tag, value, step):
+            written[tag] = (value, step)
+
+    recorder.log_to(Writer(), 7)
+    assert written["patterns/preserved_from_init"] == (recorder.last.preserved_from_init, 7)
+    handle.remove()
+    last = recorder.last
+    model(X.float())
+    assert recorder.last is last
+    with pytest.raises(DataError):
+        recorder.attach(torch.nn.Linear(4, 2))

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from reluopt import neurons
 from reluopt.errors import DataError
@@ -77,6 +79,39 @@ class DriftRecorder:
         self._initial: UInt8[np.ndarray, "N bytes"] | None = None
         self._current: UInt8[np.ndarray, "N bytes"] | None = None
         self._active: Bool[np.ndarray, " m"] | None = None
+        #: The drift at the last moment, None before the first.
+        self.last: Drift | None = None
+
+    def attach(self, model: nn.Module) -> RemovableHandle:
+        """Record whenever the model's first linear layer sees all of X, in any loop; ``handle.remove()`` ends it.
+
+        The preactivations of that forward pass are used, so recording costs no other; passes over mini-batches are let
+        go. ``last`` holds the drift. Also within ``torch.autocast``.
+
+        Raises
+        ------
+        DataError : a model without a linear layer that takes X.
+        """
+        layers = (module for module in model.modules() if isinstance(module, nn.Linear))
+        first = next((layer for layer in layers if layer.in_features == self.X.shape[1]), None)
+        if first is None:
+            raise DataError(
+                f"The model has no linear layer of {self.X.shape[1]} inputs.", "Give X as that layer sees it."
+            )
+
+        def hook(layer: nn.Linear, inputs: tuple[Any, ...], output: Tensor) -> None:
+            seen = inputs[0].detach()
+            if seen.shape == self.X.shape and (seen is self.X or bool(torch.equal(seen, self.X.to(seen)))):
+                bias = layer.bias
+                U = layer.weight if bias is None else torch.cat([layer.weight, bias[:, None]], dim=1)
+                self.update(output.detach().to(layer.weight.dtype), U)
+
+        return first.register_forward_hook(hook)
+
+    def log_to(self, writer: Any, step: int) -> None:
+        """Write the last drift to a TensorBoard ``SummaryWriter`` (or what has ``add_scalar``), as ``patterns/...``."""
+        for tag, value in self.last.scalars().items() if self.last is not None else ():
+            writer.add_scalar(tag, value, step)
 
     @torch.no_grad()
     def __call__(self, layer: nn.Linear | Tensor, outer: Tensor | None = None) -> Drift:
@@ -103,7 +138,7 @@ class DriftRecorder:
         if self._initial is None or self._current is None or self._active is None:
             self._initial, self._current, self._active = bits, bits, active
         drift = self._compare(bits, active, kinks)
-        self._current, self._active = bits, active
+        self._current, self._active, self.last = bits, active, drift
         return drift
 
     def kept(self) -> Bool[np.ndarray, " m"]:
