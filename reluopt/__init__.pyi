@@ -30,6 +30,7 @@ from .data import planted as planted
 from .errors import ReluoptError as ReluoptError
 from .estimators import ReLUClassifier as ReLUClassifier
 from .estimators import ReLURegressor as ReLURegressor
+from .estimators import ReLURegressorCV as ReLURegressorCV
 from .integrations import CertifiedModule as CertifiedModule
 from .integrations import certify_module as certify_module
 from .losses import LOSSES as LOSSES

@@ -189,6 +189,19 @@ def test_a_warm_start_goes_on(numbers):
         model.fit(X[:, :2], y)
 
 
+def test_cross_validation_chooses_beta_along_a_path(numbers):
+    X, y = numbers[0], np.abs(numbers[0][:, 0])
+    model = reluopt.ReLURegressorCV((0.9, 0.1, 3.0), cv=2, gap=5.0, random_state=0).fit(X, y)
+    assert model.cv_losses_.shape == (2, 3)
+    # at 3 β_max the network is zero, so its held-out loss is that of nothing
+    assert model.cv_losses_[:, 2].mean() == pytest.approx(0.5 * (y**2).mean(), rel=1e-9)
+    assert model.beta_fraction_ == 0.1
+    assert model.estimator_.lower_bound_ <= model.estimator_.objective_
+    np.testing.assert_array_equal(model.predict(X), model.estimator_.predict(X))
+    with pytest.raises(ConfigError):
+        reluopt.ReLURegressorCV((0.1, -1.0)).fit(X, y)
+
+
 # -- in the hands of scikit-learn ------------------------------------------------------------------------------------
 
 
