@@ -22,7 +22,8 @@ from torch import Tensor
 from reluopt.bounds.evidence import Evidence, Multipliers, theorem_a, unsplit
 from reluopt.bounds.factors import FLOOR, Moments, moments, random_factors, through_rows
 from reluopt.bounds.moment_search import WORTH, MomentSearch
-from reluopt.bounds.region_forms import Geometry, in_row_space
+from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.row_space import in_row_space
 from reluopt.bounds.slopes import Slopes, image_norms_upper
 
 #: How much smaller η is made than what is exact, so that its conditions hold in spite of rounding.

@@ -20,7 +20,8 @@ from reluopt.bounds.evidence import Evidence, unsplit
 from reluopt.bounds.factors import SMOOTHING
 from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.protocol import Bound, Start
-from reluopt.bounds.region_forms import Geometry, in_row_space
+from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.row_space import in_row_space
 from reluopt.bounds.support import tighten
 from reluopt.clock import Clock
 from reluopt.losses import Loss

@@ -19,8 +19,8 @@ from torch import Tensor
 from reluopt import neurons
 from reluopt.bounds.evidence import Evidence, unsplit
 from reluopt.bounds.factors import ROWS, SMOOTHING, Moments, minimised, moments, multipliers, random_factors
-from reluopt.bounds.region_forms import Geometry, in_rows_of
-from reluopt.bounds.row_space import RowSpace
+from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.row_space import RowSpace, in_rows_of
 from reluopt.errors import DataError
 from reluopt.losses import Loss
 from reluopt.problem import Problem

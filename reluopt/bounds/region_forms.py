@@ -14,14 +14,14 @@ section 6; Theorem A is the case without cuts and groups.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
-from reluopt.bounds.row_space import COLUMNS, RowSpace
+from reluopt.bounds.row_space import COLUMNS, RowSpace, in_rows_of
 from reluopt.rigor import rounding
 from reluopt.rigor.rounding import frobenius_upper as size_of
 
@@ -229,21 +229,6 @@ def evidence_upper(X: Float[np.ndarray, "n d"], evidence: Evidence) -> float:
         return max(region_upper(X, evidence.z, region) for region in evidence.regions)
     regions = (in_rows_of(space, region) for region in evidence.regions)
     return space.support_upper(evidence.z, max(region_upper(space.L, evidence.z, region) for region in regions))
-
-
-def in_rows_of(space: RowSpace, region: Region) -> Region:
-    """A region without cuts and its multipliers for L in the place of X."""
-    sides = (
-        m if m.slopes is None else replace(m, slopes=m.slopes.seen_through(space.Q))
-        for m in (region.positive, region.negative)
-    )
-    return Region(np.zeros((0, space.L.shape[1])), region.groups, *sides)
-
-
-def in_row_space(X: Float[np.ndarray, "n d"], region: Region) -> tuple[Float[np.ndarray, "n e"], Region]:
-    """(X, region), or (L, the same region without cuts for L) where X has many more columns than rows."""
-    space = RowSpace.of(X)
-    return (X, region) if space is None else (space.L, in_rows_of(space, region))
 
 
 def proof_operations(X: Float[np.ndarray, "n d"]) -> float:

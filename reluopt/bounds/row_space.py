@@ -12,11 +12,12 @@ L, from a matrix of side n + 1 in the place of d + 1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
+from reluopt.bounds.evidence import Region
 from reluopt.rigor import rounding
 from reluopt.rigor.rounding import frobenius_upper as size_of
 
@@ -63,3 +64,18 @@ class RowSpace:
         total = (self.stretch * bound + float(rounding.norm_upper(z)) * self.off) * (1 + rounding.gamma(8))
         total = math.nextafter(total, math.inf)  # where all of it is subnormal, the factor counts for nothing
         return total if math.isfinite(total) else math.inf
+
+
+def in_rows_of(space: RowSpace, region: Region) -> Region:
+    """A region without cuts and its multipliers for L in the place of X."""
+    sides = (
+        m if m.slopes is None else replace(m, slopes=m.slopes.seen_through(space.Q))
+        for m in (region.positive, region.negative)
+    )
+    return Region(np.zeros((0, space.L.shape[1])), region.groups, *sides)
+
+
+def in_row_space(X: Float[np.ndarray, "n d"], region: Region) -> tuple[Float[np.ndarray, "n e"], Region]:
+    """(X, region), or (L, the same region without cuts for L) where X has many more columns than rows."""
+    space = RowSpace.of(X)
+    return (X, region) if space is None else (space.L, in_rows_of(space, region))
