@@ -1,0 +1,170 @@
+"""Ctrl-C and SIGTERM at chosen points: what was found by then is kept and printed, the exit code is the signal's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import reluopt
+
+from reluopt.certificate import certify
+from reluopt.interrupts import Interrupted
+from reluopt.runs import RunFolder
+from reluopt.training.checkpoint import read_checkpoint
+from reluopt.workflows.runs import read_run
+
+ROOT = Path(__file__).resolve().parents[1]
+PLANTED = ("planted", "--n", "14", "--d", "2")
+LINE = ("certify", "run", "--time-budget", "1", "--gaussian-patterns", "3")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("interruptions")
+    assert reluopt("train", *PLANTED, "--epochs", 3, "--width", 2, "--out", "run", cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def place(trained, tmp_path) -> Path:
+    return shutil.copytree(trained, tmp_path / "here")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_a_bound_that_is_stopped_keeps_what_it_proved(stage, signum, place, monkeypatch):
+    races = []
+
+    def stopped(*arguments, names, **options):
+        races.append(names)
+        for found in original(*arguments, names=names, **options):
+            yield found
+            if len(races) > stage:
+                raise Interrupted("", signum)
+
+    original = certify.race
+    monkeypatch.setattr(certify, "race", stopped)
+    done = reluopt(*LINE, cwd=place)
+    assert done.returncode == 128 + signum, done.stderr
+    assert len(races) == stage + 1, "it goes no further"
+    assert "no network of any width" in done.stdout and "proved by then" in done.stdout
+    assert "holds what was proved by then" in done.stderr and "Traceback" not in done.stderr
+    written = json.loads((place / "run" / "certificate.json").read_text())
+    assert any(e["quantity"] == "p*" and e["status"] == "proved" for e in written["estimates"])
+    monkeypatch.undo()
+    assert reluopt("verify", "run", cwd=place).returncode == 0
+
+
+@pytest.mark.parametrize("step", ["_pricing", "_theory", "comparisons"])
+def test_a_later_step_that_is_stopped_leaves_the_bounds(step, place, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(certify, step, stopped)
+    done = reluopt(*LINE, "--effort", "fast", cwd=place)
+    assert done.returncode == 130, done.stderr
+    assert "no network of any width" in done.stdout
+    monkeypatch.undo()
+    assert reluopt("verify", "run", cwd=place).returncode == 0
+
+
+def test_one_that_is_stopped_before_anything_is_proved_writes_nothing(place, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(certify, "race", stopped)
+    done = reluopt(*LINE, cwd=place)
+    assert done.returncode == 130
+    assert "Interrupted" in done.stderr and "Traceback" not in done.stderr
+    assert not (place / "run" / "certificate.json").exists()
+
+
+@pytest.mark.parametrize("name", ["relax", "solve", "theory", "data", "verify", "sweep"])
+def test_every_other_command_ends_with_130_and_leaves_no_half(name, place, monkeypatch):
+    """Stopped where the data are loaded or read: in the middle of the command."""
+    if name in ("verify",):
+        assert reluopt(*LINE, "--effort", "fast", cwd=place).returncode == 0
+
+    def stopped(*_, **__):
+        raise Interrupted("", signal.SIGINT)
+
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    (place / "grid.toml").write_text('[data]\ndataset = "planted"\n[grid]\n"train.seed" = [0, 1]\n')
+    before[place / "grid.toml"] = (place / "grid.toml").read_bytes()
+    where = {
+        "verify": "reluopt.certificate.checker.check",
+        "sweep": "reluopt.cli.sweep.run_point",
+        "relax": "reluopt.cli.relax.relax",
+        "solve": "reluopt.cli.solve.save_weights",
+        "theory": "reluopt.cli.theory.report",
+        "data": "reluopt.cli.data.beta_max_upper",
+    }[name]
+    monkeypatch.setattr(where, stopped)
+    line = {
+        "verify": ("verify", "run"),
+        "sweep": ("sweep", "grid.toml", "--workers", "1"),
+        "solve": ("solve", *PLANTED, "--gap", "10"),
+    }.get(name, (name, *PLANTED))
+    done = reluopt(*line, cwd=place)
+    assert done.returncode == 130, done.stderr
+    assert "nterrupted" in done.stderr and "Traceback" not in done.stderr
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+
+
+#: A process that is told to end in the middle of a call of LAPACK, and one whose bound is stopped by a terminal.
+IN_LAPACK = """
+import os, signal, sys, threading
+import numpy as np
+from reluopt.training.callbacks import RecordDrift
+record, seen = RecordDrift.on_record, []
+def slow(self, state, record_):
+    seen.append(state.epoch)
+    if len(seen) == 3:
+        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        for _ in range(5):
+            np.linalg.eigvalsh(np.ones((300, 300)) + np.diag(np.arange(300.0)))
+    return record(self, state, record_)
+RecordDrift.on_record = slow
+"""
+IN_A_BOUND = """
+import os, signal, time
+from reluopt.certificate import certify
+original = certify.race
+def race(*arguments, **options):
+    for found in original(*arguments, **options):
+        yield found
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+certify.race = race
+"""
+
+
+def in_a_process(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", f"{code}\nfrom reluopt.cli.main import run\nrun()", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_sigterm_within_a_call_of_lapack_ends_with_143_and_the_run_whole(place):
+    line = ("train", *PLANTED, "--epochs", "1000000", "--width", "2", "--record-every", "1", "--out", "new")
+    done = in_a_process(IN_LAPACK, *line, cwd=place)
+    assert done.returncode == 143, done.stderr
+    assert "--resume new" in done.stderr and "Traceback" not in done.stderr
+    run = RunFolder.open(place / "new")
+    read_run(run)
+    assert len(run.metrics()) >= 3
+    assert read_checkpoint(run.latest_checkpoint)[1]["epoch"] >= 2
+
+
+def test_ctrl_c_in_a_bound_ends_with_130_and_a_certificate(place):
+    done = in_a_process(IN_A_BOUND, *LINE, cwd=place)
+    assert done.returncode == 130, done.stderr
+    assert "no network of any width" in done.stdout and "Traceback" not in done.stderr
+    assert reluopt("verify", "run", cwd=place).returncode == 0
