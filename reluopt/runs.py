@@ -147,11 +147,17 @@ class RunFolder:
         text = tomli_w.dumps({k: dict(v) for k, v in (config or {}).items()})
         if self.config_file.exists():
             self.clear()
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
-        if preparation is not None:
-            content = json.dumps(preparation.to_mapping(), ensure_ascii=False, allow_nan=False)
-            write_atomically(self.preparation_file, content + "\n")
-        write_atomically(self.config_file, text)
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            if preparation is not None:
+                content = json.dumps(preparation.to_mapping(), ensure_ascii=False, allow_nan=False)
+                write_atomically(self.preparation_file, content + "
+")
+            write_atomically(self.config_file, text)
+        except BaseException:
+            self.preparation_file.unlink(missing_ok=True)
+            remove_empty([self.checkpoints])
+            raise
 
     def require_free(self, *, overwrite: bool = False, need: int = 0) -> None:
         """Refuse a folder in which no new run can be made, before anything is written.
@@ -270,7 +276,9 @@ class RunFolder:
 
     def _leftovers(self) -> set[Path]:
         """What a process may leave that was killed before there was a run."""
-        return {self.lock_file, self.holder_file, self.path / STAGE, *self.path.glob(".*.tmp")}
+        made = {self.lock_file, self.holder_file, self.preparation_file, self.path / STAGE, *self.path.glob(".*.tmp")}
+        held = self.checkpoints.is_dir() and any(self.checkpoints.glob("[!.]*"))
+        return made if held else made | {self.checkpoints}
 
     def clear(self, but: set[Path] | None = None) -> None:
         """Remove an earlier run's files ``but`` some; config.toml goes last: a half-cleared folder is still a run."""

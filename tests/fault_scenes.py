@@ -209,7 +209,21 @@ class Solve(Scene):
             shutil.copytree(self.reference / "a [run]", folder / "a [run]")
 
     def command(self, folder: Path) -> list[str]:
-        return ["solve", *PROBLEM, "--budget", "2", "--gap", "1e-3", "--out", "a [run]", "--replace"]
+        return [
+            "solve",
+            "planted",
+            "--n",
+            "8",
+            "--d",
+            "2",
+            "--budget",
+            "2",
+            "--gap",
+            "1e-3",
+            "--out",
+            "a [run]",
+            "--replace",
+        ]
 
     def whole(self, folder: Path) -> None:
         run = RunFolder(folder / "a [run]")

@@ -177,3 +177,22 @@ def test_no_checkpoint_file_brings_down_more_than_a_message(tmp_path):
                 trainer(run).fit(resume=True)
         except ReluoptError:
             pass
+
+
+def test_a_disk_that_fills_while_the_folder_is_made_leaves_nothing_in_the_way(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    run = RunFolder(tmp_path / "run")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="space"), run.locked():
+        run.make()
+    assert not run.path.exists()
+    monkeypatch.undo()
+    run.checkpoints.mkdir(parents=True)  # as a process leaves it that was killed at that moment
+    (run.checkpoints / ".latest.safetensors.1.tmp").write_bytes(b"half")
+    RunFolder.create(run.path)
+    (tmp_path / "other" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "other" / "checkpoints" / "mine").write_text("not reluopt's")
+    with pytest.raises(CheckpointError, match="not empty"):
+        RunFolder.create(tmp_path / "other")

@@ -51,12 +51,14 @@ class Bounding:
         """Whether no more bounds will come."""
         return not self.thread.is_alive()
 
-    def join(self) -> KeyboardInterrupt | None:
-        """Wait until the step at hand is done; an interruption meanwhile is given back, a second one is raised."""
+    def join(self, *, patient: bool) -> KeyboardInterrupt | None:
+        """Wait until the step at hand is done; if ``patient``, an interruption is given back, else it is raised."""
         self.ready.set()
         try:
             self.thread.join()
         except KeyboardInterrupt as stop:
+            if not patient:
+                raise
             self.thread.join()
             return stop
         return None

@@ -85,7 +85,7 @@ def solve_problem(
         finally:
             late = clock.over
             clock.stop()
-            stopped = side.join() or stopped
+            stopped = side.join(patient=stopped is None) or stopped
     story.look()
     side.reraise()
     solved = story.end(
