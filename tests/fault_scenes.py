@@ -28,6 +28,7 @@ TRAIN = f"{DATA}[train]\nepochs = 80\nwidth = 4\nrecord_every = 1\ncheckpoint_ev
 SEEDS = '[grid]\n"train.seed" = [0, 1, 2, 3, 4, 5, 6, 7]\n'
 GRID = f"{DATA}[train]\nepochs = 8\nwidth = 4\n{SEEDS}[sweep]\ncertify = false\n"
 PROBLEM = ["planted", "--n", "20", "--d", "3"]
+SMALL = ["planted", "--n", "8", "--d", "2"]  # where all cells are proved in a moment
 
 # what the first optimizer, picture, table and command of a process import, once for all of the commands to come
 assert pandas.DataFrame
