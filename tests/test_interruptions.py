@@ -102,7 +102,7 @@ def test_every_other_command_ends_with_130_and_leaves_no_half(name, place, monke
         "verify": "reluopt.certificate.checker.check",
         "sweep": "reluopt.cli.sweep.run_point",
         "relax": "reluopt.cli.relax.relax",
-        "solve": "reluopt.cli.solve.save_weights",
+        "solve": "reluopt.workflows.solve_run.save_weights",
         "theory": "reluopt.cli.theory.report",
         "data": "reluopt.cli.data.beta_max_upper",
     }[name]

