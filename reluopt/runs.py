@@ -151,8 +151,7 @@ class RunFolder:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             if preparation is not None:
                 content = json.dumps(preparation.to_mapping(), ensure_ascii=False, allow_nan=False)
-                write_atomically(self.preparation_file, content + "
-")
+                write_atomically(self.preparation_file, content + "\n")
             write_atomically(self.config_file, text)
         except BaseException:
             self.preparation_file.unlink(missing_ok=True)
