@@ -55,6 +55,11 @@ from .programs.pruning import caratheodory as caratheodory
 from .programs.relaxed import RelaxedProgram as RelaxedProgram
 from .programs.ridge import RidgeProgram as RidgeProgram
 from .runs import RunFolder as RunFolder
+from .search.optimal_set import OptimalSet as OptimalSet
+from .search.optimal_set import Uniqueness as Uniqueness
+from .search.optimal_set import minimal_network as minimal_network
+from .search.optimal_set import optimal_set as optimal_set
+from .search.optimal_set import uniqueness as uniqueness
 from .search.path import PathPoint as PathPoint
 from .search.path import RegularizationPath as RegularizationPath
 from .search.path import regularization_path as regularization_path
