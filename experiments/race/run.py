@@ -1,6 +1,6 @@
 """L over processor seconds: refinement, Adam, SGD, L-BFGS, and sampled convex programs with their mapping.
 
-    .venv/bin/python experiments/race/run.py             # about two minutes of processor time
+    .venv/bin/python experiments/race/run.py             # about a minute of processor time
     .venv/bin/python experiments/race/run.py --redraw    # only figure and table, from results.json
 
 Every runner has the same processor seconds of one thread for each of five seeds. Adam and SGD fall along a cosine that
@@ -222,7 +222,7 @@ def _at(trace: Trace, seconds: float) -> float:
     return min((value for s, value in trace if s <= seconds), default=math.nan)
 
 
-def main(out: Path = HERE, seconds: float = 2.0, workers: int = 2, redraw: bool = False) -> None:
+def main(out: Path = HERE, seconds: float = 1.0, workers: int = 2, redraw: bool = False) -> None:
     """Run the race and write results.json and figure.png into OUT; print the table."""
     if not redraw:
         with ProcessPoolExecutor(workers) as pool:
