@@ -57,7 +57,7 @@ def test_arrays_take_text_labels():
         (X0[:, :0], Y0, ["empty", "no features"]),
         (X0[:, 0], Y0, ["shape (12,)", "reshape(-1, 1)"]),
         (X0[None], Y0, ["shape (1, 12, 3)"]),
-        (X0, X0, ["y has shape (12, 3)"]),
+        (X0, X0[None], ["y has shape (1, 12, 3)"]),
         (X0, np.ones(12), ["constant"]),
         (X0 + 1j, Y0, ["complex128"]),
         (X0, np.array([b"no", b"yes"] * 6), ["y holds", "real numbers"]),
