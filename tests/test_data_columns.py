@@ -269,7 +269,8 @@ def test_whole_numbers_with_a_few_values_are_asked_about(table, tmp_path, count)
         np.testing.assert_array_equal(one.y, np.where(y == 2, 1.0, -1.0))
         assert any("+1 is 2" in remark for remark in remarks(one))
         refuses(lambda p=path, s=settings_: load(p, positive="99", **s), "no target is '99'")
-        refuses(lambda p=path, s=settings_: load(p, task="classification", **s), "--positive")
+        for task in ("classification", "multiclass"):
+            np.testing.assert_array_equal(load(path, task=task, **settings_).y, np.eye(count)[y])
 
 
 def test_numbers_that_are_no_classes_are_not_asked_about(table):
@@ -280,7 +281,7 @@ def test_numbers_that_are_no_classes_are_not_asked_about(table):
 def test_the_positive_label_is_chosen(table):
     kinds = ["setosa", "virginica", "versicolor"] * 4
     path = table({"a": BASE["size"], "kind": kinds})
-    refuses(lambda: load(path, target="kind"), "3 different", "setosa, versicolor, virginica", "--positive")
+    np.testing.assert_array_equal(load(path, target="kind").y, np.eye(3)[[0, 2, 1] * 4])
     for kind in set(kinds):
         np.testing.assert_array_equal(
             load(path, target="kind", positive=kind).y, [1.0 if k == kind else -1.0 for k in kinds]
@@ -289,6 +290,8 @@ def test_the_positive_label_is_chosen(table):
     np.testing.assert_array_equal(load(path, target="kind").y, [1.0, -1.0] * 6)
     np.testing.assert_array_equal(load(path, target="kind", positive="a").y, [-1.0, 1.0] * 6)
     refuses(lambda: load(path, target="kind", positive="a", task="regression"), "regression")
+    path = table({"a": BASE["size"], "kind": [f"name {k}" for k in range(len(kinds))]})
+    refuses(lambda: load(path, target="kind"), "12 different", "name 0, name 1", "--task multiclass", "--positive")
 
 
 # -- the record ----------------------------------------------------------------------------------------------------
