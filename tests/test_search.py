@@ -241,3 +241,17 @@ def test_starts_from_elsewhere_are_searched() -> None:
 
     end = list(refinements(made, near=near, settings=RefineSettings(starts=8), most_rounds=3))
     assert asked and end[-1].objective < made.zero_value
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_settled_network_has_optimal_sizes(seed: int) -> None:
+    """At an optimum zᵀf = β Σ‖u_j‖|α_j|; a largest price below β tells that a size can still improve."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((12, 2))
+    made = Problem(X, np.abs(X[:, 0]) - 0.4 + 0.2 * rng.standard_normal(12), "squared", 1.0)
+    made = made.with_beta(0.1 * beta_max_estimate(made))
+    found = refine(made, tolerance=1e-6)
+    U, alpha = found.network.weights()
+    paid = made.beta * (np.linalg.norm(U, axis=1) * np.abs(alpha)).sum()
+    assert found.status == "settled" and found.z @ made.predict(U, alpha) == pytest.approx(paid, rel=1e-5)
+    assert found.price == pytest.approx(1.0, abs=1e-4)

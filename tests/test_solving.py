@@ -132,7 +132,7 @@ def test_an_earlier_session_goes_on() -> None:
     assert second.objective <= first.objective and second.bound is not None
     assert second.bound.value >= first.bound.value and second.trace[len(first.trace)].bound >= first.bound.value
     spent = solve_problem(made, network=first.network, gap=1e-9, budget=1e-3, earlier=earlier)
-    assert spent.status == "budget" and spent.objective == pytest.approx(first.objective, rel=1e-12)
+    assert spent.status == "budget" and spent.objective <= first.objective
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Columns count as dependent where a combination of norm one is at most this times the largest column.
 DEPENDENT = 1e-12
+#: And what is left of a neuron is nothing below this share of the largest one.
+DUST = 1e-13
 
 
 def caratheodory(X: Float[np.ndarray, "n d"], network: TwoLayerReLU) -> TwoLayerReLU:
@@ -40,6 +42,8 @@ def caratheodory(X: Float[np.ndarray, "n d"], network: TwoLayerReLU) -> TwoLayer
     columns = (neurons.relu(X @ directions.T)[:, None] * outer.T).reshape(-1, len(U))
     target = columns @ sizes
     kept, weights = _independent_part(columns, sizes)
+    there = weights > DUST * weights.max(initial=0.0)  # two neurons may reach zero at once, and rounding leave one
+    kept, weights = kept[there], weights[there]
     weights = _settled(columns[:, kept], weights, target)
     root = np.sqrt(weights)[:, None]
     log.info("%d neurons pruned to %d", network.width, len(kept))

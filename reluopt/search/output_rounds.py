@@ -14,6 +14,7 @@ from reluopt.pricing import Price, price
 from reluopt.problem import Problem
 from reluopt.search.descent import descend
 from reluopt.search.records import Refined, RefineSettings
+from reluopt.search.rounds import MOST_WEIGHINGS, unweighed
 
 #: First smoothing of a loss with kinks, in natural units, where f is of size one; divided by SHARPER at a time.
 FIRST_SMOOTHING, SHARPER = 0.1, 8.0
@@ -79,6 +80,7 @@ class OutputSearch:
         self.best = min(merged, (U, alpha), key=lambda network: problem.objective(*network))
         self.value = problem.objective(*self.best)
         self.U, self.alpha = (part / self.units.weight for part in self.best)
+        self.weighings = 0
 
     @property
     def problem(self) -> Problem:
@@ -95,14 +97,15 @@ class OutputSearch:
         starts = self.settings.starts
         for rounds in range(most_rounds + 1):
             problem = self.problem
-            z = problem.dual_point(problem.predict(self.U, self.alpha))
+            fit = problem.predict(self.U, self.alpha)
+            z = problem.dual_point(fit)
             enough = problem.beta * (1 + tolerance)
             found = self._price(z, near(), starts)
             while not self.clock.over and found.value <= enough and starts < CONFIRM:
                 starts *= 4
                 found = self._price(z, near(), starts)
             settled = found.value <= enough
-            ends = settled and not self._sharpen(z, tolerance)
+            ends = settled and not (self._sharpen(z, tolerance) or self._weigh_again(z, fit, tolerance))
             status = "time" if self.clock.over else "settled" if ends else "running"
             status = "rounds" if status == "running" and rounds == most_rounds else status
             new = found.above(problem.beta, self.settings.most_new)
@@ -110,6 +113,12 @@ class OutputSearch:
             if status != "running":
                 return
             self._improve(new.directions, new.signs, new.values)
+
+    def _weigh_again(self, z: Float[np.ndarray, "n C"], fit: Float[np.ndarray, "n C"], tolerance: float) -> bool:
+        """Whether the sizes of the neurons are not optimal yet; a few times only, as rounding may be why."""
+        paid = self.exact.beta * float(neurons.strength(self.U, self.alpha).sum())
+        self.weighings += 1
+        return self.weighings <= MOST_WEIGHINGS and unweighed(z, fit, paid, tolerance)
 
     def _price(self, z: Float[np.ndarray, "n C"], near: Float[np.ndarray, "k d"] | None, starts: int) -> Price:
         own = [(part, np.ones(len(part))) for part in (self.U, near) if part is not None and len(part)]

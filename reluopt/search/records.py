@@ -49,7 +49,8 @@ class Refined:
     objective : its L in float64. ``price`` : the largest |zᵀ(Xu)_+|/β found at its z; ≤ 1 + tolerance at the end.
     z : its dual point (n,); for a loss with kinks that of the smoothed loss.
     neurons : how many. ``rounds`` : so far. ``seconds`` : so far, wall-clock.
-    status : "running", "settled" (no neuron dearer than β(1 + tolerance) was found), "time", "stopped" or "rounds".
+    status : "running", "settled" (no neuron dearer than β(1 + tolerance) was found, and sizes are optimal), "time",
+        "stopped" or "rounds".
     maximisers : (k, d) directions that were found dearer than β.
     """
 

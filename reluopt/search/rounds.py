@@ -23,6 +23,8 @@ FIRST_SMOOTHING, SHARPER = 0.1, 8.0
 ROUGH = 1.01
 #: The lasso is solved to a tenth of what is left of the prices, and at least to this.
 ROUGHEST = 1e-2
+#: Rounds that only weigh, at most.
+MOST_WEIGHINGS = 5
 
 
 class Search:
@@ -47,6 +49,7 @@ class Search:
         self.value = problem.objective(*self.best)
         self.W, self.w = _directions(self.best[0] / self.units.weight, self.best[1] / self.units.weight)
         self.climbs, self.rough, self.exactness = self.settings.climbs[0], True, ROUGHEST
+        self.weighings = 0
 
     def iterates(
         self, tolerance: float, most_rounds: int, near: Callable[[], Float[np.ndarray, "k d"] | None]
@@ -61,10 +64,10 @@ class Search:
                 starts = min(4 * starts, self.settings.most_usual, self.settings.confirm - tried)
                 found, tried = self._price(z, near(), starts), tried + starts
             settled = found.value <= enough
-            sharpen = settled and self._sharpen(tolerance)
+            more = settled and (self._sharpen(tolerance) or self._weigh_again(z, tolerance))
             late = self.clock.over
-            ends = "time" if late else "settled" if settled and not sharpen else "rounds"
-            status = ends if late or (settled and not sharpen) or rounds == most_rounds else "running"
+            ends = "time" if late else "settled" if settled and not more else "rounds"
+            status = ends if late or (settled and not more) or rounds == most_rounds else "running"
             used = int((self.w != 0).sum())
             new = found.above(self.problem.beta, max(self.settings.most_new, used))
             starts = self._starts_of_next(starts, len(new.values), used)
@@ -77,6 +80,12 @@ class Search:
             self._improve(new.directions, rounds)
 
     # -- one round ---------------------------------------------------------------------------------------------------
+
+    def _weigh_again(self, z: Float[np.ndarray, " n"], tolerance: float) -> bool:
+        """Whether the weights of the neurons at hand are not optimal yet; a few times only, as rounding may be why."""
+        paid = self.problem.beta * float(np.abs(self.w).sum())
+        self.weighings += 1
+        return self.weighings <= MOST_WEIGHINGS and unweighed(z, self._fit(), paid, tolerance)
 
     def _fit(self) -> Float[np.ndarray, " n"]:
         used = self.w != 0
@@ -167,6 +176,11 @@ class Search:
             U, alpha = np.zeros((1, self.given.d)), np.zeros(1)
         network, z = from_weights(U, alpha), z * self.units.z
         return Refined(network, self.value, dearest, z, count, rounds, self.clock.spent, status, new)
+
+
+def unweighed(z: Float[np.ndarray, "n ..."], fit: Float[np.ndarray, "n ..."], paid: float, tolerance: float) -> bool:
+    """Whether Σ z∘f is not β Σ‖u_j‖‖α_j‖ (``paid``) up to the tolerance, as it is where all sizes are optimal."""
+    return abs(paid - float((z * fit).sum())) > tolerance * paid
 
 
 def _columns(X: Float[np.ndarray, "n d"], W: Float[np.ndarray, "K d"]) -> Float[np.ndarray, "n K"]:
