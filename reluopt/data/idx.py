@@ -41,6 +41,11 @@ def read_idx_folder(folder: Path, split: str | None = None, max_bytes: int = MAX
     )
     if images_path is None or labels_path is None:
         lacking = "images" if images_path is None else "labels"
+        if (folder / "config.toml").is_file():
+            raise DataError(
+                f"The folder '{folder}' is a run, not data.",
+                "Name the data it was trained on, or give it to a command that reads runs, such as certify or refine.",
+            )
         raise DataError(
             f"The folder '{folder}' has no IDX file of {split or 'train or t10k'} {lacking}.",
             f"Put {split or 'train'}-images-idx3-ubyte and {split or 'train'}-labels-idx1-ubyte there, gzipped or not.",
