@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 import reluopt
-from reluopt.bounds import Bound, closed_form, plugins
-from reluopt.errors import ConfigError
+from reluopt.bounds import Bound, closed_form, moment, plugins
+from reluopt.bounds.evidence import Evidence, Multipliers, Region
+from reluopt.certificate.reading import proved_again
+from reluopt.errors import CertificateError, ConfigError
+from reluopt.search.solving import solve_problem
 
 FAST = reluopt.CertifyConfig(effort="fast", gaussian_patterns=0, time_budget=0.0)
 
@@ -56,3 +59,79 @@ def test_what_is_no_bound_is_refused_before_any_work(case):
     network, problem = case
     with pytest.raises(ConfigError):
         reluopt.certify(network, problem, config=FAST, extra_bounds=["moment"])
+
+
+def all_off(problem, bound):
+    """Regions that leave out half of u-space and more: where every sample is off."""
+    k = problem.n
+    nothing = Multipliers(np.zeros((1 + k, k)), np.zeros((1 + k, k)), np.zeros(k), ())
+    region = Region(-problem.X, (), nothing, nothing)
+    evidence = Evidence(problem.y, -problem.X, np.array([[-1, 0, -1]]), (region,))
+    return dataclasses.replace(bound, evidence=evidence)
+
+
+def no_region(problem, bound):
+    return dataclasses.replace(bound, evidence=dataclasses.replace(bound.evidence, regions=()))
+
+
+def too_short(problem, bound):
+    return dataclasses.replace(bound, evidence=dataclasses.replace(bound.evidence, z=bound.evidence.z[:-1]))
+
+
+def breaking(problem, bound):
+    raise RuntimeError("it broke")
+
+
+def named(change):
+    class Misled(Bound):
+        name: ClassVar[str] = "misled"
+
+        def run(self, problem, start, clock, device="cpu"):
+            yield change(problem, closed_form(problem))
+
+    return Misled()
+
+
+@pytest.mark.parametrize("change", [all_off, no_region, too_short, breaking])
+def test_evidence_that_is_none_and_a_bound_that_breaks_are_notes(case, change):
+    network, problem = case
+    certificate = reluopt.certify(network, problem, config=FAST, extra_bounds=[named(change)])
+    assert "misled" not in {estimate.name for estimate in certificate.estimates}
+    assert any("misled" in note for note in certificate.notes)
+    assert certificate.lower_bound == reluopt.certify(network, problem, config=FAST).lower_bound
+
+
+def test_evidence_in_single_precision_is_proved_in_double(case):
+    """Its numbers are exact; arithmetic in single precision would round more than is accounted for."""
+    network, problem = case
+
+    def single(problem, bound):
+        def rounded(m):
+            w, c, nu = (part.astype(np.float32) for part in (m.w, m.c, m.nu))
+            return Multipliers(np.where(w > 0, np.nextafter(w, np.float32(np.inf)), w), c, nu, ())
+
+        (region,) = bound.evidence.regions
+        region = dataclasses.replace(region, positive=rounded(region.positive), negative=rounded(region.negative))
+        z = bound.evidence.z.astype(np.float32)
+        return dataclasses.replace(bound, evidence=dataclasses.replace(bound.evidence, z=z, regions=(region,)))
+
+    certificate = reluopt.certify(network, problem, config=FAST, extra_bounds=[named(single)])
+    assert certificate["misled"].is_proved
+    bound = proved_again(problem, single(problem, closed_form(problem)), "single")
+    (region,) = bound.evidence.regions
+    assert {part.dtype for part in (bound.evidence.z, region.positive.w, region.positive.nu)} == {np.dtype(float)}
+    assert certificate["misled"].value == bound.value
+
+
+def test_a_bound_that_is_given_is_proved_for_the_problem_that_is_given(case):
+    """A bound for a larger β is none for a smaller one: only its evidence counts."""
+    network, problem = case
+    smaller = problem.with_beta(0.01 * problem.beta)
+    known = moment(problem)
+    certificate = reluopt.certify(network, smaller, config=FAST, bound=known)
+    better = solve_problem(smaller, gap=0.5, budget=5.0)
+    assert certificate.lower_bound <= better.objective < known.value
+    again = reluopt.certify(network, problem, config=FAST, bound=known)
+    assert again.lower_bound == pytest.approx(known.value, rel=1e-12)
+    with pytest.raises(CertificateError):
+        reluopt.certify(network, problem.select(np.arange(problem.n - 1)), config=FAST, bound=known)

@@ -6,21 +6,16 @@ A package announces one by an entry point of the group ``reluopt.bounds`` that l
     [project.entry-points."reluopt.bounds"]
     mine = "my_package:MyBound"
 
-What such a bound yields is not believed: its evidence is proved again here, with rounding accounted for.
+What such a bound yields is not believed: ``certify`` proves its evidence again (``certificate/reading.py``).
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 
-from reluopt.bounds.lower_bound import LowerBound, prove
-from reluopt.bounds.protocol import Bound, Start
-from reluopt.clock import Clock
+from reluopt.bounds.protocol import Bound
 from reluopt.errors import ConfigError
-from reluopt.problem import Problem
 
 GROUP = "reluopt.bounds"
 
@@ -51,11 +46,3 @@ def require_bound(bound: object) -> Bound:
             f"A {type(bound).__name__} was given as a bound.", "Give an object of a class derived from Bound."
         )
     return bound
-
-
-def proved_again(bound: Bound, problem: Problem, start: Start, clock: Clock) -> Iterator[LowerBound]:
-    """What a bound finds, each with the value that its evidence proves here, under the bound's own name."""
-    for found in bound.run(problem, start, clock, "cpu"):
-        yield prove(problem, found.evidence, method=bound.name, started=time.perf_counter())
-        if clock.over:
-            return

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -31,6 +31,8 @@ MARGIN = 1e-9
 SHARE = 1 - 1e-6
 #: Characters of what informs the reader; a longer record is left out, so that the file stays within SPEC.md's limits.
 MAX_ABOUT = 2**20
+
+T = TypeVar("T", Multipliers, OutputEvidence)
 
 
 def write_certificate(
@@ -63,11 +65,7 @@ def write_certificate(
     several = isinstance(bound.evidence, OutputEvidence)
     if several != (problem.outputs > 1):
         raise CertificateError("The bound is of a problem with another number of outputs.", "Bound this problem.")
-    if isinstance(bound.evidence, OutputEvidence):
-        tensors = evidence_of_outputs(problem.X, bound.evidence)
-    else:
-        tensors = evidence_tensors(problem.X, bound.evidence)
-    tensors["t"] = np.array([bound.scale])
+    tensors = evidence_tensors(problem.X, bound.evidence) | {"t": np.array([bound.scale])}
     if problem.is_weighted:
         tensors["weights"] = problem.weights
     if network is not None:
@@ -141,19 +139,26 @@ def _proved_claims(
     return claims
 
 
-def evidence_tensors(X: Float[np.ndarray, "n d"], evidence: Evidence) -> dict[str, np.ndarray]:
-    """The evidence as the tensors of SPEC.md, section 2 (all but ``t``)."""
-    sides = [
-        [_within_domain(r.positive) for r in evidence.regions],
-        [_within_domain(r.negative) for r in evidence.regions],
-    ]
-    geometries = [Geometry.of(X, r.cuts, r.groups) for r in evidence.regions]
-    levels = [
-        [geometry.level(z, m) for geometry, m in zip(geometries, side, strict=True)]
-        for z, side in zip((evidence.z, -evidence.z), sides, strict=True)
-    ]
+def evidence_tensors(X: Float[np.ndarray, "n d"], evidence: Evidence | OutputEvidence) -> dict[str, np.ndarray]:
+    """The evidence as the tensors of SPEC.md, sections 2 and 9 (all but ``t``), with the best levels."""
+    return tensors_of(evidence, X.shape[1]) | {"level": _levels(X, _within_domain(evidence))}
+
+
+def tensors_of(evidence: Evidence | OutputEvidence, d: int) -> dict[str, np.ndarray]:
+    """The same with levels of 0, which asks for no eigenvalues."""
+    evidence = _within_domain(evidence)
+    if isinstance(evidence, OutputEvidence):
+        return {
+            "z": evidence.z,
+            "groups": np.array([len(group) for group in evidence.groups], dtype=np.int64),
+            "paired": np.concatenate([np.zeros(0, dtype=np.int64), *evidence.groups]),
+            "nu": evidence.nu,
+            "r": np.concatenate([np.zeros(0), *(r.ravel() for r in evidence.r)]),
+            "level": np.zeros(1),
+        }
+    sides = [[r.positive for r in evidence.regions], [r.negative for r in evidence.regions]]
     groups = [(i, group) for i, r in enumerate(evidence.regions) for group in r.groups]
-    return _slopes(sides, X.shape) | {
+    return _slopes(sides, (len(evidence.z), d)) | {
         "z": evidence.z,
         "directions": evidence.directions,
         "tree": evidence.tree.astype(np.int64),
@@ -163,8 +168,19 @@ def evidence_tensors(X: Float[np.ndarray, "n d"], evidence: Evidence) -> dict[st
         "c": np.stack([np.concatenate([m.c for m in side]) for side in sides]),
         "nu": np.stack([np.stack([m.nu for m in side]) for side in sides]),
         "r": np.stack([np.concatenate([*(r.ravel() for m in side for r in m.r), np.zeros(0)]) for side in sides]),
-        "level": np.array(levels),
+        "level": np.zeros((2, len(evidence.regions))),
     }
+
+
+def _levels(X: Float[np.ndarray, "n d"], evidence: Evidence | OutputEvidence) -> np.ndarray:
+    """λmax(M) of every sign and leaf, or the one of several outputs."""
+    if isinstance(evidence, OutputEvidence):
+        return np.array([evidence.level(X)])
+    found = []
+    for r in evidence.regions:
+        geometry = Geometry.of(X, r.cuts, r.groups)
+        found.append((geometry.level(evidence.z, r.positive), geometry.level(-evidence.z, r.negative)))
+    return np.array(found).T
 
 
 def _slopes(sides: list[list[Multipliers]], shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -181,21 +197,16 @@ def _slopes(sides: list[list[Multipliers]], shape: tuple[int, int]) -> dict[str,
     }
 
 
-def evidence_of_outputs(X: Float[np.ndarray, "n d"], evidence: OutputEvidence) -> dict[str, np.ndarray]:
-    """The evidence of several outputs as the tensors of SPEC.md, section 9 (all but ``t``)."""
-    tiny = evidence.free & (evidence.nu > 0) & (evidence.nu < 2.0**-256)
-    evidence = dataclasses.replace(evidence, nu=np.where(tiny, 2.0**-256, evidence.nu))
-    return {
-        "z": evidence.z,
-        "groups": np.array([len(group) for group in evidence.groups], dtype=np.int64),
-        "paired": np.concatenate([np.zeros(0, dtype=np.int64), *evidence.groups]),
-        "nu": evidence.nu,
-        "r": np.concatenate([np.zeros(0), *(r.ravel() for r in evidence.r)]),
-        "level": np.array([evidence.level(X)]),
-    }
-
-
-def _within_domain(m: Multipliers) -> Multipliers:
+def _within_domain(evidence: Evidence | OutputEvidence) -> Evidence | OutputEvidence:
     """ν above 0 is at least 2⁻²⁵⁶ in a file; a larger ν is always allowed, and any ν proves something."""
-    tiny = (m.nu > 0) & (m.nu < 2.0**-256)
-    return dataclasses.replace(m, nu=np.where(tiny, 2.0**-256, m.nu)) if tiny.any() else m
+
+    def raised(part: T) -> T:
+        tiny = (part.nu > 0) & (part.nu < 2.0**-256)
+        return dataclasses.replace(part, nu=np.where(tiny, 2.0**-256, part.nu)) if tiny.any() else part
+
+    if isinstance(evidence, OutputEvidence):
+        return raised(evidence)
+    regions = (
+        dataclasses.replace(r, positive=raised(r.positive), negative=raised(r.negative)) for r in evidence.regions
+    )
+    return dataclasses.replace(evidence, regions=tuple(regions))

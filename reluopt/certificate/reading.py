@@ -1,10 +1,15 @@
-"""The bound of a certificate file, proved again: the inverse of :func:`reluopt.certificate.file.evidence_tensors`."""
+"""Bounds from outside, proved again here: those of certificate files, of other packages, of callers.
+
+All go the way of a file: the evidence becomes the tensors of SPEC.md, whose types and shapes the checker's own reading
+settles, and whose regions it derives from the tree. What says of itself that it covers all u is not believed.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +19,16 @@ from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.slopes import Slopes
 from reluopt.certificate import checker
-from reluopt.certificate.checker.certificate import EVIDENCE, EVIDENCE_OF_OUTPUTS, SLOPES
-from reluopt.certificate.checker.outputs import read_groups
-from reluopt.certificate.checker.regions import Leaf, read_regions
+from reluopt.certificate.checker.certificate import WHOLE
+from reluopt.certificate.checker.claims import read_leaves
+from reluopt.certificate.checker.leaf import Multipliers as ReadMultipliers
+from reluopt.certificate.checker.outputs import read_multipliers
+from reluopt.certificate.file import tensors_of
 from reluopt.errors import CertificateError
 from reluopt.problem import Problem
+
+#: What malformed evidence may raise before its tensors are there to be refused.
+MALFORMED = (checker.Refused, checker.CannotCheck, AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 def read_bound(path: Path, problem: Problem) -> LowerBound:
@@ -35,40 +45,57 @@ def read_bound(path: Path, problem: Problem) -> LowerBound:
             raise checker.Refused("it is about a network alone")
         if content.problem.fingerprint != problem.fingerprint:
             raise checker.Refused("it is about other data")
-        several = content.problem.outputs > 1
-        evidence = evidence_of_outputs(content.tensors) if several else evidence_of(content.tensors)
-    except (checker.Refused, checker.CannotCheck, KeyError, ValueError, IndexError) as reason:
+        evidence = _evidence_in(content.tensors, problem)
+    except MALFORMED as reason:
         raise CertificateError(f"'{path}' holds no bound for this problem: {reason}.", "Certify again.") from reason
     return prove(problem, evidence, method=_method(path), started=started)
 
 
-def evidence_of_outputs(tensors: Mapping[str, np.ndarray]) -> OutputEvidence:
-    """The evidence that stands in the tensors of SPEC.md, section 9."""
-    t = {name: np.array(tensors[name]) for name in EVIDENCE_OF_OUTPUTS}
-    groups, squares = read_groups(t["groups"], t["paired"], len(t["z"]))
-    r = (t["r"][at].reshape(2 * len(group), 2 * len(group)) for group, at in zip(groups, squares, strict=True))
-    return OutputEvidence(t["z"], t["nu"], tuple(groups), tuple(r))
+def proved_again(problem: Problem, bound: LowerBound, method: str) -> LowerBound:
+    """What the evidence of a bound proves for this problem, whatever the bound says of itself.
+
+    Raises
+    ------
+    CertificateError : evidence that is none, or is of data of another shape.
+    """
+    started = time.perf_counter()
+    try:
+        tensors = {
+            name: np.ascontiguousarray(part, dtype=np.int64 if name in WHOLE else np.float64)
+            for name, part in tensors_of(bound.evidence, problem.d).items()
+        }
+        evidence = _evidence_in(tensors, problem)
+    except MALFORMED as reason:
+        raise CertificateError(
+            f"The evidence of the {method} bound is none for this problem: {reason}.", "Bound this problem."
+        ) from reason
+    return prove(problem, evidence, method=method, started=started)
 
 
-def evidence_of(tensors: Mapping[str, np.ndarray]) -> Evidence:
-    """The evidence that stands in the tensors of SPEC.md, section 2."""
-    t = {name: np.array(tensors[name]) for name in (*EVIDENCE, *(name for name in SLOPES if name in tensors))}
-    leaves = read_regions(t["tree"], t["directions"], t["groups"], t["paired"], len(t["z"]))
-    regions = tuple(
-        Region(leaf.cuts, tuple(leaf.groups), _multipliers(t, leaf, 0), _multipliers(t, leaf, 1)) for leaf in leaves
+def _evidence_in(tensors: Mapping[str, np.ndarray], problem: Problem) -> Evidence | OutputEvidence:
+    """The evidence that stands in the tensors of SPEC.md, sections 2 and 9; refused where it does not fit the data."""
+    loss = checker.Loss(problem.loss.name, Fraction(0))  # evidence is about X alone
+    about = checker.Problem(
+        problem.n, problem.d, problem.fingerprint, loss, problem.is_weighted, problem.beta, outputs=problem.outputs
     )
-    return Evidence(t["z"], t["directions"], t["tree"], regions)
+    content = checker.Certificate(about, {}, tensors)
+    z = np.array(content.tensor("z", problem.n, *about.row))
+    if problem.outputs > 1:
+        nu, groups, squares, _ = read_multipliers(content)
+        return OutputEvidence(z, np.array(nu), tuple(groups), tuple(squares))
+    regions = tuple(
+        Region(leaf.cuts, tuple(leaf.groups), *(_multipliers(side) for side in sides))
+        for leaf, sides in read_leaves(content)
+    )
+    return Evidence(z, np.array(tensors["directions"]), np.array(tensors["tree"]), regions)
 
 
-def _multipliers(t: Mapping[str, np.ndarray], leaf: Leaf, side: int) -> Multipliers:
-    sizes = [1 + len(leaf.cuts) + 2 * len(group) for group in leaf.groups]
-    r = tuple(t["r"][side, part].reshape(size, size) for part, size in zip(leaf.squares, sizes, strict=True))
+def _multipliers(m: ReadMultipliers) -> Multipliers:
     slopes = None
-    if "eta" in t:
-        leaves = t["eta"].shape[1]
-        factor = t["factor"][side].reshape(leaves, -1, t["factor"].shape[2])[leaf.number]
-        slopes = Slopes(factor[factor.any(axis=1)], t["eta"][side, leaf.number], float(t["tilt"][side, leaf.number]))
-    return Multipliers(t["w"][side, leaf.forms], t["c"][side, leaf.forms], t["nu"][side, leaf.number], r, slopes)
+    if m.slopes is not None:
+        factor = m.slopes.factor
+        slopes = Slopes(factor[factor.any(axis=1)], np.array(m.slopes.eta), m.slopes.tilt)
+    return Multipliers(np.array(m.w), np.array(m.c), np.array(m.nu), tuple(m.r), slopes)
 
 
 def _method(path: Path) -> str:

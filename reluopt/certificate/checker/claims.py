@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -17,30 +17,40 @@ from .losses import OF_CLASSES, PARAMETERS
 from .numbers import Array, binary64_below, on_grid_below, within_domain
 from .objective import objective_upper
 from .refusal import Refused, require
-from .regions import read_regions
+from .regions import Leaf, read_regions
 from .slopes import Slopes
 
 
 def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
     """B ≥ |zᵀ(Xu)_+| for all ‖u‖ ≤ 1: the worst leaf and sign."""
+    worst = Fraction(0)
+    for leaf, sides in read_leaves(c):
+        for sign, signed, m in zip("+-", (z, -z), sides, strict=True):
+            try:
+                worst = max(worst, leaf_upper(X, signed, leaf, m))
+            except Refused as reason:
+                raise Refused(f"leaf {leaf.number}, sign {sign}: {reason}") from reason
+    return worst
+
+
+def read_leaves(c: Certificate) -> Iterator[tuple[Leaf, tuple[Multipliers, Multipliers]]]:
+    """Every leaf with the multipliers of z and of −z, of the right types and shapes; made when it is asked for."""
     n, d = c.problem.n, c.problem.d
     directions, tree = c.tensor("directions", None, d), c.tensor("tree", None, 3)
     regions = read_regions(tree, directions, c.tensor("groups", None, 2), c.tensor("paired", None), n)
     w, low = c.tensor("w", 2, regions.forms, n), c.tensor("c", 2, regions.forms, n)
     nu, r = c.tensor("nu", 2, len(regions), n), c.tensor("r", 2, regions.squares)
-    level, slopes, worst = c.tensor("level", 2, len(regions)), read_slopes(c, len(regions)), Fraction(0)
+    level, slopes = c.tensor("level", 2, len(regions)), read_slopes(c, len(regions))
+
+    def multipliers(side: int, leaf: Leaf) -> Multipliers:
+        own = [r[side, at].reshape(math.isqrt(at.stop - at.start), -1) for at in leaf.squares]
+        forms, at = leaf.forms, leaf.number
+        return Multipliers(
+            w[side, forms], low[side, forms], nu[side, at], own, float(level[side, at]), slopes(side, at)
+        )
+
     for leaf in regions:
-        for side, signed in enumerate((z, -z)):
-            own = [r[side, at].reshape(math.isqrt(at.stop - at.start), -1) for at in leaf.squares]
-            at = leaf.number
-            m = Multipliers(
-                w[side, leaf.forms], low[side, leaf.forms], nu[side, at], own, float(level[side, at]), slopes(side, at)
-            )
-            try:
-                worst = max(worst, leaf_upper(X, signed, leaf, m))
-            except Refused as reason:
-                raise Refused(f"leaf {leaf.number}, sign {'+-'[side]}: {reason}") from reason
-    return worst
+        yield leaf, (multipliers(0, leaf), multipliers(1, leaf))
 
 
 def read_slopes(c: Certificate, leaves: int) -> Callable[[int, int], Slopes | None]:

@@ -15,11 +15,8 @@ from .refusal import Refused, require
 
 def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
     """B ≥ ‖zᵀ(Xu)_+‖ for all ‖u‖ ≤ 1, z (n, C)."""
-    n, nu, level = len(X), c.tensor("nu", len(X)), float(c.tensor("level", 1)[0])
-    groups, squares = read_groups(c.tensor("groups", None), c.tensor("paired", None), n)
-    flat = c.tensor("r", squares[-1].stop if squares else 0)
-    r = [flat[at].reshape(2 * len(group), 2 * len(group)) for group, at in zip(groups, squares, strict=True)]
-    free = np.ones(n, dtype=bool)
+    nu, groups, r, level = read_multipliers(c)
+    free = np.ones(len(X), dtype=bool)
     for group in groups:
         free[group] = False
     require(level >= 0, "the level is negative")
@@ -35,6 +32,15 @@ def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
             raise Refused(f"group {number} is not definite") from problem
         M, error, slack = finite(M + part, "the matrix M"), error + off, slack + delta
     return max(Fraction(0), 2 * Fraction(level) + 2 * (error + residual(M, level)) + slack)
+
+
+def read_multipliers(c: Certificate) -> tuple[Array, Sequence[Array], Sequence[Array], float]:
+    """(ν, the groups, one matrix r a group, λ), of the right types and shapes."""
+    nu, level = c.tensor("nu", c.problem.n), float(c.tensor("level", 1)[0])
+    groups, squares = read_groups(c.tensor("groups", None), c.tensor("paired", None), c.problem.n)
+    flat = c.tensor("r", squares[-1].stop if squares else 0)
+    r = [flat[at].reshape(2 * len(group), 2 * len(group)) for group, at in zip(groups, squares, strict=True)]
+    return nu, groups, r, level
 
 
 def read_groups(sizes: Array, paired: Array, n: int) -> tuple[Sequence[Array], Sequence[slice]]:
