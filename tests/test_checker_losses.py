@@ -73,3 +73,10 @@ def test_the_entropy_is_below_and_close(share):
         value = mpmath.mpf(bound.numerator) / bound.denominator
         assert 0 <= value <= exact
         assert value >= exact * (1 - mpmath.mpf(10) ** -36) - k * mpmath.mpf(10) ** -36
+
+
+@pytest.mark.parametrize("p", [Fraction(1), 1 - Fraction(1, 2**400)])
+def test_the_logarithm_of_one_is_not_computed(p, monkeypatch):
+    """ln 1 = 0 exactly; the decimal number next to it has a million places, and would be a second's work a sample."""
+    monkeypatch.setattr(losses, "_NEAREST", None)
+    assert losses.minus_ln_below(p) == 0

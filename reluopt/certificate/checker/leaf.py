@@ -101,13 +101,13 @@ def eliminated(X: Array, z: Array, F: Array, nu: Array, r: Array, steps: int) ->
     H, B, A = blocks(X, z, F, nu, r)
     L = finite(np.linalg.cholesky(finite(A, "A of a group")), "L of a group")
     Y = finite(np.linalg.solve(L, finite(B, "B of a group")), "Y of a group")
-    share, eta = Fraction(gamma(2 * len(r) + steps + 32)), Fraction(UNDERFLOW)
+    share, lost = Fraction(gamma(2 * len(r) + steps + 32)), Fraction(UNDERFLOW)
     size_H, size_B, size_A = sizes(X, z, F, nu, r)
     reach, on_L, on_Y = (Fraction(norm(part)) for part in (X, L, Y))
-    off_B = Fraction(norm(finite(B - L @ Y, "B - LY of a group"))) + share * (size_B + on_L * on_Y) + eta
-    off_A = Fraction(norm(finite(A - L @ L.T, "A - LL' of a group"))) + share * (size_A + on_L**2) + eta
+    off_B = Fraction(norm(finite(B - L @ Y, "B - LY of a group"))) + share * (size_B + on_L * on_Y) + lost
+    off_A = Fraction(norm(finite(A - L @ L.T, "A - LL' of a group"))) + share * (size_A + on_L**2) + lost
     delta = 3 * reach * off_B + reach**2 * off_A
-    return finite(H + Y.T @ Y, "the matrix of a group"), share * (size_H + on_Y**2) + eta, delta
+    return finite(H + Y.T @ Y, "the matrix of a group"), share * (size_H + on_Y**2) + lost, delta
 
 
 def blocks(X: Array, z: Array, F: Array, nu: Array, r: Array) -> tuple[Array, Array, Array]:

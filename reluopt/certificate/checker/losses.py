@@ -157,9 +157,10 @@ def _dual_cross_entropy(v: Sequence[Fraction], y: Sequence[Fraction], weight: Fr
 
 def minus_ln_below(p: Fraction) -> Fraction:
     """≤ −ln p, for 0 ≤ p ≤ 1; 0 for p = 0, where it is multiplied by 0."""
-    if p == 0:
+    above = _decimal_above(p)
+    if p == 0 or above >= 1:  # ln 1 = 0 is exact: the number next to it has a million places, and takes as long
         return Fraction(0)
-    return max(Fraction(0), -Fraction(_NEAREST.ln(_decimal_above(p)).next_plus(_NEAREST)))
+    return max(Fraction(0), -Fraction(_NEAREST.ln(above).next_plus(_NEAREST)))
 
 
 def _decimal_above(value: Fraction) -> Decimal:
