@@ -8,7 +8,7 @@ SOURCE := pyproject.toml requirements/cuda.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation -e .
 
-.PHONY: demo test thorough notebooks lint format install lock lowest stress check-lock clean help
+.PHONY: demo test thorough notebooks docs lint format install lock lowest stress check-lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

@@ -152,6 +152,14 @@ def built(tmp_path_factory) -> Path:
     return folder
 
 
+def test_every_command_of_make_runs_whatever_lies_in_the_folder():
+    """A folder with the name of a command would be one that is up to date."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    commands = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    assert "docs" in commands
+    assert commands == set(re.search(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)[1].split())
+
+
 def test_the_sdist_has_what_its_tests_read(built):
     tree = next(path for path in built.iterdir() if path.is_dir())
     read = (
