@@ -21,6 +21,7 @@ def module(name):
 
 
 readme_table = module("readme_table")
+slopes = module("slopes")
 
 
 def line(method, **changes):
@@ -30,7 +31,9 @@ def line(method, **changes):
 
 def test_the_readme_holds_the_tables_of_the_results():
     lines, sdp = readme_table.read(FOLDER / "results.jsonl"), readme_table.read(FOLDER / "sdp.json")[0]
-    assert readme_table.block(lines, sdp) in (FOLDER / "README.md").read_text()
+    readme = (FOLDER / "README.md").read_text()
+    assert readme_table.block(lines, sdp) in readme
+    assert slopes.table(readme_table.read(FOLDER / "slopes.jsonl")) in readme
 
 
 def test_refreshing_changes_what_is_between_the_comments_only(tmp_path):

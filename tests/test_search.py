@@ -243,9 +243,12 @@ def test_starts_from_elsewhere_are_searched() -> None:
     assert asked and end[-1].objective < made.zero_value
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 13, 17, 22, 26])
 def test_a_settled_network_has_optimal_sizes(seed: int) -> None:
-    """At an optimum zᵀf = β Σ‖u_j‖|α_j|; a largest price below β tells that a size can still improve."""
+    """At an optimum zᵀf = β Σ‖u_j‖|α_j|; a largest price below β tells that a size can still improve.
+
+    On all seeds but the first, prices alone settle too early.
+    """
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((12, 2))
     made = Problem(X, np.abs(X[:, 0]) - 0.4 + 0.2 * rng.standard_normal(12), "squared", 1.0)

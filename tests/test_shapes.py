@@ -26,7 +26,7 @@ def test_after_enough_calls_a_function_is_called_as_it_is(again):
     for _ in range(shapes.MOST):
         activation_patterns(np.ones((3, 2)), np.ones((2, 4)))
         PatternSet.from_gates(np.ones((3, 2)), np.ones((2, 4)))
-    with pytest.raises(ValueError, match="mismatch"):
+    with pytest.raises(ValueError):  # numpy's own
         wrong()
     with pytest.raises(TypeCheckError):  # another function
         expected_count(np.ones(3))
