@@ -20,7 +20,7 @@ def as_matrix(X: Any, name: str = "X") -> np.ndarray:
     ------
     DataError : anything else: sparse, complex, text, ragged, missing, infinite, huge.
     """
-    array = _as_float64(X, name)
+    array = as_numbers(X, name)
     if array.ndim != 2 or 0 in array.shape:
         raise DataError(
             f"{name} has shape {array.shape}.",
@@ -36,7 +36,7 @@ def as_targets(y: Any, n: int, name: str = "y") -> np.ndarray:
     ------
     DataError : another length or shape, or values that cannot be used.
     """
-    array = _as_float64(y, name)
+    array = as_numbers(y, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = np.ascontiguousarray(array[:, 0])
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
@@ -83,7 +83,13 @@ def as_beta(beta: Any) -> float:
     return value
 
 
-def _as_float64(values: Any, name: str) -> np.ndarray:
+def as_numbers(values: Any, name: str) -> np.ndarray:
+    """Values of any shape as contiguous float64.
+
+    Raises
+    ------
+    DataError : sparse, complex, text, ragged.
+    """
     if (
         hasattr(values, "toarray")
         or getattr(values, "is_sparse", False)

@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPRegressor
 from torch import nn
 
 import reluopt
-from reluopt.errors import ConfigError
+from reluopt.errors import ConfigError, DataError
 from reluopt.integrations.torch_losses import read_loss
 
 FAST = reluopt.CertifyConfig(effort="fast", gaussian_patterns=0, time_budget=0.0, time_limit=5.0)
@@ -72,7 +72,7 @@ def test_a_trained_model_is_proved_near_its_optimum():
     assert found.own_lower_bound > 0.5 * found.own_objective
 
 
-def test_a_compiled_model_and_named_layers_are_taken():
+def test_a_compiled_model_named_layers_and_half_precision_are_taken():
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
@@ -84,9 +84,113 @@ def test_a_compiled_model_and_named_layers_are_taken():
 
     X, y = data(None)
     with pytest.raises(ConfigError, match="layers="):
-        reluopt.certify_module(Two(), X, y, weight_decay=0.1, loss=nn.MSELoss(), config=FAST)
-    found = reluopt.certify_module(Two(), X, y, weight_decay=0.1, loss=nn.MSELoss(), layers=("a", "b"), config=FAST)
-    assert found.own_lower_bound <= found.own_objective
+        reluopt.certify_module(Two(), X, y[:, None], weight_decay=0.1, loss=nn.MSELoss(), config=FAST)
+    models = [Two(), torch.compile(Two()), Two().bfloat16()]
+    for model, layers in zip(models, [("a", "b"), ("_orig_mod.a", "_orig_mod.b"), ("a", "b")], strict=True):
+        found = reluopt.certify_module(
+            model, X, y[:, None], weight_decay=0.1, loss=nn.MSELoss(), layers=layers, config=FAST
+        )
+        assert 0 < found.own_lower_bound <= found.own_objective
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_classes_of_the_cross_entropy(reduction, classes):
+    torch.manual_seed(0)
+    X, loss = data(None)[0], nn.CrossEntropyLoss(reduction=reduction)
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, classes, bias=False))
+    labels = torch.arange(12) % classes
+    literal = loss(model.double()(torch.from_numpy(X)), labels) + 0.05 * sum((p**2).sum() for p in model.parameters())
+    for y in (labels, labels.numpy(), nn.functional.one_hot(labels)):
+        found = reluopt.certify_module(model, X, y, weight_decay=0.1, loss=loss, config=FAST)
+        assert found.own_objective == pytest.approx(float(literal), rel=1e-12)
+        assert 0 < found.own_lower_bound <= found.own_objective
+
+
+def test_a_model_stays_as_it_was():
+    """Modes module by module, running means, and torch's generator; also where it is refused."""
+    model = nn.Sequential(nn.BatchNorm1d(3, affine=False), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1, bias=False))
+    model[0].eval()
+    before, generator = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    X, y = data(None)
+    X = (X - X.mean(0)) / X.std(0)  # so that it changes next to nothing
+    with pytest.raises(ConfigError, match="something else"):
+        reluopt.certify_module(model, X, y[:, None], weight_decay=0.1, loss=nn.MSELoss(), config=FAST)
+    assert [module.training for module in model] == [False, True, True, True]
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert torch.equal(generator, torch.get_rng_state())
+
+
+def layers(activation=None, tie=False, freeze=False, norm=False):
+    """Two layers of three neurons, all of them active on positive data, with one thing that is not L's."""
+    model = nn.Sequential(nn.Linear(3, 3, bias=False), activation or nn.ReLU(), nn.Linear(3, 3, bias=False))
+    model[0].weight.data.abs_()
+    if tie:
+        model[2].weight = model[0].weight
+    if freeze:
+        model[0].requires_grad_(False)
+    if norm:
+        nn.utils.parametrizations.weight_norm(model[0])
+    return model
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = layers()
+
+    def forward(self, x):
+        return self.body(x), x
+
+
+class Dropped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = layers()
+
+    def forward(self, x):
+        return nn.functional.dropout(self.body(x), 1e-9, self.training)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (layers(nn.LeakyReLU(0.5)), "something else"),
+        (layers(nn.ReLU6()), "something else"),
+        (layers(nn.Identity()), "something else"),
+        (layers(tie=True), "share one weight"),
+        (layers(freeze=True), "frozen"),
+        (layers(norm=True), "made of"),
+        (Pair(), "tuple"),
+        (Dropped(), "random numbers"),
+    ],
+)
+def test_what_agrees_at_these_weights_and_has_another_optimum_is_refused(model, words):
+    X = np.abs(data(None)[0])
+    with pytest.raises(ConfigError, match=words):
+        reluopt.certify_module(model, X, X, weight_decay=0.1, loss=nn.MSELoss(), config=FAST)
+
+
+class Clipped(nn.MSELoss):
+    """The squared loss where it is small."""
+
+    def forward(self, a, b):
+        return ((a - b) ** 2).clamp(max=50.0).mean()
+
+
+@pytest.mark.parametrize(
+    ("y", "loss", "words"),
+    [
+        (np.zeros(12), nn.MSELoss(), "all pairs"),
+        (np.zeros((12, 3)), Clipped(), "The loss gives"),
+        (np.arange(12) % 3, nn.CrossEntropyLoss(ignore_index=1), "The loss gives"),
+        (np.full((12, 3), 0.5), nn.BCEWithLogitsLoss(), "0 and 1"),
+        (np.zeros((12, 3)), nn.functional.mse_loss, "function"),
+    ],
+)
+def test_a_loss_that_is_not_that_of_the_problem_is_refused(y, loss, words):
+    with pytest.raises((ConfigError, DataError), match=words):
+        reluopt.certify_module(layers(), data(None)[0], y, weight_decay=0.1, loss=loss, config=FAST)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +198,7 @@ def test_a_compiled_model_and_named_layers_are_taken():
     [
         (nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), "bias"),
         (nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1, bias=False)), "something else"),
-        (nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 1, bias=False)), "something else"),
+        (nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 1, bias=False)), "random numbers"),
         (nn.Sequential(nn.Linear(3, 4), nn.PReLU(), nn.Linear(4, 1, bias=False)), "more than the two"),
         (nn.Sequential(nn.Linear(3, 1, bias=False)), "linear layers"),
         (nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1, bias=False)), "inputs"),

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import reluopt
-from reluopt import ReLUClassifier, ReLURegressor
+from reluopt import ReLUClassifier, ReLURegressor, ReLURegressorCV
 from reluopt.errors import ConfigError, DataError
 
 CHEAP = {"width": 8, "max_iter": 40, "learning_rate": 0.05, "alpha": 0.05, "random_state": 0}
@@ -108,6 +108,27 @@ def test_a_certificate_speaks_of_the_data_of_the_fit_only(numbers):
         model.certify(X, y, np.linspace(1, 2, len(y)))
 
 
+@pytest.mark.parametrize("later", [{"loss": "absolute"}, {"bias": False}])
+def test_what_is_set_after_fit_changes_neither_predictions_nor_proofs(numbers, later):
+    """lower_bound_ of one problem must not become that of another."""
+    X, y = numbers
+    model = ReLURegressor(alpha=1.0, **LOOSE).fit(X, y)
+    before, bound = model.predict(X), model.lower_bound_
+    model.set_params(**later)
+    np.testing.assert_array_equal(model.predict(X), before)
+    with pytest.raises(ConfigError, match=next(iter(later))):
+        model.certify(X, y, effort="fast", gaussian_patterns=0)
+    assert model.lower_bound_ == bound
+    model.set_params(loss="squared", bias=True).certify(X, y, effort="fast", gaussian_patterns=0)
+    assert bound <= model.lower_bound_ <= model.objective_
+
+
+def test_probabilities_are_those_of_the_loss_of_the_fit(classes):
+    X, y = StandardScaler().fit_transform(classes[0]), classes[1]
+    model = ReLUClassifier(alpha=1.0, loss="hinge", **LOOSE).fit(X, y).set_params(loss="logistic")
+    assert not hasattr(model, "predict_proba")
+
+
 # -- weights ---------------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +146,27 @@ def test_class_weights_count_samples(classes):
         np.testing.assert_allclose(other.decision_function(X), models[0].decision_function(X), atol=1e-8)
     plain = ReLUClassifier(alpha=1.0, **LOOSE).fit(X, y)
     assert np.abs(plain.decision_function(X) - models[0].decision_function(X)).max() > 1e-3
+
+
+@pytest.mark.parametrize("weights", [{"malignant": -1.0}, {"malignant": float("nan")}])
+def test_class_weights_that_are_no_weights_are_refused(classes, weights):
+    with pytest.raises(ConfigError, match="class_weight"):
+        ReLUClassifier(alpha=1.0, class_weight=weights, **LOOSE).fit(*classes)
+
+
+def test_a_class_of_weight_zero_is_not_there(classes):
+    with pytest.raises(ValueError, match="one class"):
+        ReLUClassifier(alpha=1.0, class_weight={"malignant": 0.0}, **LOOSE).fit(*classes)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"beta_fractions": ["a"]}, {"beta_fractions": [np.nan]}, {"loss": "logistic"}, {"time_limit": 0}, {"gap": -1}],
+)
+def test_cross_validation_refuses_settings_before_it_begins(numbers, settings, monkeypatch):
+    monkeypatch.setattr(ReLURegressorCV, "_losses", None)
+    with pytest.raises(ConfigError):
+        ReLURegressorCV(**settings).fit(*numbers)
 
 
 def test_probabilities_belong_to_the_logistic_loss(classes):

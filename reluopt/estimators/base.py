@@ -10,7 +10,7 @@ of ones, decayed like any other.
 from __future__ import annotations
 
 from fractions import Fraction
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,7 @@ class ReLUEstimator(BaseEstimator):
         judge = None if held_out is None else Judge(held_out, self.n_iter_no_change, self.tol)
         fitted = self._found(problem, start, judge, seed)
         self._seed, self.beta_, self.network_ = seed, problem.beta, fitted.network
+        self._loss, self._ones = problem.loss, bool(self.bias)
         self.fingerprint_, self.n_iter_ = problem.fingerprint, fitted.iterations
         self.n_neurons_ = active_neurons(fitted.network)
         self.objective_ = problem.objective_upper(*fitted.network.weights())
@@ -107,8 +108,13 @@ class ReLUEstimator(BaseEstimator):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, Real) and float(value) > 0):
                 raise ConfigError(f"{name} = {value!r}.", f"Give a positive {name}, or None.")
-        if self.early_stopping and not 0 < self.validation_fraction < 1:
-            raise ConfigError(f"validation_fraction = {self.validation_fraction!r}.", "Give a number between 0 and 1.")
+        if not self.early_stopping:
+            return
+        fraction, patience = self.validation_fraction, self.n_iter_no_change
+        if not (isinstance(fraction, Real) and 0 < float(fraction) < 1):
+            raise ConfigError(f"validation_fraction = {fraction!r}.", "Give a number between 0 and 1.")
+        if not (isinstance(patience, Integral) and int(patience) > 0):
+            raise ConfigError(f"n_iter_no_change = {patience!r}.", "Give a positive whole number.")
 
     def _split(
         self, X: np.ndarray, targets: np.ndarray, weights: np.ndarray, seed: int
@@ -121,7 +127,7 @@ class ReLUEstimator(BaseEstimator):
         if not on.any():
             raise ValueError("No sample has a positive weight.")
         X, targets, weights = X[on], targets[on], weights[on]
-        whole = Problem(self._with_ones(X), targets, self._loss_of(targets), 1.0, weights)
+        whole = Problem(_rows(X, bool(self.bias)), targets, self._loss_of(targets), 1.0, weights)
         if not self.early_stopping:
             return whole, None
         count = max(1, round(self.validation_fraction * whole.n))
@@ -144,9 +150,12 @@ class ReLUEstimator(BaseEstimator):
         """The network of the last fit, with ``warm_start``."""
         if not (self.warm_start and hasattr(self, "network_")):
             return None
+        if bool(self.bias) != self._ones:
+            raise ConfigError(f"warm_start: the last fit had bias={self._ones}.", "Set it back, or warm_start=False.")
         if self.network_.d != problem.d:
+            ones = int(self._ones)
             raise ValueError(
-                f"warm_start: the last fit had {self.network_.d - self.bias} features, X has {problem.d - self.bias}."
+                f"warm_start: the last fit had {self.network_.d - ones} features, X has {problem.d - ones}."
             )
         return from_weights(*self.network_.weights())
 
@@ -185,10 +194,17 @@ class ReLUEstimator(BaseEstimator):
         Raises
         ------
         DataError : other data than the estimator was fitted on.
+        ConfigError : ``loss`` or ``bias`` is not that of the fit.
         """
         check_is_fitted(self)
+        if bool(self.bias) != self._ones:
+            raise ConfigError(f"bias = {self.bias!r} was set after fit.", "Set it back, or fit again.")
         data, targets, weights = self._checked(X, y, sample_weight, reset=False)
         problem = self._split(data, targets, weights, self._seed)[0].with_beta(self.beta_)
+        if problem.loss != self._loss:
+            raise ConfigError(
+                f"loss = {self.loss!r} was set after fit.", f"Set it back to '{self._loss.spec}', or fit again."
+            )
         if problem.fingerprint != self.fingerprint_:
             raise DataError(
                 "These are not the data that the estimator was fitted on, and its certificate speaks of no others.",
@@ -215,10 +231,12 @@ class ReLUEstimator(BaseEstimator):
         """The network's outputs f(x_i), (n,) or (n, C)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        return neurons.predict(self._with_ones(X), *self.network_.weights())
-
-    def _with_ones(self, X: np.ndarray) -> Float[np.ndarray, "n e"]:
-        return np.hstack([X, np.ones((len(X), 1))]) if self.bias else np.ascontiguousarray(X)
+        return neurons.predict(_rows(X, self._ones), *self.network_.weights())
 
     def _weights(self, sample_weight: Any, X: np.ndarray) -> Float[np.ndarray, " n"]:
         return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+
+
+def _rows(X: np.ndarray, ones: bool) -> Float[np.ndarray, "n e"]:
+    """The rows of the training problem: X, with a column of ones behind where there is a bias."""
+    return np.hstack([X, np.ones((len(X), 1))]) if ones else np.ascontiguousarray(X)

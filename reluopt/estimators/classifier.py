@@ -19,9 +19,10 @@ from reluopt.losses import make_loss
 
 
 def _has_probabilities(model: ReLUClassifier) -> bool:
-    """Whether the loss is one whose outputs are log odds."""
-    if make_loss(model.loss).name != "logistic":
-        raise AttributeError(f"predict_proba is there with loss='logistic', and this one has loss={model.loss!r}.")
+    """Whether the loss, of the fit where there is one, is one whose outputs are log odds."""
+    loss = getattr(model, "_loss", None) or make_loss(model.loss)
+    if loss.name not in ("logistic", "cross_entropy"):
+        raise AttributeError(f"predict_proba is there with loss='logistic', and this one has loss={loss.spec!r}.")
     return True
 
 
@@ -111,6 +112,12 @@ validation_fraction, n_iter_no_change, warm_start, random_state : see :class:`Re
         f = self.decision_function(X)
         return log_softmax(np.column_stack([np.zeros_like(f), f]) if f.ndim == 1 else f, axis=1)
 
+    def _class_weights(self, y: np.ndarray) -> Float[np.ndarray, " n"]:
+        weights = compute_sample_weight(self.class_weight, y)
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise ConfigError(f"class_weight = {self.class_weight!r}.", "Give weights ≥ 0, or 'balanced'.")
+        return weights
+
     def _loss_of(self, targets: np.ndarray) -> str:
         several = targets.ndim == 2
         return "cross_entropy" if several and make_loss(self.loss).name == "logistic" else self.loss
@@ -121,6 +128,8 @@ validation_fraction, n_iter_no_change, warm_start, random_state : see :class:`Re
         X, y = validate_data(self, X, y, dtype=np.float64, reset=reset)
         check_classification_targets(y)
         weights = self._weights(sample_weight, X)
+        if self.class_weight is not None:
+            weights = weights * self._class_weights(y)
         present = np.unique(y[weights > 0])
         if len(present) < 2:
             raise ValueError(f"The target has only one class ({present[0] if len(present) else 'none'}); give two.")
@@ -128,8 +137,6 @@ validation_fraction, n_iter_no_change, warm_start, random_state : see :class:`Re
             self.classes_ = present
         else:
             check_is_fitted(self)
-        if self.class_weight is not None:
-            weights = weights * compute_sample_weight(self.class_weight, y)
         if len(self.classes_) == 2:
             return X, np.where(y == self.classes_[1], 1.0, -1.0), weights
         own = y[:, None] == self.classes_

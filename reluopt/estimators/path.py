@@ -67,9 +67,8 @@ class ReLURegressorCV(RegressorMixin, BaseEstimator):
         ValueError, DataError, ConfigError : data or parameters that cannot be used.
         """
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        fractions = np.array(self.beta_fractions, dtype=np.float64)
-        if fractions.ndim != 1 or not len(fractions) or not (fractions > 0).all():
-            raise ConfigError(f"beta_fractions = {self.beta_fractions!r}.", "Give positive numbers.")
+        fractions = self._fractions()
+        self._regressor(float(fractions[0]))._check_settings()  # before the folds, not after them
         seed, clock = int(check_random_state(self.random_state).randint(2**31 - 1)), Clock(self.time_limit)
         folds = list(check_cv(self.cv).split(X, y))
         part = clock.part(FOLDS_SHARE)
@@ -78,12 +77,25 @@ class ReLURegressorCV(RegressorMixin, BaseEstimator):
             for k, (train, test) in enumerate(folds)
         ])  # fmt: skip
         self.beta_fraction_ = float(fractions[int(self.cv_losses_.mean(axis=0).argmin())])
-        self.estimator_ = ReLURegressor(
-            beta_fraction=self.beta_fraction_, loss=self.loss, bias=self.bias, gap=self.gap, tol=self.tol,
-            time_limit=None if self.time_limit is None else max(1.0, clock.left), random_state=seed,
-        ).fit(X, y)  # fmt: skip
+        left = None if self.time_limit is None else max(1.0, clock.left)
+        self.estimator_ = self._regressor(self.beta_fraction_).set_params(time_limit=left, random_state=seed).fit(X, y)
         self.beta_ = self.estimator_.beta_
         return self
+
+    def _fractions(self) -> Float[np.ndarray, " k"]:
+        try:
+            fractions = np.array(self.beta_fractions, dtype=np.float64)
+        except (TypeError, ValueError):
+            fractions = np.empty(0)
+        if fractions.ndim != 1 or not len(fractions) or not (np.isfinite(fractions) & (fractions > 0)).all():
+            raise ConfigError(f"beta_fractions = {self.beta_fractions!r}.", "Give positive numbers.")
+        return fractions
+
+    def _regressor(self, fraction: float) -> ReLURegressor:
+        return ReLURegressor(
+            beta_fraction=fraction, loss=self.loss, bias=self.bias, gap=self.gap, tol=self.tol,
+            time_limit=self.time_limit,
+        )  # fmt: skip
 
     def predict(self, X: Any) -> Float[np.ndarray, " n"]:
         """f(X), shape (n,)."""

@@ -67,12 +67,15 @@ class ReLURegressor(RegressorMixin, ReLUEstimator):
         ------
         ValueError, DataError, ConfigError : data or parameters that cannot be used.
         """
+        self._fit(*self._checked(X, y, sample_weight, reset=True))
+        return self
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
         if make_loss(self.loss).classes:
             raise ConfigError(
                 f"The {self.loss} loss is for classes.", "Use ReLUClassifier, or another loss, such as 'squared'."
             )
-        self._fit(*self._checked(X, y, sample_weight, reset=True))
-        return self
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

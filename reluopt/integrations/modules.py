@@ -18,14 +18,15 @@ from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.certify import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import ConfigError
-from reluopt.gate import as_matrix
-from reluopt.integrations.torch_losses import read_loss
+from reluopt.gate import as_beta, as_matrix, as_numbers
+from reluopt.integrations.asking import outputs_of, require_plain
+from reluopt.integrations.torch_losses import TorchLoss, read_loss
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.problem import Problem
 from reluopt.rigor.rounding import round_down
 
-#: The model's own outputs and objective must be those of the two layers up to this, relatively: float32's rounding.
-SAME = 1e-3
+#: torch's loss must be that of the problem up to this, relatively: float64's rounding.
+SAME = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class CertifiedModule:
     own_objective : what its training goes down: loss(model(X), y) + (weight_decay/2)·‖all parameters‖², in float64.
     own_lower_bound : no model of this kind, of any width, has a smaller one (proved, rounded down; 0 where none is).
     certificate : of L = own objective/``factor``. ``problem``, ``network`` : what it speaks of.
-    factor : c, where the own objective is c·L.
+    factor : c, where the own objective is c·L (rounded to the nearest).
     """
 
     own_objective: float
@@ -53,18 +54,22 @@ def certify_module(
     X: Any,
     y: Any,
     *,
-    weight_decay: float,
-    loss: nn.Module,
+    weight_decay: Any,
+    loss: Any,
     layers: tuple[str, str] | None = None,
     config: CertifyConfig | None = None,
 ) -> CertifiedModule:
     """Certify a model on the data it was trained on.
 
+    The model is asked, in float64 and in training mode, at its own weights and at others, whether it is the two layers;
+    it stays as it is.
+
     Parameters
     ----------
     model : computes Linear → ReLU → Linear, alone or wrapped (compiled, in another module). The first layer may have a
         bias, decayed like all parameters, as torch's optimizers do; the last may not.
-    X, y : (n, d), (n,) or (n, C): the whole training data, as they go into the model and the loss.
+    X, y : (n, d), and y as the loss reads it, of the shape of the model's outputs (class numbers (n,) for
+        CrossEntropyLoss): the whole training data.
     weight_decay : of SGD or Adam (coupled), for all parameters. AdamW's decay is another one.
     loss : MSELoss, L1Loss, HuberLoss, SmoothL1Loss, BCEWithLogitsLoss, SoftMarginLoss, CrossEntropyLoss.
     layers : names of the two linear layers within the model, where they are not its only ones.
@@ -72,27 +77,36 @@ def certify_module(
 
     Raises
     ------
-    ConfigError : a model or a loss whose training problem is not that of the certificate.
+    ConfigError : a model or a loss whose training problem is not that of the certificate. DataError : data that cannot
+        be used.
     """
     _torch_only(model)
+    decay = _positive(weight_decay)
     first, second = _layers(model, layers)
     features = as_matrix(X)
-    _require_no_more(model, first, second)
+    require_plain(model, first, second)
     network, rows = _network(first, second, features)
-    _require_same_function(model, network, features, rows)
+    outputs = outputs_of(model, first, second, torch.from_numpy(features))
     read = read_loss(loss, len(features), second.out_features)
-    targets = read.targets(np.asarray(torch.as_tensor(np.asarray(y)).double()))
-    problem = Problem(rows, targets, read.spec, weight_decay / read.factor)
-    own = _own_objective(network, rows, y, loss, weight_decay)
-    level = problem.objective(*network.weights()) * read.factor
-    if not abs(own - level) <= 1e-9 * max(1.0, abs(own)):
-        raise ConfigError(
-            f"The loss gives {own:.10g}, and the problem of the certificate {level:.10g}.",
-            "Give y as the loss reads it: one target a sample, of the model's shape.",
-        )
+    targets = _targets(y, outputs[0], loss)
+    problem = Problem(rows, read.targets(targets.numpy()), read.spec, float(decay / read.factor))
+    _require_same_loss(loss, targets, problem, read, outputs)
+    squares = sum(float((p.detach().double() ** 2).sum()) for p in (network.U, network.alpha))
+    own = float(loss(outputs[0], targets)) + 0.5 * float(decay) * squares
     certificate = certify(network, problem, config=config)
-    lower = round_down(Fraction(certificate.lower_bound) * Fraction(read.factor))
-    return CertifiedModule(own, lower, certificate, problem, network, read.factor)
+    # β is w/c, rounded; p*(β) is concave with p*(0) ≥ 0, so at a smaller β it is at most in proportion smaller
+    share = min(read.factor, decay / Fraction(problem.beta))
+    lower = round_down(Fraction(certificate.lower_bound) * share)
+    return CertifiedModule(own, lower, certificate, problem, network, float(read.factor))
+
+
+def _positive(weight_decay: Any) -> Fraction:
+    try:
+        return Fraction(as_beta(weight_decay))
+    except ConfigError:
+        raise ConfigError(
+            f"weight_decay = {weight_decay!r}.", "Give the positive weight_decay of the optimizer (SGD or Adam)."
+        ) from None
 
 
 def _torch_only(model: Any) -> None:
@@ -124,22 +138,6 @@ def _layers(model: nn.Module, names: tuple[str, str] | None) -> tuple[nn.Linear,
     return first, second
 
 
-def _require_no_more(model: nn.Module, first: nn.Linear, second: nn.Linear) -> None:
-    """No parameter outside of the two layers, and no output bias: L has none."""
-    own = {id(p) for p in (*first.parameters(), *second.parameters())}
-    more = [name for name, p in model.named_parameters() if id(p) not in own and p.requires_grad]
-    if more:
-        raise ConfigError(
-            f"The model trains more than the two layers: {', '.join(more[:5])}.",
-            "Certify a model of two linear layers; freeze what is in front of it and give its outputs as X.",
-        )
-    if second.bias is not None and (second.bias.requires_grad or bool(second.bias.detach().any())):
-        raise ConfigError(
-            "The last layer has a bias, which L does not have: its training goes down another objective.",
-            "Train with nn.Linear(m, C, bias=False), or centre y and leave the bias out.",
-        )
-
-
 def _network(first: nn.Linear, second: nn.Linear, X: np.ndarray) -> tuple[TwoLayerReLU, np.ndarray]:
     """The network, in float64, and its rows: X, with ones behind where the first layer has a bias."""
     U, alpha = first.weight.detach().cpu().double(), second.weight.detach().cpu().double().T
@@ -151,31 +149,36 @@ def _network(first: nn.Linear, second: nn.Linear, X: np.ndarray) -> tuple[TwoLay
     return from_weights(U.contiguous(), alpha[:, 0] if alpha.shape[1] == 1 else alpha.contiguous()), X
 
 
-def _require_same_function(model: nn.Module, network: TwoLayerReLU, X: np.ndarray, rows: np.ndarray) -> None:
-    """The model must be the two layers with a ReLU between, on these data."""
-    weight = next(model.parameters())
-    training = model.training
-    try:
-        with torch.no_grad():
-            out = model.train()(torch.from_numpy(X).to(weight)).double().cpu().reshape(len(X), -1)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise ConfigError(f"The model does not take X ({type(error).__name__}).", "Give X as it goes in.") from error
-    finally:
-        model.train(training)
-    f = network(torch.from_numpy(rows)).detach().reshape(len(X), -1)
-    size = float(f.abs().max()) or 1.0
-    if out.shape != f.shape or not float((out - f).abs().max()) <= SAME * size:
+def _targets(y: Any, out: Tensor, loss: Any) -> Tensor:
+    """Y as the loss reads it: class numbers (n,) of the cross-entropy, else of the model's shape.
+
+    Raises
+    ------
+    DataError : not numbers. ConfigError : another shape, which torch would stretch over all pairs.
+    """
+    values = as_numbers(y, "y")
+    targets = torch.from_numpy(values)
+    if isinstance(loss, nn.CrossEntropyLoss) and targets.ndim == 1:
+        return targets.long() if bool((targets == targets.round()).all()) else targets
+    if targets.shape != out.shape:
         raise ConfigError(
-            "The model computes something else than Linear, ReLU, Linear with these two layers.",
-            "Leave out dropout, normalisation, other activations and skips; or name the right layers.",
+            f"y has shape {tuple(targets.shape)}, and the model gives {tuple(out.shape)}.",
+            "Give y as the loss reads it, of the model's shape: y[:, None] for outputs (n, 1). torch stretches other "
+            "shapes over all pairs of samples, which is another objective.",
         )
+    return targets
 
 
-def _own_objective(network: TwoLayerReLU, rows: np.ndarray, y: Any, loss: nn.Module, decay: float) -> float:
-    """The loss of torch itself on the network's outputs in float64, and the decay of all parameters."""
-    f: Tensor = network(torch.from_numpy(rows)).detach()
-    targets = torch.as_tensor(np.asarray(y))
-    whole = isinstance(loss, nn.CrossEntropyLoss) and targets.ndim == 1
-    targets = targets.long() if whole else targets.double().reshape(f.shape)
-    squares = sum(float((p.detach() ** 2).sum()) for p in (network.U, network.alpha))
-    return float(loss(f, targets)) + 0.5 * decay * squares
+def _require_same_loss(
+    loss: nn.Module, targets: Tensor, problem: Problem, read: TorchLoss, outputs: list[Tensor]
+) -> None:
+    """torch's own loss must be c·Σℓ, at the model's outputs and at others."""
+    for out in outputs:
+        own = float(loss(out, targets))
+        f = out.numpy().reshape(problem.targets.shape)
+        ours = float(read.factor) * problem.loss_value(f)
+        if not abs(own - ours) <= SAME * max(abs(own), abs(ours)):
+            raise ConfigError(
+                f"The loss gives {own:.10g}, and the problem of the certificate {ours:.10g}.",
+                "Give one of torch's own losses, without ignored samples.",
+            )
