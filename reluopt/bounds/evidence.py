@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from reluopt.bounds.slopes import Slopes
-from reluopt.problem import Units
+from reluopt.units import Units
 
 
 @dataclass(frozen=True, eq=False)

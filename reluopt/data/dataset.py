@@ -18,7 +18,7 @@ from reluopt.data.preprocess import preprocess
 from reluopt.data.samples import Samples
 from reluopt.data.settings import AS_GIVEN, Preprocessing
 from reluopt.errors import DataError
-from reluopt.problem import data_fingerprint
+from reluopt.fingerprint import data_fingerprint
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,6 @@ from scipy import sparse
 
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
-from reluopt.problem import Units
 from reluopt.programs.convex import ConvexProgram
 from reluopt.programs.dual import DualBound, dual_bound
 from reluopt.programs.penalties import GroupNorm, SquaredNorm
@@ -27,6 +26,7 @@ from reluopt.solvers.cvxpy_losses import statement, states
 from reluopt.solvers.cvxpy_working import Working
 from reluopt.solvers.solution import Solution, Status
 from reluopt.solvers.start import Startable, WarmStart, as_start, require_support
+from reluopt.units import Units
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reluopt.losses import Loss
-from reluopt.problem import Problem, Units
+from reluopt.problem import Problem
 from reluopt.programs.cone_faces import ConeFaces
 from reluopt.programs.convex import ConvexProgram
 from reluopt.solvers.native.box import conjugate_of
 from reluopt.solvers.native.conjugate import Conjugate
+from reluopt.units import Units
 
 
 @dataclass(eq=False)

@@ -1,0 +1,100 @@
+r"""The dual of the training problem, which bounds L from below for networks of every width.
+
+.. math:: p* = max_z Σ_i κ_i D(z_i/κ_i, y_i)  s.t. |zᵀ(Xu)_+| ≤ β for ‖u‖ ≤ 1,  D(z) = −ℓ*(−z)
+
+Source: Kim & Pilanci, ICML 2024, section 1; D of each loss is in its file in :mod:`reluopt.losses`.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import brentq
+
+from reluopt.losses import Loss, exact
+from reluopt.losses.protocol import Array, each_sample
+
+
+class DualSide:
+    """What is asked of a dual candidate z, of the shape of the targets; :class:`~reluopt.Problem` has it all."""
+
+    targets: Float[np.ndarray, "n ..."]
+    loss: Loss
+    beta: float
+    weights: Float[np.ndarray, " n"]
+
+    @cached_property
+    def is_weighted(self) -> bool:
+        """Whether any weight differs from 1."""
+        return not bool((self.weights == 1.0).all())
+
+    def settled(self, z: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
+        """z within rounding, such that the equalities of the dual's domain hold exactly (cross-entropy has them)."""
+        return self.loss.settled(z, self.targets, self.weights)
+
+    def dual_value(self, z: Array) -> float:
+        """Σ κ_i D(z_i/κ_i, y_i): the objective of the dual; −inf outside of its domain."""
+        if not self.is_weighted:
+            return float(self.loss.dual(z, self.targets).sum())
+        on = self.weights > 0
+        if (z[~on] != 0).any():
+            return -math.inf
+        kappa = self.weights[on]
+        values = self.loss.dual(z[on] / each_sample(kappa, z), self.targets[on])
+        return float((each_sample(kappa, values) * values).sum())
+
+    def dual_domain(self) -> tuple[Float[np.ndarray, "n ..."], Float[np.ndarray, "n ..."]]:
+        """(low, high): the dual value is finite for low ≤ z ≤ high; 0 to 0 for samples of weight 0."""
+        low, high = self.loss.domain(self.targets)
+        if not self.is_weighted:
+            return low, high
+        kappa = self.weights if low.ndim == 1 else self.weights[:, None]
+        on = kappa > 0
+        low, high = (np.where(on, kappa * np.where(on, end, 0.0), 0.0) for end in (low, high))
+        return low, high
+
+    def proved_value(self, z: Float[np.ndarray, "n ..."], bound: float) -> tuple[float, float]:
+        """(value, t): the proved dual value of tz, with t the best multiple for which t·``bound`` ≤ β holds exactly.
+
+        Equation (*): max over 0 ≤ t ≤ β/B with tz in the domain of Σ κ D(tz/κ). ``bound`` is a proved B ≥ ‖zᵀ(Xu)_+‖
+        on ‖u‖ ≤ 1. Where B or z is not finite t = 0, whose value is Σ κ D(0) (0 but for the loss of a constant).
+        """
+        nothing = exact.dual_value_lower(self.loss, np.zeros_like(self.targets), self.targets, self.weights, 0.0)
+        if not (math.isfinite(bound) and bound >= 0 and np.isfinite(z).all() and z.any()):
+            return nothing, 0.0
+        most = exact.largest_multiple(self.loss, z, self.targets, self.weights, bound, self.beta)
+        scale = self.best_multiple(z, most)
+        value = exact.dual_value_lower(self.loss, z, self.targets, self.weights, scale)
+        return (value, scale) if value >= nothing else (nothing, 0.0)
+
+    def estimated_value(self, z: Float[np.ndarray, "n ..."], bound: float) -> float:
+        """The value of :meth:`proved_value` in float64, which proves nothing; −inf where it is not finite."""
+        if not (math.isfinite(bound) and bound >= 0 and np.isfinite(z).all()):
+            return -math.inf
+        if not z.any():
+            return self.dual_value(z)
+        most = exact.largest_multiple(self.loss, z, self.targets, self.weights, bound, self.beta)
+        return self.dual_value(self.best_multiple(z, most) * z)
+
+    def best_multiple(self, z: Float[np.ndarray, "n ..."], most: float) -> float:
+        """argmax over 0 ≤ t ≤ most of the concave Σ κ D(tz/κ), by its derivative Σ z D'(tz/κ)."""
+        on = self.weights > 0
+        zs, y, ratio = z[on], self.targets[on], z[on] / each_sample(self.weights[on], z)
+
+        def slope(t: float) -> float:
+            with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+                parts = np.where(zs != 0, zs * self.loss.dual_gradient(t * ratio, y), 0.0)
+            most_of_one = 1e300 / parts.size
+            return float(np.clip(parts, -most_of_one, most_of_one).sum())
+
+        if most <= 0 or slope(0.0) <= 0:
+            return 0.0
+        high = most
+        if not math.isfinite(most):
+            high = 1.0
+            while slope(high) > 0 and high < 1e300:
+                high *= 4.0
+        return high if slope(high) >= 0 else min(high, brentq(slope, 0.0, high, xtol=1e-300, rtol=1e-14))
