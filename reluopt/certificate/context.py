@@ -1,0 +1,37 @@
+"""What stands beside the estimates: is there a neuron that lowers L, and what the theorems of the paper say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from reluopt.certificate.case import Case
+from reluopt.certificate.estimates import Pricing, TheoryFacts
+from reluopt.search.pricing import price
+from reluopt.theory.kernel import kappa as theory_kappa
+from reluopt.theory.kernel import log_factor
+
+#: κ needs all eigenvalues of an n×n matrix; above this many samples it is left out, and the certificate says so.
+KAPPA_SAMPLES = 3000
+
+
+def pricing_of(case: Case) -> Pricing:
+    """Is there a neuron whose addition lowers L? A price above β shows one; finding none proves nothing."""
+    rng = np.random.default_rng(case.config.seed)
+    found = price(case.problem.X, case.z, rng, clock=case.clock)
+    largest = price(case.problem.X, case.problem.zero_dual_point, rng, clock=case.clock).value
+    beta = case.problem.beta
+    return Pricing(found.value / beta, beta / largest if largest > 0 else math.inf)
+
+
+def theory_of(case: Case) -> TheoryFacts:
+    """κ of the data (for n that allow it), and the factors that follow from it and from n."""
+    problem, n = case.problem, case.problem.n
+    if n > KAPPA_SAMPLES:
+        case.notes.append(f"κ was left out: n = {n} exceeds {KAPPA_SAMPLES} (it needs an n×n eigenvalue problem).")
+        kappa = math.nan
+    else:
+        kappa = theory_kappa(problem.X)
+    speaks = problem.loss.name == "squared" and not problem.is_weighted
+    return TheoryFacts(kappa, 2 * math.sqrt(2) * math.sqrt(kappa) if speaks else math.nan, log_factor(n))
