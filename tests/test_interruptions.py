@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from commands import reluopt
 
-from reluopt.certificate import certify
+from reluopt.certificate import certify, lower_bounds
 from reluopt.interrupts import Interrupted
 from reluopt.runs import RunFolder
 from reluopt.training.checkpoint import read_checkpoint
@@ -48,8 +48,8 @@ def test_a_bound_that_is_stopped_keeps_what_it_proved(stage, signum, place, monk
             if len(races) > stage:
                 raise Interrupted("", signum)
 
-    original = certify.race
-    monkeypatch.setattr(certify, "race", stopped)
+    original = lower_bounds.race
+    monkeypatch.setattr(lower_bounds, "race", stopped)
     done = reluopt(*LINE, cwd=place)
     assert done.returncode == 128 + signum, done.stderr
     assert len(races) == stage + 1, "it goes no further"
@@ -61,7 +61,7 @@ def test_a_bound_that_is_stopped_keeps_what_it_proved(stage, signum, place, monk
     assert reluopt("verify", "run", cwd=place).returncode == 0
 
 
-@pytest.mark.parametrize("step", ["_pricing", "_theory", "comparisons"])
+@pytest.mark.parametrize("step", ["pricing_of", "theory_of", "comparisons"])
 def test_a_later_step_that_is_stopped_leaves_the_bounds(step, place, monkeypatch):
     def stopped(*_, **__):
         raise KeyboardInterrupt
@@ -79,7 +79,7 @@ def test_one_that_is_stopped_before_anything_is_proved_writes_nothing(place, mon
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(certify, "race", stopped)
+    monkeypatch.setattr(lower_bounds, "race", stopped)
     done = reluopt(*LINE, cwd=place)
     assert done.returncode == 130
     assert "Interrupted" in done.stderr and "Traceback" not in done.stderr
@@ -135,14 +135,14 @@ RecordDrift.on_record = slow
 """
 IN_A_BOUND = """
 import os, signal, time
-from reluopt.certificate import certify
-original = certify.race
+from reluopt.certificate import lower_bounds
+original = lower_bounds.race
 def race(*arguments, **options):
     for found in original(*arguments, **options):
         yield found
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
-certify.race = race
+lower_bounds.race = race
 """
 
 
