@@ -17,80 +17,23 @@ One process at a time writes (:meth:`RunFolder.locked`); reading needs no lock a
 from __future__ import annotations
 
 import json
-import math
-import os
-import shlex
-import shutil
-import socket
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import filelock
 import tomli_w
 
+from reluopt import metrics_file
 from reluopt.checkpoint_file import read_checkpoint
 from reluopt.config import read_toml_file
 from reluopt.data.preparation import Preparation
 from reluopt.errors import CheckpointError, ConfigError
+from reluopt.folder_lock import FolderLock
 from reluopt.losses import make_loss
 from reluopt.model import Model
 from reluopt.network import from_weights
-
-#: Where files of a run lie until all are written, see ``staging.py``.
-STAGE = ".new"
-
-
-def write_atomically(path: Path | str, content: bytes | str) -> None:
-    """Write a file so that it holds either its old or its new content, whatever happens in between.
-
-    A temporary file in the same folder is written and synced, then renamed over ``path``, and the folder is synced.
-    What a process left that was killed while it wrote the same file is removed.
-    """
-    path = Path(path)
-    _remove_orphans(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    if os.name == "nt":  # there a folder cannot be opened, and needs no syncing
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _remove_orphans(path: Path) -> None:
-    """Remove the temporary files of ``path`` whose processes are gone; Windows cannot be asked without ending them."""
-    if os.name == "nt":
-        return
-    prefix = f".{path.name}."
-    for file in path.parent.iterdir():
-        pid = file.name.removeprefix(prefix).removesuffix(".tmp")
-        if file.name.startswith(prefix) and file.name.endswith(".tmp") and pid.isdecimal() and not _alive(int(pid)):
-            with suppress(OSError):
-                file.unlink()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # it is another user's
-        pass
-    return True
+from reluopt.writing import STAGE, remove_empty, require_space, write_atomically
 
 
 class RunFolder:
@@ -109,9 +52,7 @@ class RunFolder:
         self.ladder_file = self.path / "ladder.png"
         self.trace_file = self.path / "solve.jsonl"
         self.gap_file = self.path / "gap.png"
-        self.lock_file = self.path / ".lock"
-        self.holder_file = self.path / ".holder.json"
-        self._lock = filelock.FileLock(self.lock_file)
+        self.lock = FolderLock(self.path, self.config_file.exists)
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -182,76 +123,11 @@ class RunFolder:
             raise CheckpointError(
                 f"The folder '{self.path}' is not empty and not a run.", "Name a new or empty folder for the run."
             )
-        self.require_space(need)
+        require_space(self.path, need)
 
-    def require_space(self, need: int) -> None:
-        """CheckpointError unless the folder's disk has ``need`` bytes left."""
-        place = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.is_dir())
-        free = shutil.disk_usage(place).free
-        if free < need:
-            raise CheckpointError(
-                f"The disk of '{self.path}' has {free / 1e6:.1f} MB left; this run needs about {need / 1e6:.1f} MB.",
-                "Free space there, or name a folder on another disk.",
-            )
-
-    @contextmanager
-    def locked(self, doing: str = "") -> Iterator[None]:
-        """Within it no other process writes into the folder, which is made if it is missing.
-
-        The lock goes with the process, however that ends. May be nested. If no run has come into being in the end,
-        the folders that were made for it go again.
-
-        Parameters
-        ----------
-        doing : what another process is told about this one (default its command line).
-
-        Raises
-        ------
-        CheckpointError : another process works in the folder (it is named), or the folder cannot be written.
-        """
-        new = [] if self.path.exists() else [p for p in (self.path, *self.path.absolute().parents) if not p.exists()]
-        outermost = not self._lock.is_locked
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            raise self._in_use() from error
-        except OSError as error:
-            remove_empty(new)
-            raise unwritable(self.path, error) from error
-        try:
-            if outermost:
-                self._sign(doing)
-            yield
-        finally:
-            if outermost:
-                self.holder_file.unlink(missing_ok=True)
-                if not self.config_file.exists():
-                    self.lock_file.unlink(missing_ok=True)
-            self._lock.release()
-            remove_empty(new)
-
-    def _sign(self, doing: str) -> None:
-        """Say who holds the lock. Only for messages: a disk that is full must not forbid to work."""
-        holder = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "command": doing or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
-        }
-        with suppress(OSError):
-            write_atomically(self.holder_file, json.dumps(holder))
-
-    def _in_use(self) -> CheckpointError:
-        try:
-            who = json.loads(self.holder_file.read_text(encoding="utf-8"))
-            text = f"process {who['pid']} on {who['host']} since {who['since']}: {who['command']!r}"
-        except (OSError, ValueError, KeyError, TypeError):  # it is just beginning or ending
-            text = "another process"
-        return CheckpointError(
-            f"The run '{self.path}' is in use by {text}.",
-            "Wait until that ends, or stop it. Meanwhile the run may be read (verify, tensorboard).",
-        )
+    def locked(self, doing: str = "") -> AbstractContextManager[None]:
+        """Within it no other process writes into the folder, see :meth:`~reluopt.folder_lock.FolderLock.held`."""
+        return self.lock.held(doing)
 
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
@@ -275,15 +151,21 @@ class RunFolder:
 
     def _leftovers(self) -> set[Path]:
         """What a process may leave that was killed before there was a run."""
-        made = {self.lock_file, self.holder_file, self.preparation_file, self.path / STAGE, *self.path.glob(".*.tmp")}
+        made = {
+            self.lock.lock_file,
+            self.lock.holder_file,
+            self.preparation_file,
+            self.path / STAGE,
+            *self.path.glob(".*.tmp"),
+        }
         held = self.checkpoints.is_dir() and any(self.checkpoints.glob("[!.]*"))
         return made if held else made | {self.checkpoints}
 
     def clear(self, but: set[Path] | None = None) -> None:
         """Remove an earlier run's files ``but`` some; config.toml goes last: a half-cleared folder is still a run."""
         files = [self.preparation_file, self.metrics_file, self.certificate_file, self.proof_file, self.ladder_file]
-        files += [self.trace_file, self.gap_file]
-        files += [*self.checkpoints.glob("*.safetensors"), *self.path.glob("events.out.tfevents.*")]
+        files += [self.trace_file, self.gap_file, *self.checkpoints.glob("*.safetensors")]
+        files += self.path.glob("events.out.tfevents.*")
         for file in [*files, self.config_file]:
             if file not in (but or ()):
                 file.unlink(missing_ok=True)
@@ -349,72 +231,19 @@ class RunFolder:
     # -- metrics -------------------------------------------------------------------------------------------------
 
     def append_metrics(self, record: Mapping[str, float]) -> None:
-        """Add one line; it has left the process when this returns, so killing the process cannot lose it.
-
-        A line that cannot be written as a whole (the disk is full) is taken back.
-        """
-        rest = memoryview(_line(record))
-        with self.metrics_file.open("ab", buffering=0) as file:
-            before = file.tell()
-            try:
-                while rest:
-                    rest = rest[file.write(rest) :]
-            except OSError:
-                with suppress(OSError):
-                    file.truncate(before)
-                raise
+        """Add one record, see :func:`reluopt.metrics_file.append`."""
+        metrics_file.append(self.metrics_file, record)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All records. A torn last line (the process was killed while it wrote) is left out.
-
-        Raises
-        ------
-        CheckpointError : a broken line that is not the last one.
-        """
-        if not self.metrics_file.is_file():
-            return []
-        lines = self.metrics_file.read_bytes().split(b"\n")
-        records = []
-        for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is empty or torn
-            try:
-                records.append(json.loads(line))
-                if not isinstance(records[-1], dict) or not isinstance(records[-1].get("epoch"), int):
-                    raise ValueError("no record")
-            except (ValueError, RecursionError) as error:
-                raise CheckpointError(
-                    f"Line {number} of '{self.metrics_file}' is not a record in JSON.",
-                    "Delete that line, or train a new run.",
-                ) from error
-        return records
+        """All records, see :func:`reluopt.metrics_file.records`."""
+        return metrics_file.records(self.metrics_file)
 
     def keep_metrics_before(self, epoch: int) -> None:
         """Drop the records at or past ``epoch``, and a torn last line."""
-        kept = [record for record in self.metrics() if record["epoch"] < epoch]
-        write_atomically(self.metrics_file, b"".join(_line(record) for record in kept))
+        metrics_file.keep_before(self.metrics_file, epoch)
 
     def remove_leftovers(self) -> None:
         """Remove temporary files of writes that were killed. Only the process that trains in the folder may call it."""
         for folder in (self.path, self.checkpoints):
             for file in folder.glob(".*.tmp"):
                 file.unlink(missing_ok=True)
-
-
-def unwritable(path: Path, error: OSError) -> CheckpointError:
-    """The error of a folder or file that cannot be written."""
-    return CheckpointError(
-        f"'{path}' cannot be written: {error.strerror or error}.",
-        "Free space there, or allow writing, or name a folder elsewhere (--out).",
-    )
-
-
-def _line(record: Mapping[str, Any]) -> bytes:
-    """One record as strict JSON: a number that is not finite becomes null."""
-    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-    return (json.dumps(plain, allow_nan=False) + "\n").encode()
-
-
-def remove_empty(folders: list[Path]) -> None:
-    """Remove folders, the innermost first, as far as they are empty."""
-    with suppress(OSError):
-        for folder in folders:
-            folder.rmdir()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reluopt.interrupts import held_back
-from reluopt.runs import STAGE
+from reluopt.writing import STAGE
 
 
 @contextmanager

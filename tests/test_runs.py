@@ -41,7 +41,7 @@ def test_a_second_writer_is_told_who_works_there_and_a_reader_is_not_held_up(tmp
             trainer(run).fit()
         assert RunFolder.open(run.path).metrics() == []
     assert trainer(run).fit().epochs == 6
-    assert not run.holder_file.exists()
+    assert not run.lock.holder_file.exists()
 
 
 def test_a_start_that_fails_leaves_nothing(tmp_path):

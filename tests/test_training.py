@@ -16,10 +16,11 @@ import torch
 
 from reluopt.errors import CheckpointError, ConfigError, DataError, TrainingError
 from reluopt.network import TwoLayerReLU
-from reluopt.runs import RunFolder, write_atomically
+from reluopt.runs import RunFolder
 from reluopt.training import Callback, TrainConfig, Trainer
 from reluopt.training.checkpoint import load_weights, read_checkpoint
 from reluopt.training.state import begin
+from reluopt.writing import write_atomically
 
 N, D, BETA = 23, 4, 0.3
 MODES = [

@@ -21,11 +21,11 @@ from rich.console import Console
 import reluopt
 from reluopt.errors import CheckpointError, ConfigError, ReluoptError, TrainingError
 from reluopt.interrupts import exit_code
-from reluopt.runs import write_atomically
 from reluopt.sweep.rows import run_rows
 from reluopt.sweep.table import identity, read_rows
 from reluopt.sweep.workers import Task
 from reluopt.tracking.style import save
+from reluopt.writing import write_atomically
 
 Rows = list[dict[str, Any]]
 

@@ -23,7 +23,7 @@ from reluopt.errors import CertificateError
 from reluopt.losses import Loss
 from reluopt.problem import Problem, as_problem
 from reluopt.rigor import rounding
-from reluopt.runs import write_atomically
+from reluopt.writing import write_atomically
 
 #: Claims are this much weaker than what was proved here, so that a checker that sums in another order accepts them.
 MARGIN = 1e-9

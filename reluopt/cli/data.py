@@ -25,8 +25,8 @@ from reluopt.errors import DataError
 from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.progress import working
-from reluopt.runs import write_atomically
 from reluopt.workflows.prepare import for_loss
+from reluopt.writing import write_atomically
 
 #: Seconds for the proved bound of β_max; it is proved whenever it stops, only less tight.
 BOUND_SECONDS = 10.0

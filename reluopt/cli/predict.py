@@ -13,7 +13,8 @@ from reluopt.cli.scripting import result
 from reluopt.data.table import TableSettings
 from reluopt.errors import DataError
 from reluopt.model import Predictions
-from reluopt.runs import RunFolder, unwritable, write_atomically
+from reluopt.runs import RunFolder
+from reluopt.writing import unwritable, write_atomically
 
 #: How the run's own file was read is how a new text file is read, unless it is said otherwise.
 OF_THE_RUN = ("header", "delimiter", "decimal", "thousands", "max_bytes")

@@ -15,7 +15,8 @@ from reluopt.cli.output import console, next_steps, quoted
 from reluopt.cli.scripting import result
 from reluopt.cli.show import show_certificate
 from reluopt.errors import ConfigError, DataError
-from reluopt.runs import RunFolder, unwritable, write_atomically
+from reluopt.runs import RunFolder
+from reluopt.writing import unwritable, write_atomically
 
 #: Runs that a page tells apart by letter and colour.
 MOST_RUNS = 6

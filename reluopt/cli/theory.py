@@ -22,11 +22,11 @@ from reluopt.cli.scripting import result
 from reluopt.data import DataConfig
 from reluopt.errors import DataError
 from reluopt.progress import working
-from reluopt.runs import unwritable, write_atomically
 from reluopt.theory.report import TheoryConfig, report
 from reluopt.theory.statement import Hypothesis, Statement
 from reluopt.training import TrainConfig
 from reluopt.workflows.prepare import for_loss, prepare
+from reluopt.writing import unwritable, write_atomically
 
 #: Seconds for the moment bound; it is proved whenever it stops.
 MOMENT_SECONDS = 60.0

@@ -15,9 +15,9 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import scalar
 
-from reluopt.runs import write_atomically
 from reluopt.sweep.table import identity
 from reluopt.tracking.hparams import METRICS, certificate_scalars, summaries
+from reluopt.writing import write_atomically
 
 #: A row's results by the tags of a run's scalars.
 TAGS = {

@@ -12,9 +12,9 @@ import filelock
 from reluopt.errors import CheckpointError, ConfigError
 from reluopt.interrupts import Interrupted, exit_code
 from reluopt.progress import Bar
-from reluopt.runs import remove_empty, unwritable
 from reluopt.sweep.table import OWN, Row, RowFile, identity, plain
 from reluopt.sweep.workers import Task, check_engine, outcomes
+from reluopt.writing import remove_empty, unwritable
 
 
 def run_rows(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reluopt.errors import CheckpointError, ConfigError
-from reluopt.runs import write_atomically
+from reluopt.writing import write_atomically
 
 Scalar: TypeAlias = bool | int | float | str | None
 Row: TypeAlias = dict[str, Scalar]

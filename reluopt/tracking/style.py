@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from reluopt.errors import ConfigError
-from reluopt.runs import write_atomically
+from reluopt.writing import write_atomically
 
 #: Okabe and Ito's colours, those that carry on white paper first.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")

@@ -27,8 +27,9 @@ from reluopt.config import short
 from reluopt.errors import CheckpointError, TrainingError
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
-from reluopt.runs import RunFolder, write_atomically
+from reluopt.runs import RunFolder
 from reluopt.training.state import TrainState
+from reluopt.writing import write_atomically
 
 #: Settings that may differ on resume: they change neither the weights nor the metrics.
 FREE_SETTINGS = {"checkpoint_every"}

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from reluopt.data.preparation import Preparation
-from reluopt.runs import RunFolder, unwritable
+from reluopt.runs import RunFolder
 from reluopt.staging import staged
+from reluopt.writing import unwritable
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from reluopt.data import DataConfig
 from reluopt.errors import CheckpointError
-from reluopt.runs import RunFolder, unwritable, write_atomically
+from reluopt.runs import RunFolder
 from reluopt.search.config import PathConfig
 from reluopt.search.path import PathPoint, RegularizationPath
 from reluopt.tracking.plots import save_path
@@ -18,6 +18,7 @@ from reluopt.training import TrainConfig
 from reluopt.workflows.prepare import Prepared
 from reluopt.workflows.runs import RunRecord, where_it_started
 from reluopt.workflows.solve_run import SolveRun
+from reluopt.writing import unwritable, write_atomically
 
 
 def require_new(folder: Path) -> None:

@@ -15,7 +15,7 @@ from reluopt.certificate.reading import read_bound
 from reluopt.errors import CheckpointError
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
-from reluopt.runs import RunFolder, unwritable, write_atomically
+from reluopt.runs import RunFolder
 from reluopt.search.records import Earlier, Progress, Solved
 from reluopt.staging import staged
 from reluopt.tracking.plots import save_race
@@ -23,6 +23,7 @@ from reluopt.tracking.tensorboard import SolveBoard
 from reluopt.training.checkpoint import save_weights
 from reluopt.workflows.new_run import new_run
 from reluopt.workflows.runs import RunRecord
+from reluopt.writing import unwritable, write_atomically
 
 
 class SolveRun:
