@@ -103,16 +103,16 @@ def elimination(seed, groups=3, g=4, d=3):
     safe = torch.zeros_like(products)
     safe[:, 0] = products[:, 0]
     X, z, nu = (torch.as_tensor(part) for part in (X, z, nu))
-    return Elimination(X, z, nu, products, (safe, nu))
+    return Elimination(X, z[:, None], nu, products, (safe, nu))
 
 
 def test_the_form_without_s_is_the_largest_over_s():
     block = elimination(0)
     rng = np.random.default_rng(1)
     a, s = rng.standard_normal(4), rng.standard_normal((3, 4))
-    A, B, H = (part.numpy() for part in block._forms(block.best))
-    X, z = block.X.numpy(), block.z.numpy()
-    nu = block.best[block.entries :].reshape(3, 4)
+    H, B, A = (part.numpy() for part in block._forms(block.best))
+    X, z = block.lifting.X.numpy(), block.z.numpy()[:, :, 0]
+    nu = block.best[block.on_nu].reshape(3, 4)
     p = s - X @ a[1:]
     F = np.concatenate([np.full((3, 1), a[0]), s, p], 1)
     R = block.products(block.best).numpy()
@@ -133,7 +133,7 @@ def test_the_smoothed_level_has_an_exact_gradient_and_is_lowered():
     before = block.level
     block.run(0.0, Clock())
     assert block.level < 0.9 * before
-    assert (block.best[: block.entries] >= 0).all()
+    assert (block.best >= 0).all()
     assert block.top(block.best) == pytest.approx(block.level)
 
 

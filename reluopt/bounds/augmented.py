@@ -1,21 +1,24 @@
 r"""The augmented Lagrangian of the moment problem with products of groups of samples, over factors of low rank.
 
-For each sign M = VᵀV, V = (α, u, s) with few rows: ``head`` = (α, u), ``S`` = s of every sample. Over V,
+For each sign (one of them with several outputs) M = E[vvᵀ] = VVᵀ, V = (head; S) with few columns: ``head`` = (a, u),
+a = α or a (C rows), ``S`` = s of every sample. Over V,
 
-.. math:: Σ κℓ(f, y) + (β/2)‖head‖² + (‖Λ'‖² − ‖Λ‖²)/4ρ,\quad f = (S^+ − S^-)α,\quad Λ' = (Λ − ρFFᵀ)_+
+.. math:: Σ κℓ(f, y) + (β/2)‖head‖² + (‖Λ'‖² − ‖Λ‖²)/4ρ,\quad f = Σ_± ± S aᵀ,\quad Λ' = (Λ − ρFFᵀ)_+
 
-is minimised, with F = (α, s_g, p_g), p = s − Xu, of every group g, where Λ' is not cut off at zero for the products
-s_i p_i, which must vanish. Then Λ' takes the place of Λ: the method of multipliers.
+is minimised, with the forms F = (α, s_g, s_g − X_g u) of every group g (``lifting.py``; without α where there are
+several outputs), where Λ' is not cut off at zero for the products s_i (s_i − x_iᵀu), which must vanish. Then Λ' takes
+the place of Λ: the method of multipliers.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from reluopt.bounds.factors import minimised
+from reluopt.bounds.lifting import Lifting
 from reluopt.losses import Loss
 
 #: Rows of the factors of one sign: these or d / FEATURES to begin with, and more where the smallest singular value is
@@ -30,39 +33,47 @@ WIDER = 5.0
 
 
 class AugmentedLagrangian:
-    """The factors of both signs and the multipliers; X (slots, d) has rows of norm one, or zero.
+    """The factors of all signs and the multipliers; X (slots, d) has rows of norm one, or zero.
 
-    ``multipliers`` (2, groups, 1 + 2g, 1 + 2g) are symmetric: those of E[F_a F_b] ≥ 0, and −ν_i where a and b belong to
-    s_i and p_i.
+    ``multipliers`` (signs, groups, f + 2g, f + 2g) are symmetric: those of E[F_a F_b] ≥ 0, and −ν_i where a and b
+    belong to s_i and s_i − x_iᵀu; f is 1, or 0 with several outputs.
 
     Parameters
     ----------
-    norms : (slots,) what the rows were divided by. ``y``, ``kappa`` : targets and weights, 0 in empty slots.
-    loss : ℓ, smooth. ``head`` (2, k, 1 + d) and ``S`` (2, slots, k) : the start, to which
-        noise and rows of noise are added.
+    norms : (slots,) what the rows were divided by. ``y`` (slots, C), ``kappa`` (slots,) : targets and weights, 0 in
+        empty slots.
+    loss : ℓ, smooth. ``head`` (signs, C + d, k) and ``S`` (signs, slots, k) : the start, to which noise and columns of
+        noise are added.
     """
 
     def __init__(
         self,
         X: Float[Tensor, "N d"],
         norms: Float[Tensor, " N"],
-        y: Float[Tensor, " N"],
+        y: Float[Tensor, "N C"],
         kappa: Float[Tensor, " N"],
         loss: Loss,
         beta: float,
-        head: Float[Tensor, "2 k e"],
-        S: Float[Tensor, "2 N k"],
-        multipliers: Float[Tensor, "2 G f f"],
+        head: Float[Tensor, "q e k"],
+        S: Float[Tensor, "q N k"],
+        multipliers: Float[Tensor, "q G f f"],
     ) -> None:
         self.X, self.norms, self.beta, self.device = X, norms, beta, X.device
-        self.y, self.kappa, self.loss = y, kappa, loss
-        self.multipliers, self.size = multipliers, multipliers.shape[2] // 2
+        self.y, self.kappa, self.loss, self.C = y, kappa, loss, y.shape[1]
+        self.F = torch.eye(1 if self.C == 1 else 0, head.shape[1], dtype=torch.float64, device=self.device)
+        self.signs = torch.tensor([1.0, -1.0], dtype=torch.float64, device=self.device)[: len(head), None, None]
+        self.multipliers, self.size = multipliers, (multipliers.shape[2] - len(self.F)) // 2
         self.penalty = 1.0
-        more = max(0, min(MOST_ROWS, max(ROWS, X.shape[1] // FEATURES)) - head.shape[1])
-        self.head = torch.nn.functional.pad(head, (0, 0, 0, more))
+        more = max(0, min(MOST_ROWS, max(ROWS, X.shape[1] // FEATURES)) - head.shape[2])
+        self.head = torch.nn.functional.pad(head, (0, more))
         self.S = torch.nn.functional.pad(S, (0, more))
         noise = self._noise()
         self.head, self.S = self.head + noise[0], self.S + noise[1]
+
+    @property
+    def lifting(self) -> Lifting:
+        """The forms of all groups."""
+        return Lifting(self.X.view(self.groups, self.size, -1), self.F)
 
     @property
     def groups(self) -> int:
@@ -70,18 +81,23 @@ class AugmentedLagrangian:
         return len(self.X) // self.size
 
     @property
-    def z(self) -> Float[Tensor, " N"]:
+    def z(self) -> Float[Tensor, "N ..."]:
         """−κℓ'(f) of the factors."""
-        return self._dual_point(self._fit(self._forms(self.head, self.S)))
+        z = self._dual_point(self._fit(self.head, self.S))
+        return z[:, 0] if self.C == 1 else z
 
     @property
-    def nu(self) -> Float[Tensor, "2 N"]:
-        """The multipliers of E[s_i p_i] = 0."""
-        every = torch.arange(self.size)
-        return -self.multipliers[:, :, 1 + every, 1 + self.size + every].reshape(2, -1)
+    def nu(self) -> Float[Tensor, "q N"]:
+        """The multipliers of E[s_i (s_i − x_iᵀu)] = 0."""
+        return -self.multipliers[..., *self._equal()].reshape(len(self.head), -1)
 
-    def _noise(self) -> tuple[Float[Tensor, "2 k e"], Float[Tensor, "2 N k"]]:
-        """What rows that are zero start with: they would stay zero."""
+    def _equal(self) -> tuple[Int[Tensor, " g"], Int[Tensor, " g"]]:
+        """The places of s_i (s_i − x_iᵀu) among the products of a group."""
+        s = len(self.F) + torch.arange(self.size)
+        return s, s + self.size
+
+    def _noise(self) -> tuple[Float[Tensor, "q e k"], Float[Tensor, "q N k"]]:
+        """What columns that are zero start with: they would stay zero."""
         rng, size = np.random.default_rng(0), NOISE * float(self.head.square().mean().sqrt())
         head, S = (torch.as_tensor(size * rng.standard_normal(tuple(part.shape))) for part in (self.head, self.S))
         return head.to(self.device), S.to(self.device) * (self.X.square().sum(1) > 0)[:, None]
@@ -89,21 +105,23 @@ class AugmentedLagrangian:
     def is_full(self) -> bool:
         """Do all rows matter, so that there should be more?"""
         sizes = torch.linalg.svdvals(self.head)
-        return self.head.shape[1] < MOST_ROWS and bool((sizes[:, -1] > SMALL * sizes[:, 0]).any())
+        return self.head.shape[2] < MOST_ROWS and bool((sizes[:, -1] > SMALL * sizes[:, 0]).any())
 
     def widen(self) -> None:
-        """Double the rows of the factors; the new ones start as noise."""
+        """Double the columns of the factors; the new ones start as noise."""
         noise = self._noise()
-        self.head = torch.cat([self.head, noise[0]], 1)[:, :MOST_ROWS]
-        self.S = torch.cat([self.S, noise[1]], 2)[:, :, :MOST_ROWS]
+        self.head, self.S = (
+            torch.cat([old, new], 2)[:, :, :MOST_ROWS] for old, new in zip((self.head, self.S), noise, strict=True)
+        )
 
     def grow(self) -> None:
         """Join every two neighbouring groups; products between them start without a multiplier."""
-        g, half = self.size, self.multipliers.view(2, -1, 2, *self.multipliers.shape[2:])
-        joined = half.new_zeros(2, half.shape[1], 1 + 4 * g, 1 + 4 * g)
+        g, f = self.size, len(self.F)
+        half = self.multipliers.view(len(self.head), -1, 2, *self.multipliers.shape[2:])
+        joined = half.new_zeros(*half.shape[:2], f + 4 * g, f + 4 * g)
         for part in (0, 1):
-            first = 1 + part * g + torch.arange(g)
-            own = torch.cat([torch.zeros(1, dtype=torch.long), first, 2 * g + first])
+            first = f + part * g + torch.arange(g)
+            own = torch.cat([torch.arange(f), first, 2 * g + first])
             joined[:, :, own[:, None], own] += half[:, :, part]
         self.multipliers, self.size = joined, 2 * g
 
@@ -120,87 +138,79 @@ class AugmentedLagrangian:
 
         def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
             head, S = self._parts(theta)
-            value, by_head, by_S = self.lagrangian(head @ basis, S, constant)
-            return value, _joined(by_head @ basis, by_S)
+            value, by_head, by_S = self.lagrangian(basis @ head, S, constant)
+            return value, _joined(basis @ by_head, by_S)
 
-        start = _joined(self.head @ inverse, self.S)
+        start = _joined(inverse @ self.head, self.S)
         head, self.S = self._parts(minimised(objective, start, iterations=iterations, seconds=seconds, memory=MEMORY))
-        self.head = head @ basis
-        F = self._forms(self.head, self.S)
-        self.multipliers = self._moved(F)
-        return float(self._losses(self._fit(F)) + 0.5 * self.beta * self.head.square().sum())
+        self.head = basis @ head
+        self.multipliers = self._moved(self._forms(self.head, self.S))
+        return self._losses(self._fit(self.head, self.S)) + 0.5 * self.beta * float(self.head.square().sum())
 
-    def _basis(self, curved: bool) -> tuple[Float[Tensor, "2 e e"], Float[Tensor, "2 e e"]]:
-        """A basis of (α, u) in which, if ``curved``, the Lagrangian is about as curved as in S; and its inverse.
+    def _basis(self, curved: bool) -> tuple[Float[Tensor, "q e e"], Float[Tensor, "q e e"]]:
+        """A symmetric basis of the head in which, if ``curved``, the Lagrangian is about as curved as in S; and back.
 
         Its Hessian in S_i has about the size ν_i, and in u that of βI + Σ ν_i x_i x_iᵀ.
         """
-        N, d = self.X.shape
+        (N, d), C, q = self.X.shape, self.C, len(self.head)
         if not curved:
-            same = torch.eye(1 + d, dtype=torch.float64, device=self.device).expand(2, -1, -1)
+            same = torch.eye(C + d, dtype=torch.float64, device=self.device).expand(q, -1, -1)
             return same, same
         nu = self.nu[..., None].clamp(min=0)
         usual = (WIDER * nu.mean((1, 2))).clamp(min=1e-3 * self.beta)
         values, vectors = torch.linalg.eigh((nu * self.X).mT @ self.X)
-        curvatures = torch.cat([(usual * N / d / WIDER)[:, None], values.clamp(min=0)], 1)
+        of_a = (usual * N / d / WIDER)[:, None].expand(-1, C)
+        curvatures = torch.cat([of_a, values.clamp(min=0)], 1)
         root = ((self.beta + curvatures) / usual[:, None]).sqrt()
-        Q = torch.zeros(2, 1 + d, 1 + d, dtype=torch.float64, device=self.device)
-        Q[:, 0, 0], Q[:, 1:, 1:] = 1.0, vectors
+        Q = torch.zeros(q, C + d, C + d, dtype=torch.float64, device=self.device)
+        Q[:, range(C), range(C)], Q[:, C:, C:] = 1.0, vectors
         return (Q / root[:, None]) @ Q.mT, (Q * root[:, None]) @ Q.mT
 
     def _parts(self, theta: Float[np.ndarray, " q"]) -> tuple[Tensor, Tensor]:
         flat, split = torch.as_tensor(theta, device=self.device), self.head.numel()
         return flat[:split].view(self.head.shape), flat[split:].view(self.S.shape)
 
-    def _forms(self, head: Float[Tensor, "2 k e"], S: Float[Tensor, "2 N k"]) -> Float[Tensor, "2 G f k"]:
+    def _forms(self, head: Float[Tensor, "q e k"], S: Float[Tensor, "q N k"]) -> Float[Tensor, "q G f k"]:
         """F of every group."""
-        k, shape = head.shape[1], (2, self.groups, self.size, -1)
-        images = self.X @ head[:, :, 1:].reshape(2 * k, -1).T
-        P = S - images.view(-1, 2, k).transpose(0, 1)
-        alpha = head[:, None, None, :, 0].expand(-1, self.groups, -1, -1)
-        return torch.cat([alpha, S.view(shape), P.reshape(shape)], 2)
+        return self.lifting.forms(head, S.view(len(S), self.groups, self.size, -1))
 
-    def _moved(self, F: Float[Tensor, "2 G f k"]) -> Float[Tensor, "2 G f f"]:
+    def _moved(self, F: Float[Tensor, "q G f k"]) -> Float[Tensor, "q G f f"]:
         """Λ': what a step of the penalty's size makes of the multipliers."""
         flat = F.flatten(0, 1)
         M = torch.baddbmm(self.multipliers.flatten(0, 1), flat, flat.mT, alpha=-self.penalty)
         M = M.view(self.multipliers.shape)
-        s, p = 1 + torch.arange(self.size), 1 + self.size + torch.arange(self.size)
+        s, p = self._equal()
         equal = M[..., s, p]
         M = M.clamp_(min=0)
         M.diagonal(dim1=-2, dim2=-1).zero_()
         M[..., s, p] = M[..., p, s] = equal
         return M
 
-    def _fit(self, F: Float[Tensor, "2 G f k"]) -> Float[Tensor, " N"]:
-        """f = S⁺ − S⁻ of the forms' moments."""
-        heights = (F[:, :, 1 : 1 + self.size] @ F[:, :, 0, :, None])[..., 0].reshape(2, -1)
-        return self.norms * (heights[0] - heights[1])
+    def _fit(self, head: Float[Tensor, "q e k"], S: Float[Tensor, "q N k"]) -> Float[Tensor, "N C"]:
+        """f = Σ_± ± S aᵀ."""
+        return self.norms[:, None] * (self.signs * (S @ head[:, : self.C].mT)).sum(0)
 
-    def _losses(self, f: Float[Tensor, " N"]) -> float:
-        return float(self.kappa @ self.loss.value(f, self.y))
+    def _losses(self, f: Float[Tensor, "N C"]) -> float:
+        values = self.loss.value(f, self.y)
+        return float((self.kappa @ values).sum())
 
-    def _dual_point(self, f: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-        return -self.kappa * self.loss.gradient(f, self.y)
+    def _dual_point(self, f: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
+        return -self.kappa[:, None] * self.loss.gradient(f, self.y)
 
     def lagrangian(
-        self, head: Float[Tensor, "2 k e"], S: Float[Tensor, "2 N k"], constant: float
-    ) -> tuple[float, Float[Tensor, "2 k e"], Float[Tensor, "2 N k"]]:
+        self, head: Float[Tensor, "q e k"], S: Float[Tensor, "q N k"], constant: float
+    ) -> tuple[float, Float[Tensor, "q e k"], Float[Tensor, "q N k"]]:
         """The augmented Lagrangian and its gradients; ``constant`` is the square of the multipliers' norm."""
-        g = self.size
-        F = self._forms(head, S)
-        M, f = self._moved(F), self._fit(F)
-        value, z = self._losses(f) + 0.5 * self.beta * float(head.square().sum()), self._dual_point(f)
+        F, f = self._forms(head, S), self._fit(head, S)
+        M = self._moved(F)
+        value = self._losses(f) + 0.5 * self.beta * float(head.square().sum())
         value += (float(M.square().sum()) - constant) / (4 * self.penalty)
-        pull = (self.norms * z).view(1, -1, g) * z.new_tensor([1.0, -1.0])[:, None, None]
-        M[:, :, 0, 1 : 1 + g] += pull
-        M[:, :, 1 : 1 + g, 0] += pull
         by_F = -torch.bmm(M.flatten(0, 1), F.flatten(0, 1)).view(F.shape)
-        by_P = by_F[:, :, 1 + g :].reshape(S.shape)
-        by_head = self.beta * head
-        by_head[:, :, 0] += by_F[:, :, 0].sum(1)
-        by_head[:, :, 1:] -= (torch.cat([*by_P], 1).T @ self.X).view(2, head.shape[1], -1)
-        return value, by_head, by_F[:, :, 1 : 1 + g].reshape(S.shape) + by_P
+        by_head, by_S = self.lifting.adjoint(by_F)
+        pull = self.signs * (self.norms[:, None] * self._dual_point(f))
+        by_head = by_head + self.beta * head
+        by_head[:, : self.C] -= pull.mT @ S
+        return value, by_head, by_S.reshape(S.shape) - pull @ head[:, : self.C]
 
 
 def _joined(head: Tensor, S: Tensor) -> Float[np.ndarray, " q"]:

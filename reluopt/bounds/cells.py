@@ -14,6 +14,8 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
+from reluopt.bounds.lifting import Lifting, eliminated
+
 
 class Cell:
     """One region: all samples X (n, d) in scaled units, and the signed samples whose hyperplanes cut it out.
@@ -28,10 +30,13 @@ class Cell:
         self.decided, self.samples = decided, n
         self.paired = np.setdiff1d(np.arange(n), samples)
         self.X, self.cuts, m = X[self.paired], signs * X[samples], n - k
-        self.core, self.forms = 1 + d + m, 1 + k + 2 * m
+        self.head, self.core, self.forms = 1 + d, 1 + d + m, 1 + k + 2 * m
         self.u, self.s = slice(1, 1 + d), slice(1 + d, None)
         self.on_cuts, self.on_s, self.on_p = slice(1, 1 + k), slice(1 + k, 1 + k + m), slice(1 + k + m, None)
         self.first_s, self.first_p = 1 + k, 1 + k + m
+        F = np.zeros((1 + k, 1 + d))
+        F[0, 0], F[1:, 1:] = 1.0, self.cuts
+        self.lifting = Lifting(self.X, F)
         # where t·s_i stands among the products t·F, for the samples that can be active
         plus = [(i, 1 + position) for position, (i, sign) in enumerate(decided) if sign > 0]
         self.active = np.array([*self.paired, *(i for i, _ in plus)], dtype=np.int64)
@@ -39,12 +44,11 @@ class Cell:
 
     def apply(self, A: Float[np.ndarray, "N m"]) -> Float[np.ndarray, "F m"]:
         """L A."""
-        return np.concatenate([A[:1], self.cuts @ A[self.u], A[self.s], A[self.s] - self.X @ A[self.u]])
+        return self.lifting.forms(A[: self.head], A[self.s])
 
     def adjoint(self, B: Float[np.ndarray, "F m"]) -> Float[np.ndarray, "N m"]:
         """Lᵀ B."""
-        on_u = self.cuts.T @ B[self.on_cuts] - self.X.T @ B[self.on_p]
-        return np.concatenate([B[:1], on_u, B[self.on_s] + B[self.on_p]])
+        return np.concatenate(self.lifting.adjoint(B))
 
     def products(self, M: Float[np.ndarray, "N N"]) -> Float[np.ndarray, "F F"]:
         """W = L M Lᵀ for a symmetric M."""
@@ -61,15 +65,11 @@ class Cell:
 
     def linear(self, z: Float[np.ndarray, " n"], nu: Float[np.ndarray, " m"]) -> Float[np.ndarray, "N N"]:
         """The symmetric matrix of t zᵀs − Σ_paired ν_j (s_j² − s_j x_jᵀu)."""
-        C = np.zeros((self.core, self.core))
-        C[0, self.s] = 0.5 * z[self.paired]
+        C = self.lifting.matrix(z[self.paired], nu, np.zeros((self.forms, self.forms)))
         for (i, sign), cut in zip(self.decided, self.cuts, strict=True):
             if sign > 0:
                 C[0, self.u] += 0.5 * z[i] * cut
-        C[:, 0] = C[0]
-        C[self.s, self.s] = -np.diag(nu)
-        C[self.s, self.u] = 0.5 * nu[:, None] * self.X
-        C[self.u, self.s] = C[self.s, self.u].T
+        C[self.u, 0] = C[0, self.u]
         return C
 
     @cached_property
@@ -110,11 +110,10 @@ def lowest_level(
         D = C.copy()
         D[head:, head:][np.diag_indices(len(X))] -= shift
         D[head:, 1:head] += 0.5 * shift * X
-        try:
-            factor = np.linalg.cholesky(-D[head:, head:])
-        except np.linalg.LinAlgError:
+        found = eliminated(D[head:, :head], -D[head:, head:])
+        if found is None:
             continue
-        half = scipy.linalg.solve_triangular(factor, D[head:, :head], lower=True, check_finite=False)
+        half = found[1]
         level = float(np.linalg.eigvalsh(D[:head, :head] + half.T @ half)[-1])
         if level < best[0]:
             best = (level, float(shift))

@@ -97,7 +97,7 @@ class CliqueSearch:
         scaled, units = self.scaled, self.units
         norms = np.linalg.norm(scaled.X, axis=1)
         rows = self._spread(scaled.X / np.where(norms > 0, norms, 1.0)[:, None])
-        head, g = torch.as_tensor(factors, device=self.device), len(self.slots) // groups
+        head, g = torch.as_tensor(factors, device=self.device).mT, len(self.slots) // groups
         multipliers = torch.zeros(2, groups, 1 + 2 * g, 1 + 2 * g, dtype=torch.float64, device=self.device)
         s, p, every = slice(1, 1 + g), slice(1 + g, None), torch.arange(g)
         S, region = [], evidence.regions[0]
@@ -108,13 +108,13 @@ class CliqueSearch:
             L[:, 0, s] = L[:, s, 0] = (w - z * self._spread(norms) - c).clamp(min=0).view(-1, g)
             L[:, 0, p] = L[:, p, 0] = c.view(-1, g)
             L[:, 1 + every, 1 + g + every] = L[:, 1 + g + every, 1 + every] = -nu.view(-1, g)
-            r0, G = R[:, 0], rows @ R[:, 1:].T
+            r0, G = R[0], rows @ R[1:]
             a, length = G @ r0, G.norm(dim=1)
             upper = 0.5 * (G + length[:, None] * (r0 / r0.norm().clamp(min=1e-300)))
             S.append(torch.where((z > 0)[:, None], upper, torch.where((a > 0)[:, None], G, 0.0 * G)))
         y, kappa, norm = (self._spread(part) for part in (scaled.y, scaled.weights, norms))
         loss = scaled.loss.smoothed(self.settings.envelopes[0])
-        return AugmentedLagrangian(rows, norm, y, kappa, loss, scaled.beta, head, torch.stack(S), multipliers)
+        return AugmentedLagrangian(rows, norm, y[:, None], kappa, loss, scaled.beta, head, torch.stack(S), multipliers)
 
     # -- the search --------------------------------------------------------------------------------------------------
 
@@ -151,14 +151,14 @@ class CliqueSearch:
         for sign, head, nu, M in zip((1, -1), core.head, core.nu, core.multipliers, strict=True):
             z, products = sign * core.z * core.norms, M.clone()
             products[:, s, p] = products[:, p, s] = 0.0
-            sides.append(Elimination(core.X, z, nu, products, self._moment_multipliers(z, head)))
+            sides.append(Elimination(core.X, z[:, None], nu, products, self._moment_multipliers(z, head)))
         for number, side in enumerate(sorted(sides, key=lambda side: -side.level)):
             side.run(0.5 * core.beta * self.settings.enough, clock.part(1 / (2 - number)))
             yield sides[0], sides[1]
 
-    def _moment_multipliers(self, z: Float[Tensor, " N"], head: Float[Tensor, "k e"]) -> tuple[Tensor, Tensor]:
+    def _moment_multipliers(self, z: Float[Tensor, " N"], head: Float[Tensor, "e k"]) -> tuple[Tensor, Tensor]:
         """(r, ν) of Theorem A at this z, read off the factors: no products of two samples."""
-        core, r0, G = self.core, head[:, 0], self.core.X @ head[:, 1:].T
+        core, r0, G = self.core, head[0], self.core.X @ head[1:]
         a, length = G @ r0, G.norm(dim=1).clamp(min=1e-100)
         slope = 0.5 + 0.5 * a / torch.hypot(a, self.settings.edge * r0.norm() * length + 1e-100)
         r = torch.zeros_like(core.multipliers[0])
@@ -185,7 +185,7 @@ class CliqueSearch:
         w, nu = np.zeros((1, n)), np.zeros(n)
         w[0, self.idle], nu[self.idle] = np.maximum(z[self.idle], 0.0), self.settings.idle * np.abs(z[self.idle])
         norms = self.core.norms.cpu().numpy()
-        nu[self.slots[here]] = side.best[side.entries :][here] / norms[here] ** 2
+        nu[self.slots[here]] = side.best[side.on_nu][here] / norms[here] ** 2
         all_r, products = [], side.products(side.best).cpu().numpy()
         for r, slots, size in zip(products, self.slots.reshape(-1, g), norms.reshape(-1, g), strict=True):
             there = np.flatnonzero(slots >= 0)

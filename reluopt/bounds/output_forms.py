@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from reluopt.bounds.region_forms import Group
+from reluopt.bounds.lifting import Lifting
+from reluopt.bounds.region_forms import group_bound
 from reluopt.rigor import rounding
 from reluopt.rigor.rounding import frobenius_upper as size_of
 
@@ -73,7 +74,8 @@ class OutputEvidence:
         error += rounding.TINY * (n + C + d + 1) ** 3 * (1.0 + terms) * largest**2
         M, slack = half.T @ half, 0.0
         for group, r in zip(self.groups, self.r, strict=True):
-            part, off, more = Group(X[group], np.zeros((0, C + d))).eliminated(self.z[group], self.nu[group], r, steps)
+            lifting = Lifting(X[group], np.zeros((0, C + d)))
+            part, off, more = group_bound(lifting, self.z[group], self.nu[group], r, steps)
             M, error, slack = M + part, error + off, slack + more
         spare = 1 + rounding.gamma(steps)
         return 0.5 * (M + M.T), error * spare, slack * spare

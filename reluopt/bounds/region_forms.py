@@ -17,10 +17,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
+from reluopt.bounds.lifting import Lifting, eliminated
 from reluopt.bounds.row_space import COLUMNS, RowSpace, in_rows_of
 from reluopt.rigor import rounding
 from reluopt.rigor.rounding import frobenius_upper as size_of
@@ -81,7 +81,7 @@ class Geometry:
         M, error = self._head(z, m)
         slack, steps = 0.0, len(self.groups)
         for group, r in zip(self.groups, m.r, strict=True):
-            part, off, more = Group(self.X[group], self.F).eliminated(z[group], m.nu[group], r, steps)
+            part, off, more = group_bound(Lifting(self.X[group], self.F), z[group], m.nu[group], r, steps)
             M, error, slack = M + part, error + off, slack + more
         spare = 1 + rounding.gamma(steps)
         return M, error * spare, slack * spare
@@ -141,61 +141,35 @@ class Geometry:
         return total if math.isfinite(total) else math.inf
 
 
-@dataclass(frozen=True, eq=False)
-class Group:
-    """The samples X (p, d) of one group in a region with forms F (1 + k, 1 + d); its core is v = (1, u, s).
+def group_bound(
+    lifting: Lifting,
+    z: Float[np.ndarray, "p ..."],
+    nu: Float[np.ndarray, " p"],
+    r: Float[np.ndarray, "a a"],
+    steps: int,
+) -> tuple[Float[np.ndarray, "e e"], float, float]:
+    """(H + YᵀY, e, δ): the group's form is at most hᵀ(H + YᵀY)h + δ on its head h, and e bounds the rounding.
 
-    With C outputs the core is (a, u, s), F has C + d columns, and z (p, C) is a form of a.
+    ``steps`` additions will follow. 2sᵀ(B − LY)h − sᵀ(A − LLᵀ)s ≤ δ as ‖h‖ ≤ √2 and ‖s‖ ≤ ‖X‖_F.
+
+    Raises ``LinAlgError`` where A is not definite.
     """
-
-    X: Float[np.ndarray, "p d"]
-    F: Float[np.ndarray, "f e"]
-
-    @property
-    def outputs(self) -> int:
-        """How many entries of the core stand before u: the 1, or the C of a."""
-        return self.F.shape[1] - self.X.shape[1]
-
-    def adjoint(self, B: Float[np.ndarray, "a b"]) -> Float[np.ndarray, "c b"]:
-        """Gᵀ B with G the forms (F, s, s − Xu) as functions of v."""
-        f, p = len(self.F), len(self.X)
-        head = self.F.T @ B[:f]
-        head[self.outputs :] -= self.X.T @ B[f + p :]
-        return np.concatenate([head, B[f : f + p] + B[f + p :]])
-
-    def form(
-        self, z: Float[np.ndarray, "p ..."], nu: Float[np.ndarray, " p"], r: Float[np.ndarray, "a a"]
-    ) -> Float[np.ndarray, "c c"]:
-        """The symmetric matrix of Σ_j [z_j s_j − ν_j (s_j² − s_j x_jᵀu)] + (Gv)ᵀ r Gv."""
-        e, c = self.F.shape[1], self.outputs
-        C = self.adjoint(self.adjoint(r).T)
-        C[e:, :c] += z.reshape(len(z), c)
-        C[e:, c:e] += nu[:, None] * self.X
-        C[e:, e:] -= np.diag(nu)
-        return 0.5 * (C + C.T)
-
-    def eliminated(
-        self, z: Float[np.ndarray, "p ..."], nu: Float[np.ndarray, " p"], r: Float[np.ndarray, "a a"], steps: int
-    ) -> tuple[Float[np.ndarray, "e e"], float, float]:
-        """(H + YᵀY, e, δ): the group's form is at most (1, u)ᵀ(H + YᵀY)(1, u) + δ, and e bounds the rounding.
-
-        ``steps`` additions will follow. 2sᵀ(B − LY)a − sᵀ(A − LLᵀ)s ≤ δ as ‖a‖ ≤ √2 and ‖s‖ ≤ ‖X‖_F.
-        """
-        e = self.F.shape[1]
-        C = self.form(z, nu, r)
-        H, B, A = C[:e, :e], C[e:, :e], -C[e:, e:]
-        L = np.linalg.cholesky(A)
-        Y = scipy.linalg.solve_triangular(L, B, lower=True, check_finite=False) if len(L) else B
-        # one sign for all that is added up: sums of absolute values
-        sizes = Group(-np.abs(self.X), np.abs(self.F)).form(np.abs(z), -np.abs(nu), r)
-        reach, on_s, on_a = size_of(self.X), size_of(L), size_of(Y)
-        share = rounding.gamma(2 * len(r) + steps + 16) * 1.01
-        tiny = rounding.TINY * (len(r) + e) ** 4 * np.square(_largest(self.X, self.F, r))
-        off = share * (size_of(sizes[:e, :e]) + on_a * on_a) + tiny
-        by_B = size_of(B - L @ Y) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, :e]) + on_s * on_a) + tiny
-        by_A = size_of(A - L @ L.T) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, e:]) + on_s * on_s) + tiny
-        slack = (3.0 * reach * by_B + reach * (reach * by_A)) * (1 + rounding.gamma(8)) + rounding.TINY
-        return H + Y.T @ Y, off, slack
+    X, F, e = lifting.X, lifting.F, lifting.F.shape[1]
+    H, B, A = lifting.blocks(z, nu, lifting.summed(0.5 * (r + r.T)))
+    found = eliminated(B, A)
+    if found is None:
+        raise np.linalg.LinAlgError("a group is not definite")
+    L, Y = found
+    # one sign for all that is added up: sums of absolute values
+    sizes = Lifting(-np.abs(X), np.abs(F)).matrix(np.abs(z), -np.abs(nu), 0.5 * (r + r.T))
+    reach, on_s, on_a = size_of(X), size_of(L), size_of(Y)
+    share = rounding.gamma(2 * len(r) + steps + 16) * 1.01
+    tiny = rounding.TINY * (len(r) + e) ** 4 * np.square(_largest(X, F, r))
+    off = share * (size_of(sizes[:e, :e]) + on_a * on_a) + tiny
+    by_B = size_of(B - L @ Y) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, :e]) + on_s * on_a) + tiny
+    by_A = size_of(A - L @ L.T) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, e:]) + on_s * on_s) + tiny
+    slack = (3.0 * reach * by_B + reach * (reach * by_A)) * (1 + rounding.gamma(8)) + rounding.TINY
+    return H + Y.T @ Y, off, slack
 
 
 def _largest(*parts: np.ndarray) -> float:

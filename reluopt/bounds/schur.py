@@ -1,12 +1,13 @@
 r"""Fewer λmax at a fixed z, with groups of paired samples: their variables s are eliminated group by group.
 
-On the core (t, u, s) the multipliers of a group give the form
+On the core (t, u, s) the multipliers of a group give the form (``lifting.py``)
 
-.. math:: ẑᵀs\,t − Σ ν_i s_i (s_i − x_iᵀu) + Σ_{a<b} r_{ab} F_a F_b = aᵀHa + 2 sᵀBa − sᵀAs,\quad a = (t, u),
+.. math:: ẑᵀs\,t − Σ ν_i s_i (s_i − x_iᵀu) + Σ_{a<b} r_{ab} F_a F_b = hᵀHh + 2 sᵀBh − sᵀAs,\quad h = (t, u),
 
-with F = (t, s, p), p = s − Xu. Where A ≻ 0 its maximum over s is aᵀ(H + BᵀA⁻¹B)a, and the level is λmax of the sum
-over the groups. A Cholesky factorisation and two solves a group give the level and, through the top eigenvectors, its
-gradient: the value of every constraint there.
+with F = (t, s, p), p = s − Xu; with several outputs a takes the place of t, and F = (s, p). Where A ≻ 0 its
+maximum over s is hᵀ(H + BᵀA⁻¹B)h, and the level is λmax of the sum over the groups.
+A Cholesky factorisation and two solves a group give the level and, through the top eigenvectors, its gradient: the
+value of every constraint there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import Bounds, minimize
 from torch import Tensor
 
+from reluopt.bounds.lifting import Lifting, Products, eliminated
 from reluopt.clock import Clock
 
 #: Temperatures of the smoothed λmax in units of the level, with L-BFGS iterations at each.
@@ -50,35 +52,39 @@ class Eliminated(NamedTuple):
 class Elimination:
     """min λmax over ν and the r that are not zero at the start; X (slots, d) has rows of norm one, or zero.
 
-    A point is the r of t with every s and p of each group, the r of the searched pairs, and ν.
+    A point is the r of t with every s and p of each group (with one output), ν, and the r of the searched pairs.
 
     Parameters
     ----------
-    z : ẑ (slots,), z times the norms of the rows. ``nu`` : (slots,) the start of ν, of either sign.
-    products : (groups, 1 + 2g, 1 + 2g) symmetric, the start of r; only its positive entries and its first row are
-        searched, and what ``extend`` adds. ``safe`` : another (products, ν), whose products are in the first row.
+    z : ẑ (slots, C), z times the norms of the rows. ``nu`` : (slots,) the start of ν, of either sign.
+    products : (groups, f + 2g, f + 2g) symmetric, the start of r, f = 1 or 0; only its positive entries and its rows of
+        the head are searched, and what ``extend`` adds. ``safe`` : another (products, ν), with products of t alone.
     """
 
     def __init__(
         self,
         X: Float[Tensor, "slots d"],
-        z: Float[Tensor, " slots"],
+        z: Float[Tensor, "slots C"],
         nu: Float[Tensor, " slots"],
         products: Float[Tensor, "groups f f"],
         safe: tuple[Float[Tensor, "groups f f"], Float[Tensor, " slots"]],
     ) -> None:
-        self.groups, self.forms = products.shape[0], products.shape[1]
-        self.g = (self.forms - 1) // 2
-        self.s, self.p = slice(1, 1 + self.g), slice(1 + self.g, None)
-        self.X, self.z = X.view(self.groups, self.g, -1), z.view(self.groups, self.g)
+        (N, d), self.groups, self.forms, C = X.shape, products.shape[0], products.shape[1], z.shape[1]
+        self.g = N // self.groups
+        F = torch.eye(self.forms - 2 * self.g, C + d, dtype=X.dtype, device=X.device)
+        self.lifting, self.z = Lifting(X.view(self.groups, self.g, d), F), z.view(self.groups, self.g, C)
+        #: Where the r of t, ν, and the r of pairs are in a point.
+        first = len(F) * 2 * N
+        self.on_first, self.on_nu, self.on_pairs = slice(0, first), slice(first, first + N), slice(first + N, None)
+        f = len(F)
         searched = torch.triu(products, 1) > 0
-        searched[:, 0] = False
+        searched[:, :f] = False
         self.pairs = torch.zeros(3, 0, dtype=torch.long, device=X.device)
         self._search(torch.stack(torch.nonzero(searched, as_tuple=True)))
         #: The best point so far, and its λmax; infinite until a definite one was found.
         self.level, self.best = math.inf, np.zeros(0)
         starts = [
-            torch.cat([r[:, 0, 1:].reshape(-1), r[tuple(self.pairs)], nu.clamp(min=0)]).cpu().numpy()
+            torch.cat([r[:, :f, f:].reshape(-1), nu.clamp(min=0), r[tuple(self.pairs)]]).cpu().numpy()
             for r, nu in ((products, nu), safe)
         ]
         for share in SHARES:
@@ -91,9 +97,8 @@ class Elimination:
         """Add (group, i, j), i < j, to the searched pairs; their places among products of two samples, flat."""
         self.pairs = torch.cat([self.pairs, new], 1)
         group, i, j = self.pairs
-        self.first, self.entries = 2 * self.z.numel(), 2 * self.z.numel() + len(group)
-        g = self.g
-        of_p, row, column = (i > g, j > g), (i - 1) % g, (j - 1) % g
+        g, f = self.g, len(self.lifting.F)
+        of_p, row, column = (i >= f + g, j >= f + g), (i - f) % g, (j - f) % g
         forth, back = (group * g + row) * g + column, (group * g + column) * g + row
         both = of_p[0] & of_p[1]
         #: For the products of (s + p, s + p), (s + p, p), (p, p): which pairs, and where in a (groups, g, g) matrix.
@@ -105,16 +110,16 @@ class Elimination:
 
     def _lift(self, start: Float[np.ndarray, " q"]) -> None:
         """Raise ν by the row sums of |A₋|, so that A becomes definite, and on as long as that lowers the level."""
-        A, _, _ = self._forms(start)
+        _, _, A = self._forms(start)
         if not torch.isfinite(A).all():
             return
         values, vectors = torch.linalg.eigh(A)
         missing = (vectors * (-values).clamp(min=0)[:, None, :]) @ vectors.mT
-        start[self.entries :] += missing.abs().sum(2).reshape(-1).cpu().numpy()
-        usual, last = float(start[self.entries :].mean()) or 1.0, math.inf
+        start[self.on_nu] += missing.abs().sum(2).reshape(-1).cpu().numpy()
+        usual, last = float(start[self.on_nu].mean()) or 1.0, math.inf
         for lift in LIFTS:
             point = start.copy()
-            point[self.entries :] += lift * usual
+            point[self.on_nu] += lift * usual
             level = self.top(point)
             if level > last:
                 break
@@ -122,40 +127,32 @@ class Elimination:
 
     def products(self, point: Float[np.ndarray, " q"]) -> Float[Tensor, "groups f f"]:
         """r as symmetric matrices R with FᵀRF = Σ_{a<b} r_ab F_a F_b."""
-        half = 0.5 * torch.as_tensor(point, device=self.X.device)
+        half, f = 0.5 * torch.as_tensor(point, device=self.z.device), len(self.lifting.F)
         R = half.new_zeros(self.groups, self.forms, self.forms)
-        R[:, 0, 1:] = half[: self.first].view(self.groups, -1)
-        R[tuple(self.pairs)] = half[self.first : self.entries]
+        R[:, :f, f:] = half[self.on_first].view(self.groups, f, -1)
+        R[tuple(self.pairs)] = half[self.on_pairs]
         return R + R.mT
 
     def _forms(self, point: Float[np.ndarray, " q"]) -> tuple[Tensor, Tensor, Tensor]:
-        """A (groups, g, g), B (groups, g, 1 + d) and the sum of H (1 + d, 1 + d)."""
-        X, (groups, g, d) = self.X, self.X.shape
-        half = 0.5 * torch.as_tensor(point, device=X.device)
-        of_s, of_p = half[: self.first].view(groups, 2, g).unbind(1)
-        r, nu = half[self.first : self.entries], half[self.entries :].view(groups, g)
-        both, on_p, only_p = (
+        """H (e, e), summed over the groups, B (groups, g, e) and A (groups, g, g)."""
+        groups, g, f = self.groups, self.g, len(self.lifting.F)
+        at = torch.as_tensor(point, device=self.z.device)
+        of_s, of_p = (0.5 * at[self.on_first]).view(groups, f, 2, g).unbind(2)
+        r, nu = 0.5 * at[self.on_pairs], at[self.on_nu].view(groups, g)
+        both, cross, only_p = (
             r.new_zeros(groups * g * g).index_add_(0, places, r[which]).view(groups, g, g)
             for which, places in self.places
         )
-        A = torch.diag_embed(2 * nu) - both
-        B = torch.empty(groups, g, 1 + d, dtype=X.dtype, device=X.device)
-        B[:, :, 0] = of_s + of_p + 0.5 * self.z
-        torch.mul(nu[..., None], X, out=B[:, :, 1:])
-        B[:, :, 1:] -= on_p @ X
-        H = X.new_zeros(1 + d, 1 + d)
-        flat = X.reshape(-1, d)
-        H[1:, 1:] = flat.T @ (only_p @ X).reshape(-1, d)
-        H[0, 1:] = H[1:, 0] = -(of_p.reshape(-1) @ flat)
-        return A, B, H
+        summed = Products(r.new_zeros(f, f), of_s, of_p, both, cross, only_p)
+        return self.lifting.blocks(self.z, nu, summed)
 
     def _eliminated(self, point: Float[np.ndarray, " q"]) -> Eliminated | None:
         """The form without s; None where A is not definite. Keeps the best point."""
-        A, B, H = self._forms(point)
-        L, failed = torch.linalg.cholesky_ex(A)
-        if failed.any():
+        H, B, A = self._forms(point)
+        found = eliminated(B, A)
+        if found is None:
             return None
-        half = torch.linalg.solve_triangular(L, B, upper=False)
+        L, half = found
         flat = half.reshape(-1, half.shape[2])
         M = H + flat.T @ flat
         if not torch.isfinite(M).all():
@@ -177,20 +174,20 @@ class Elimination:
             return WALL * self.level, np.zeros_like(point)
         excess = torch.logsumexp((found.values - found.values[-1]) / temperature, 0)
         F = self._at_the_top(found, temperature)
-        group, i, j = self.pairs
-        by_first = (F[:, :1] * F[:, 1:]).sum(2).reshape(-1)
+        (group, i, j), f = self.pairs, len(self.lifting.F)
+        by_first = (F[:, :f, None] * F[:, None, f:]).sum(3).reshape(-1)
         by_r = (F[group, i] * F[group, j]).sum(1)
-        by_nu = -(F[:, self.s] * F[:, self.p]).sum(2).reshape(-1)
-        gradient = torch.cat([by_first, by_r, by_nu]).cpu().numpy()
+        by_nu = -(F[:, self.lifting.s] * F[:, self.lifting.p]).sum(2).reshape(-1)
+        gradient = torch.cat([by_first, by_nu, by_r]).cpu().numpy()
         return float(found.values[-1] + temperature * excess), gradient
 
     def _at_the_top(self, found: Eliminated, temperature: float) -> Float[Tensor, "G f q"]:
         """The forms at the top eigenvectors, each times the root of its weight; s is where the form is largest."""
         weights = torch.softmax(found.values / temperature, 0)
         keep = weights > NEGLIGIBLE
-        a = found.vectors[:, keep] * weights[keep].sqrt()
-        S = torch.linalg.solve_triangular(found.L.mT, found.half @ a, upper=True)
-        return torch.cat([a[:1].expand(self.groups, 1, -1), S, S - self.X @ a[1:]], 1)
+        head = found.vectors[:, keep] * weights[keep].sqrt()
+        S = torch.linalg.solve_triangular(found.L.mT, found.half @ head, upper=True)
+        return self.lifting.forms(head, S)
 
     def extend(self, temperature: float) -> None:
         """Let those r leave zero whose constraints E[F_a F_b] ≥ 0 the best point violates most."""
@@ -198,13 +195,13 @@ class Elimination:
         assert found is not None
         F = self._at_the_top(found, temperature)
         W = torch.triu(F @ F.mT, 1)
-        every = torch.arange(self.g)
-        W[:, 0] = W[:, 1 + every, 1 + self.g + every] = 0.0
+        s = len(self.lifting.F) + torch.arange(self.g)
+        W[:, : len(self.lifting.F)] = W[:, s, s + self.g] = 0.0
         W[tuple(self.pairs)] = 0.0
         violated = torch.nonzero(W < 0)
-        worst = np.argsort(W[tuple(violated.T)].cpu().numpy())[: NEW * self.z.numel()]
+        worst = np.argsort(W[tuple(violated.T)].cpu().numpy())[: NEW * self.groups * self.g]
         self._search(violated[torch.as_tensor(worst, device=W.device)].T)
-        self.best = np.insert(self.best, -self.z.numel(), np.zeros(len(worst)))
+        self.best = np.append(self.best, np.zeros(len(worst)))
 
     def run(self, target: float, clock: Clock) -> None:
         """Lower the level until it is below ``target`` or the clock is over; the best point is kept."""
@@ -220,7 +217,7 @@ class Elimination:
             if number >= EXTEND_FROM:
                 self.extend(relative * unit)
             lowest = np.zeros(len(self.best))
-            lowest[self.entries :] = LEAST * self.best[self.entries :].mean()
+            lowest[self.on_nu] = LEAST * self.best[self.on_nu].mean()
             objective = partial(self._in_units, unit, relative * unit)
             options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 15}
             minimize(
