@@ -147,7 +147,7 @@ def test_solve_and_refine(trained, tmp_path):
 
 
 def test_what_has_one_output_refuses_before_it_begins(trained, tmp_path):
-    for words in (["relax", "iris"], ["path", "iris"], ["theory", "iris"]):
+    for words in (["path", "iris"], ["theory", "iris"]):
         out = ["--out", tmp_path / "none"] if words[0] != "theory" else []
         result = run(*words, *out)
         assert isinstance(result.exception, ConfigError) and "several outputs" in str(result.exception), result.output

@@ -84,8 +84,8 @@ class PatternGap:
     relative_gap: float
 
 
-#: How p̃(S(θ)) of several outputs is known from below: without the cones, so that it may be loose.
-GATED_DUAL = "gated dual"
+#: How p̃(S(θ)) of several outputs is known: the norm over a cone is only bounded, so that the dual value may be loose.
+VECTOR = "vector"
 
 
 @dataclass(frozen=True)

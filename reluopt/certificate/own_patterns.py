@@ -15,20 +15,21 @@ from jaxtyping import Float
 
 from reluopt import neurons, printing
 from reluopt.certificate.case import Case
-from reluopt.certificate.estimates import GATED_DUAL, Estimate, PatternGap, Quantity, Relation, Stationarity, Status
+from reluopt.certificate.estimates import Estimate, PatternGap, Quantity, Relation, Stationarity, Status
 from reluopt.certificate.stationarity import clarke_residual, kept_patterns
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.programs.dual import dual_bound
 from reluopt.programs.mapping import blocks_from_network
-from reluopt.programs.outputs import gated_bound
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.rigor import rounding
-from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, solve
+from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, VectorSolver, solve
 from reluopt.solvers import Status as SolverStatus
 
 #: Each of the three values d_S(z) gets at most this long, and this share of the clock; what is proved by then stands.
 PROOF_SECONDS, PROOF_SHARE = 20.0, 0.15
+#: Programs of several outputs are solved to this relative gap at best.
+VECTOR_TOLERANCE = 1e-5
 
 
 def stationarity(case: Case, objective: float) -> Stationarity:
@@ -70,8 +71,6 @@ def _bound_over(case: Case, patterns: PatternSet) -> float:
     """d_S(z), rounded down; over no pattern at all the only network is zero."""
     if len(patterns) == 0:
         return case.problem.zero_value_lower
-    if case.problem.outputs > 1:
-        return gated_bound(case.problem, patterns.dense, case.z)
     clock = case.clock.part(PROOF_SHARE, PROOF_SECONDS)
     bound = dual_bound(case.program(patterns), case.z, stop=lambda: clock.over)
     if clock.over:
@@ -85,9 +84,6 @@ def own_estimates(case: Case, found: Stationarity, objective: float) -> tuple[St
     primal, status, method = math.nan, "no program was solved (no time for it)", "none"
     if len(patterns) == 0:
         primal, status = case.problem.zero_value, "the network is zero"
-    elif case.problem.outputs > 1:
-        primal, method = case.problem.balanced_objective(case.U, case.alpha), GATED_DUAL
-        status = "no program has several outputs"
     elif _seconds(case, 1.0) > 0:
         program = case.program(patterns)
         mask = neurons.active(case.U, case.alpha)
@@ -117,12 +113,6 @@ def own_estimates(case: Case, found: Stationarity, objective: float) -> tuple[St
 def comparisons(case: Case, initial_U: Float[np.ndarray, "m d"] | None) -> tuple[int | None, list[Estimate]]:
     """|S_kept|, and p̃ over Gaussian patterns and over those kept since initialisation (KP Thm 2.1, 2.5)."""
     found: list[Estimate] = []
-    if case.problem.outputs > 1:
-        case.notes.append(
-            "The network has several outputs, and no convex program is solved for them: its own patterns "
-            "are bounded by the gated dual alone, random and kept patterns are left out."
-        )
-        return None, found
     if case.config.gaussian_patterns and _seconds(case, 1.0) > 0:
         rng = np.random.default_rng(case.config.seed)
         gaussian = sample_patterns(case.problem.X, case.config.gaussian_patterns, rng)
@@ -159,13 +149,15 @@ def _seconds(case: Case, share: float) -> float:
 
 
 def _solve(
-    case: Case, program: RelaxedProgram, share: float, warm_start: Float[np.ndarray, "2 P d"] | None = None
+    case: Case, program: RelaxedProgram, share: float, warm_start: Float[np.ndarray, "k P e"] | None = None
 ) -> Solution:
     """Solve within ``share`` of the budget (at least a moment, to start at all)."""
     case.say(f"solving the convex program over {len(program.patterns)} patterns")
     limit, tolerance = max(0.1, _seconds(case, share)), case.config.tolerance
     solver: Solver = NativeSolver(tolerance=tolerance, time_limit=limit)
-    if case.config.solver != "native":
+    if case.problem.outputs > 1:
+        solver = VectorSolver(tolerance=max(tolerance, VECTOR_TOLERANCE), time_limit=limit)
+    elif case.config.solver != "native":
         solver = CvxpySolver(backend=case.config.solver, tolerance=tolerance, time_limit=limit)
     solution = solve(program, solver, warm_start=warm_start)
     case.solving += solution.seconds

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from reluopt import printing
 from reluopt.certificate.certificate import best_lower_bound
-from reluopt.certificate.estimates import GATED_DUAL, Biases, Estimate, Pricing, Quantity, Relation
+from reluopt.certificate.estimates import VECTOR, Biases, Estimate, Pricing, Quantity, Relation
 
 #: A model's own objective is only called above a bound if it is so by more than its rounding in float64.
 SLACK = 1e-9
@@ -19,7 +19,7 @@ def verdict(estimates: Sequence[Estimate], pricing: Pricing, biases: Biases | No
     objective = _value(estimates, Quantity.OBJECTIVE, Relation.AT_MOST)
     own_dual = _value(estimates, Quantity.OWN, Relation.AT_LEAST)
     own = None if biases is None else biases.none_decayed
-    loose = any(e.method == GATED_DUAL for e in estimates if e.quantity is Quantity.OWN)
+    loose = any(e.method == VECTOR for e in estimates if e.quantity is Quantity.OWN)
     words = [_stationarity(objective, own_dual, loose), _global(objective, estimates, own), _escape(pricing)]
     return " ".join(words).strip()
 
@@ -41,7 +41,7 @@ def _stationarity(objective: float, own_dual: float, loose: bool) -> str:
     if loose:
         return (
             f"With its own activation patterns the network may still be improved by up to {most}, as far as a bound "
-            "that leaves the cones of the patterns out can tell."
+            "on the cones of the patterns can tell."
         )
     return (
         f"With its own activation patterns the network may still be improved by up to {most}: "

@@ -19,7 +19,7 @@ from reluopt.progress import working
 from reluopt.runs import RunFolder
 from reluopt.search.config import RelaxConfig
 from reluopt.search.polynomial import Relaxation, relax
-from reluopt.solvers.native import NativeSolver
+from reluopt.solvers import NativeSolver, VectorSolver
 from reluopt.theory.kernel import log_factor
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import save_weights
@@ -47,13 +47,14 @@ def relax_command(
     choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss)
     data_config = for_loss(data_config, loss)
     with working("reading the data and searching β_max", quiet=quiet):
-        prepared = prepare(data_config, choice, load_aloud, "'reluopt relax'")
+        prepared = prepare(data_config, choice, load_aloud)
     data, problem = prepared.data, prepared.problem
     run = RunFolder(out or next_folder(data.name))
     run.require_free(overwrite=replace, need=2**20)
     if not quiet:
         show_problem(data, problem, prepared.beta_max)
-    solver = NativeSolver(tolerance=settings.tolerance, time_limit=settings.time_limit)
+    of = NativeSolver if problem.outputs == 1 else VectorSolver
+    solver = of(tolerance=settings.tolerance, time_limit=settings.time_limit)
     rng = np.random.default_rng(settings.seed)
     with run.locked():
         with working("relaxing", quiet=quiet) as say:

@@ -11,6 +11,9 @@ ridge     ``SquaredNorm``  ``Free``     ``LossFit``
 equality  ``GroupNorm``    ``Free``     ``ExactFit``
 ========= ================ ============ ============
 
+With C > 1 outputs a block is a matrix: relaxed programs have ``NeuronNorm`` and ``NeuronsInCones``, gated ones
+``NuclearNorm`` and ``FreeMatrices`` (``matrices.py``), the others are not there.
+
 A *block* is one vector of R^d for one pattern D_i and one side (sign of the output weight). Blocks are kept in one
 array of shape (k, P, d): k = 2 sides (v with +, w with −) in cones, else k = 1. The n × dP design matrix is never
 formed: one product X·Bᵀ, then the pattern mask. Source: KP eq. (2) to (6), Thm 3.4; any loss by its conjugate.
@@ -29,9 +32,9 @@ from reluopt.errors import ConfigError, DataError
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.problem import Problem, as_problem
 from reluopt.programs.fits import ExactFit, LossFit
+from reluopt.programs.matrices import FreeMatrices, NeuronNorm, NuclearNorm
 from reluopt.programs.penalties import GroupNorm, Penalty, SquaredNorm
 from reluopt.programs.places import Free, InCones
-from reluopt.programs.products import correlations_of, fit_of
 from reluopt.rigor import rounding
 
 Program = TypeVar("Program", bound="ConvexProgram")
@@ -56,13 +59,17 @@ class ConvexProgram:
     problem: Problem
     patterns: PatternSet
     penalty: Penalty = field(default_factory=GroupNorm)
-    blocks: InCones | Free = field(default_factory=InCones)
+    blocks: InCones | Free | FreeMatrices = field(default_factory=InCones)
     fit: LossFit | ExactFit = field(default_factory=LossFit)
 
     name: ClassVar[str] = "convex"
 
     def __post_init__(self) -> None:
-        self.problem.require_one_output("A convex program")
+        several = isinstance(self.penalty, NuclearNorm | NeuronNorm)
+        if not several:
+            self.problem.require_one_output(f"A {self.name} program with the {self.penalty.name}")
+        elif self.problem.outputs == 1 or self.exact_fit:
+            raise ConfigError("Matrices as blocks are for several outputs and a loss.", "Use another penalty.")
         if self.patterns.n != self.problem.n:
             raise DataError(
                 f"X has {self.problem.n} rows, the patterns are of {self.patterns.n} samples.",
@@ -87,7 +94,7 @@ class ConvexProgram:
         return self.problem.X
 
     @property
-    def y(self) -> Float[np.ndarray, " n"]:
+    def y(self) -> Float[np.ndarray, "n ..."]:
         """The targets."""
         return self.problem.targets
 
@@ -112,9 +119,9 @@ class ConvexProgram:
         return self.fit.exact
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(k, P, d): the shape of the blocks."""
-        return len(self.sides), len(self.patterns), self.problem.d
+    def shape(self) -> tuple[int, ...]:
+        """(k, P, d): the shape of the blocks; of several outputs see ``matrices.py``."""
+        return self.blocks.shape(len(self.patterns), self.problem.d, self.problem.outputs)
 
     def with_beta(self: Program, beta: Any) -> Program:
         """The same program at another weight decay."""
@@ -135,23 +142,23 @@ class ConvexProgram:
 
     # -- the primal side ---------------------------------------------------------------------------------------------
 
-    def zero_blocks(self) -> Float[np.ndarray, "k P d"]:
+    def zero_blocks(self) -> Float[np.ndarray, "k P ..."]:
         """All blocks zero: the zero network."""
         return np.zeros(self.shape)
 
-    def preactivations(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k n P"]:
+    def preactivations(self, blocks: Float[np.ndarray, "k P ..."]) -> Float[np.ndarray, "k n P"]:
         """X u for every block u."""
         return self.X @ blocks.transpose(0, 2, 1)
 
-    def predict(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, " n"]:
+    def predict(self, blocks: Float[np.ndarray, "k P ..."]) -> Float[np.ndarray, "n ..."]:
         """f = Σ_side ± Σ_i D_i X u_i."""
-        return fit_of(self.X, self.patterns, self.sides, blocks)
+        return self.blocks.fit(self.X, self.patterns, blocks)
 
-    def value(self, blocks: Float[np.ndarray, "k P d"]) -> float:
+    def value(self, blocks: Float[np.ndarray, "k P ..."]) -> float:
         """Loss and penalty. Feasibility is a separate question: see ``cone_violation``."""
         return self.fit.value(self.problem, self.predict(blocks)) + self.penalty.value(blocks, self.beta)
 
-    def gradient(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k P d"]:
+    def gradient(self, blocks: Float[np.ndarray, "k P ..."]) -> Float[np.ndarray, "k P ..."]:
         """The smallest subgradient of the value by each block (constraints aside): that of the penalty minus ± XᵀD_i z.
 
         At a zero block −(± XᵀD_i z) is shrunk by β, so without cones the gradient vanishes exactly at an optimum.
@@ -159,12 +166,12 @@ class ConvexProgram:
         slope = self.fit.slope(self.problem, self.predict(blocks))
         return self.penalty.subgradient(blocks, self.correlations(slope), self.beta)
 
-    def cone_violation(self, blocks: Float[np.ndarray, "k P d"]) -> float:
+    def cone_violation(self, blocks: Float[np.ndarray, "k P ..."]) -> float:
         """How far the blocks are from feasible: of (2D_i − I) X u_i ≥ 0, or of f = y; 0 without constraints."""
         outside = self.blocks.violation(self.X, self.patterns, blocks)
         return max(outside, self.fit.violation(self.problem, self.predict(blocks))) if self.exact_fit else outside
 
-    def repair(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, "k P d"]:
+    def repair(self, blocks: Float[np.ndarray, "k P ..."]) -> Float[np.ndarray, "k P ..."]:
         """Feasible blocks near the given ones.
 
         Raises
@@ -175,11 +182,11 @@ class ConvexProgram:
 
     # -- the dual side -----------------------------------------------------------------------------------------------
 
-    def correlations(self, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, "k P d"]:
+    def correlations(self, z: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "k P ..."]:
         """± Xᵀ D_i z for every side and pattern: minus the gradient of the loss by each block, where z is its slope."""
-        return correlations_of(self.X, self.patterns, self.sides, z)
+        return self.blocks.correlations(self.X, self.patterns, z)
 
-    def dual_point(self, blocks: Float[np.ndarray, "k P d"]) -> Float[np.ndarray, " n"]:
+    def dual_point(self, blocks: Float[np.ndarray, "k P ..."]) -> Float[np.ndarray, "n ..."]:
         """A dual candidate that belongs to the blocks; optimal where they are and the loss has a derivative."""
         return self.fit.dual_point(self.problem, self.patterns, self.penalty, blocks, self.predict(blocks))
 
@@ -188,11 +195,11 @@ class ConvexProgram:
         """What the dual norm of every block must stay within: β (``inf`` where the dual has no constraint)."""
         return self.penalty.radius(self.beta)
 
-    def dual_value(self, z: Float[np.ndarray, " n"]) -> float:
+    def dual_value(self, z: Float[np.ndarray, "n ..."]) -> float:
         """The dual objective; a bound on the optimum where z is feasible (see ``dual_violation``)."""
         return self.fit.dual_value(self.problem, z) - self.penalty.dual_cost(self.correlations(z), self.beta)
 
-    def scaled_dual(self, z: Float[np.ndarray, " n"], bound: float) -> tuple[float, float]:
+    def scaled_dual(self, z: Float[np.ndarray, "n ..."], bound: float) -> tuple[float, float]:
         """(value, t): the best dual value of a multiple tz, proved, given a proved ``bound`` on all block norms."""
         if isinstance(self.penalty, SquaredNorm):
             return scaled_ridge_dual(self.problem, z, self.correlations(z))

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from reluopt.programs import cones
 from reluopt.programs.convex import ConvexProgram
+from reluopt.programs.outputs import gated_support, relaxed_support
 from reluopt.rigor import rounding
 
 
@@ -32,14 +33,14 @@ class DualBound:
     """
 
     value: float
-    z: Float[np.ndarray, " n"]
+    z: Float[np.ndarray, "n ..."]
     scale: float
     bound: float
     multipliers: dict[tuple[int, int], Float[np.ndarray, " n"]] = field(default_factory=dict)
 
 
 def dual_bound(
-    program: ConvexProgram, z: Float[np.ndarray, " n"], *, stop: Callable[[], bool] = lambda: False
+    program: ConvexProgram, z: Float[np.ndarray, "n ..."], *, stop: Callable[[], bool] = lambda: False
 ) -> DualBound:
     """Scale z into feasibility; cones are projected on only where they decide the scaling.
 
@@ -48,6 +49,8 @@ def dual_bound(
     ``stop()`` returning true ends the visits early: the remaining blocks count with λ = 0, which is looser and still
     valid.
     """
+    if program.problem.outputs > 1:
+        return _of_outputs(program, z, stop)
     z = program.fit.into_domain(program.problem, z)
     correlations = program.correlations(z)
     norms = rounding.norm_upper(correlations, rounding.correlation_error(program.X, z))
@@ -59,7 +62,21 @@ def dual_bound(
     return DualBound(value, z, scale, bound, multipliers)
 
 
-def harmless_norm(program: ConvexProgram, z: Float[np.ndarray, " n"]) -> float:
+def _of_outputs(program: ConvexProgram, z: Float[np.ndarray, "n C"], stop: Callable[[], bool]) -> DualBound:
+    """The same for matrix blocks: spectral norms, over the cones where there are some."""
+    z = program.problem.settled(z)
+    if not np.isfinite(z).all():
+        bound = np.inf
+    elif program.has_cones:
+        enough = harmless_norm(program, z)
+        bound = relaxed_support(program.X, program.patterns.dense, z, enough=enough, stop=stop)
+    else:
+        bound = gated_support(program.X, program.patterns.dense, z)
+    value, scale = program.scaled_dual(z, bound)
+    return DualBound(value, z, scale, bound)
+
+
+def harmless_norm(program: ConvexProgram, z: Float[np.ndarray, "n ..."]) -> float:
     """Below this B the scaling is limited by the dual objective instead of the norms: lowering them gains nothing."""
     if not np.isfinite(z).all():
         return np.inf

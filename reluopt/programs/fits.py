@@ -21,8 +21,8 @@ FIT_TOLERANCE = 1e-9
 #: Blocks below this times the largest are left out when the multipliers of an exact fit are recovered.
 NEGLIGIBLE = 1e-6
 
-Blocks = Float[np.ndarray, "k P d"]
-Vector = Float[np.ndarray, " n"]
+Blocks = Float[np.ndarray, "k P ..."]
+Vector = Float[np.ndarray, "n ..."]
 
 
 class LossFit:

@@ -79,7 +79,7 @@ def relax(
     if not np.isfinite(solution.value):
         raise SolverError(f"{solution.solver} found nothing ({solution.status.value}).", solution.status.remedy)
     say("mapping to a network and pruning")
-    network = _pruned(problem, network_from_blocks(solution.blocks))
+    network = _pruned(problem, network_from_blocks(solution.blocks, problem.outputs))
     value = problem.objective(*network.weights())
     guarantee = thm_2_3(problem.n, problem.d, len(found.patterns), solution.value, value, network.width)
     return Relaxation(network, value, program, solution, found, guarantee)

@@ -7,19 +7,22 @@ from reluopt.solvers.cvxpy_backend import CvxpySolver
 from reluopt.solvers.native import NativeSolver, regularization_path
 from reluopt.solvers.solution import Solution, Status
 from reluopt.solvers.start import Solver, Startable, WarmStart, blocks_for
+from reluopt.solvers.vector import VectorSolver
 
 
 def solve(program: ConvexProgram, solver: Solver | None = None, *, warm_start: Startable | None = None) -> Solution:
     """Solve a convex program.
 
     Without a solver, relaxed, exact and gated programs go to :class:`NativeSolver`, ridge and equality programs to
-    CVXPY with Clarabel, both to a relative gap of 1e-7. The solution's status and gap say how far it came, and its
-    ``solver`` who solved it: check them before using the value.
+    CVXPY with Clarabel, both to a relative gap of 1e-7; those of several outputs to :class:`VectorSolver`. The
+    solution's status and gap say how far it came, and its ``solver`` who solved it: check them before using the value.
 
     Raises
     ------
     SolverError : a solver that does not take the program. ConfigError : a warm start of another shape.
     """
+    if solver is None and VectorSolver().supports(program):
+        solver = VectorSolver()
     if solver is None:
         native = NativeSolver(tolerance=1e-7)
         solver = native if native.supports(program) else CvxpySolver(tolerance=1e-7)
@@ -27,6 +30,6 @@ def solve(program: ConvexProgram, solver: Solver | None = None, *, warm_start: S
 
 
 __all__ = [
-    "CvxpySolver", "NativeSolver", "Solution", "Solver", "Status", "WarmStart", "blocks_for", "regularization_path",
-    "solve",
+    "CvxpySolver", "NativeSolver", "Solution", "Solver", "Status", "VectorSolver", "WarmStart", "blocks_for",
+    "regularization_path", "solve",
 ]  # fmt: skip

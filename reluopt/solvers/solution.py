@@ -49,7 +49,7 @@ class Solution:
     Make it with :meth:`of`, which takes nothing but blocks and a dual bound from the solver.
     """
 
-    blocks: Float[np.ndarray, "k P d"]
+    blocks: Float[np.ndarray, "k P ..."]
     value: float
     dual: DualBound
     cone_violation: float
@@ -62,7 +62,7 @@ class Solution:
     def of(
         cls,
         program: ConvexProgram,
-        blocks: Float[np.ndarray, "k P d"],
+        blocks: Float[np.ndarray, "k P ..."],
         dual: DualBound,
         *,
         status: Status,
@@ -75,7 +75,7 @@ class Solution:
         return cls(blocks, value, dual, violation, status, solver, seconds, iterations)
 
     @property
-    def z(self) -> Float[np.ndarray, " n"]:
+    def z(self) -> Float[np.ndarray, "n ..."]:
         """The dual point before scaling, in the domain of the dual objective."""
         return self.dual.z
 

@@ -18,12 +18,12 @@ from reluopt.solvers.solution import Solution
 class WarmStart:
     """Where a solver may begin: blocks (k, P, d), feasible or not, and a dual point z (n,) where there is one."""
 
-    blocks: Float[np.ndarray, "k P d"]
-    z: Float[np.ndarray, " n"] | None = None
+    blocks: Float[np.ndarray, "k P ..."]
+    z: Float[np.ndarray, "n ..."] | None = None
 
 
 #: What may be given as a warm start: a solution (of another β, say) stands for its blocks and z, an array for blocks.
-Startable = WarmStart | Solution | Float[np.ndarray, "k P d"]
+Startable = WarmStart | Solution | Float[np.ndarray, "k P ..."]
 
 
 @runtime_checkable
@@ -78,7 +78,9 @@ def as_start(program: ConvexProgram, start: Startable | None) -> WarmStart | Non
     return start
 
 
-def blocks_for(patterns: PatternSet, blocks: Float[np.ndarray, "k Q d"], of: PatternSet) -> Float[np.ndarray, "k P d"]:
+def blocks_for(
+    patterns: PatternSet, blocks: Float[np.ndarray, "k Q d"], of: PatternSet
+) -> Float[np.ndarray, "k P ..."]:
     """``blocks`` of the pattern set ``of``, placed at the same patterns of ``patterns``; zero at the new ones.
 
     Blocks whose pattern the new set lacks are left out: as a warm start that is allowed.
