@@ -195,7 +195,7 @@ def test_a_run_that_diverges_is_a_row_with_its_error(place, trained):
         ("[0, 1]", "[]", "Write a list"),
         ("[0, 1]", "[0, 1, 0]", r"'train\.seed' has 0 twice"),
         ("[0.1, 0.5]", "[0.1, -1]", r"train\.beta_fraction = -1.*above 0"),
-        ('"train.seed"', '"train.optimizer" = ["adam", "lbfgs"]\n"train.seed"', "'optimizer' is 'lbfgs'.*adam, sgd"),
+        ('"train.seed"', '"train.optimizer" = ["adam", "newton"]\n"train.seed"', "'optimizer' is 'newton'.*adam, sgd"),
         ('"train.seed"', '"train.batch_size" = [99]\n"train.seed"', "'batch_size' is 99, but there are 12 samples"),
         ('"train.seed"', '"train.beta" = [1.0]\n"train.seed"', "Both 'beta' and 'beta_fraction'"),
         (

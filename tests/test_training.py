@@ -28,6 +28,7 @@ MODES = [
     {"optimizer": "sgd", "learning_rate": 1e-3, "schedule": "step", "batch_size": 7},
     {"optimizer": "adam"},
     {"optimizer": "adam", "batch_size": 7, "schedule": "linear", "dtype": "float32"},
+    {"optimizer": "lbfgs"},
 ]
 
 

@@ -12,6 +12,7 @@ from reluopt.cli.commands.train import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, tell
 from reluopt.cli.scripting import result as said
+from reluopt.cli.searched import train_new, train_on
 from reluopt.cli.show import show_training
 from reluopt.data import DataConfig, Dataset
 from reluopt.errors import ConfigError
@@ -22,7 +23,7 @@ from reluopt.tracking.tensorboard import TensorBoard
 from reluopt.training import TrainConfig, Trainer
 from reluopt.training.callbacks import Validate
 from reluopt.workflows.prepare import for_loss, prepare
-from reluopt.workflows.runs import next_folder, read_run, where_it_started
+from reluopt.workflows.runs import RunRecord, next_folder, read_run, where_it_started
 
 
 def train(
@@ -65,8 +66,8 @@ def _start(data_config: DataConfig, train_config: TrainConfig, out: Path | None,
         prepared = prepare(data_config, train_config, load_aloud)
     data, problem = prepared.data, prepared.problem
     run = RunFolder(out or next_folder(data.name))
-    trainer = _trainer(run, data, problem, train_config, quiet)
-    run.require_free(overwrite=replace, need=trainer.disk_space)
+    trainer = None if train_config.optimizer == "solve" else _trainer(run, data, problem, train_config, quiet)
+    run.require_free(overwrite=replace, need=2**20 if trainer is None else trainer.disk_space)
     if not quiet:
         show_problem(data, problem, prepared.beta_max)
     facts = {"beta": problem.beta, "beta_max_estimate": prepared.beta_max, "fingerprint": data.fingerprint}
@@ -75,6 +76,9 @@ def _start(data_config: DataConfig, train_config: TrainConfig, out: Path | None,
         "train": train_config.to_mapping(),
         "run": {**where_it_started(run), **facts},
     }
+    if trainer is None:
+        train_new(run, tables, RunRecord(data, train_config, problem, prepared.beta_max), replace, quiet)
+        return
     with run.locked():
         run.make(tables, overwrite=replace, preparation=data.preparation)
         try:
@@ -90,6 +94,9 @@ def _resume(path: Path, quiet: bool) -> None:
     record = read_run(run)
     if not quiet:
         show_problem(record.data, record.problem, record.beta_max)
+    if record.train.optimizer == "solve":
+        train_on(run, record, quiet)
+        return
     _fit(_trainer(run, record.data, record.problem, record.train, quiet), run, quiet, resume=True)
 
 

@@ -32,7 +32,7 @@ from reluopt.rigor.rounding import round_up
 from reluopt.training import TrainConfig
 from reluopt.training.config import DEFAULT_BETA_FRACTION
 
-SOLVERS = ("solve", "adam", "sgd")
+SOLVERS = ("solve", "adam", "sgd", "lbfgs")
 #: How often a descent looks whether it has become stationary.
 RECORDS = 20
 

@@ -19,14 +19,14 @@ class ReLURegressor(RegressorMixin, ReLUEstimator):
 
     Parameters
     ----------
-    width : neurons at the start of "adam" and "sgd"; "solve" finds their number by itself.
+    width : neurons of "adam", "sgd" and "lbfgs"; "solve" finds their number by itself.
     alpha : β, the weight decay: L = Σ κℓ + (alpha/2)·Σ‖weights‖², with no 1/n. It is the ``alpha`` of scikit-learn's
         MLPRegressor, whose loss times n is this L (but for biases, which that one does not decay).
     beta_fraction : β as a fraction of β_max instead, above which the zero network is optimal; 0.1 where neither is
         given.
     loss : "squared" (½(f − y)²), "huber:δ", "absolute", "quantile:τ".
     solver : "solve": column generation to a network at which no neuron is worth adding, then proved lower bounds on
-        the optimum of every width. "adam", "sgd": full-batch gradient descent on ``width`` neurons; ``certify`` proves
+        the optimum of every width. "adam", "sgd", "lbfgs": full-batch descent on ``width`` neurons; ``certify`` proves
         afterwards.
     bias : append a column of ones to X; its weights are decayed like the others.
     gap : of "solve": tighten the bound until the network is proved to be within this of the optimum, or the time is
@@ -35,7 +35,7 @@ class ReLURegressor(RegressorMixin, ReLUEstimator):
         depends on ``random_state`` and the data alone.
     tol : of "solve": end when no neuron is dearer than β(1 + tol). Of early stopping: what counts as an improvement,
         relative to the best held-out loss.
-    learning_rate, max_iter : of "adam" and "sgd": the first step size, and the epochs.
+    learning_rate, max_iter : of "adam" and "sgd": the first step size (lbfgs has none), and the epochs.
     early_stopping : hold ``validation_fraction`` of the samples out, keep the network that is best on them, and stop
         after ``n_iter_no_change`` rounds ("solve") or epochs without an improvement.
     warm_start : start from the network of the last fit.

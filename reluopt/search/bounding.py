@@ -48,12 +48,14 @@ class Bounding:
 
     @property
     def ended(self) -> bool:
-        """Whether no more bounds will come."""
+        """Whether no more bounds will come, because the thread is done or was never started."""
         return not self.thread.is_alive()
 
     def join(self, *, patient: bool) -> KeyboardInterrupt | None:
         """Wait until the step at hand is done; if ``patient``, an interruption is given back, else it is raised."""
         self.ready.set()
+        if self.thread.ident is None:
+            return None
         try:
             self.thread.join()
         except KeyboardInterrupt as stop:

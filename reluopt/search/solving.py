@@ -39,6 +39,8 @@ def solve_problem(
     earlier: Earlier | None = None,
     clock: Clock | None = None,
     device: str | torch.device = "cpu",
+    bounds: bool = True,
+    most_rounds: int = 1000,
 ) -> Solved:
     """Refine a network and bound p* side by side, in two threads, until L/bound − 1 ≤ ``gap`` is proved.
 
@@ -53,7 +55,8 @@ def solve_problem(
     earlier : an earlier session of the same problem, which goes on with its ``network`` and its bound; what it spent
         is part of the budget.
     clock : ends the search in the place of a clock of ``budget`` seconds that starts now.
-    device : where the bounds are computed.
+    device : where the bounds are computed. ``bounds`` : False looks for a network alone, in one thread.
+    most_rounds : of refinement.
 
     Raises
     ------
@@ -66,12 +69,15 @@ def solve_problem(
     before = 0.0 if earlier is None else earlier.seconds
     clock = clock or Clock(max(0.0, budget - before))
     side = Bounding(problem, clock, gap, device, None if earlier is None else earlier.bound)
-    iterates = refinements(problem, network, clock=clock, tolerance=tolerance, seed=seed, near=side.directions)
+    iterates = refinements(
+        problem, network, clock=clock, tolerance=tolerance, seed=seed, near=side.directions, most_rounds=most_rounds
+    )
     story = _Story(problem, gap, side, clock, callback, keep, earlier)
     stopped: KeyboardInterrupt | None = None
     with one_thread_if_small(256.0 * problem.X.size):
-        side.thread.start()
         try:
+            if bounds:
+                side.thread.start()
             for iterate in iterates:
                 story.tell(iterate)
                 side.offer(iterate)

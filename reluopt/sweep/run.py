@@ -21,6 +21,7 @@ from reluopt.sweep.table import Row
 from reluopt.training import Callback, TrainConfig, Trainer
 from reluopt.training.callbacks import Record
 from reluopt.training.state import TrainState
+from reluopt.workflows.searched import as_trained, searched
 
 TRAINED = (
     "n",
@@ -31,7 +32,7 @@ TRAINED = (
     "stopped",
     "objective",  # L(θ)
     "stationarity_residual",  # ‖∇L‖
-    "preserved",  # neurons whose patterns are those of the start, as a fraction
+    "preserved",  # neurons whose patterns are those of the start, as a fraction; None of optimizer solve
     "patterns",  # distinct ones at the end
 )
 CERTIFIED = (
@@ -60,8 +61,13 @@ def run_point(point: dict[str, Any]) -> Row:
     data = _loaded(data_config, point["fingerprint"])
     beta_max = _beta_max(data_config, config.loss, config.class_weight, point["fingerprint"])
     problem = config.make_problem(data.X, data.y, config.resolve_beta(beta_max))
-    network, end = config.make_network(data.d, problem.outputs), _End()
-    result = Trainer(network, problem, config=config, callbacks=[end], progress=False).fit()
+    end = _End()
+    if config.optimizer == "solve":
+        result = as_trained(problem, config, searched(problem, config).refined, watch=end)
+        end.scalars["patterns/preserved_from_init"] = None  # its neurons have no patterns at a start
+    else:
+        network = config.make_network(data.d, problem.outputs)
+        result = Trainer(network, problem, config=config, callbacks=[end], progress=False).fit()
     row: Row = {
         "n": data.n,
         "d": data.d,
@@ -72,10 +78,10 @@ def run_point(point: dict[str, Any]) -> Row:
         "objective": result.objective,
         "stationarity_residual": result.stationarity_residual,
         "preserved": end.scalars["patterns/preserved_from_init"],
-        "patterns": int(end.scalars["patterns/distinct"]),
+        "patterns": int(end.scalars["patterns/distinct"] or 0),
     }
     asked = table_of(point, "certify")
-    certified = _certified(network, problem, CertifyConfig(**asked)) if asked else dict.fromkeys(CERTIFIED)
+    certified = _certified(result.network, problem, CertifyConfig(**asked)) if asked else dict.fromkeys(CERTIFIED)
     return row | certified
 
 
@@ -98,7 +104,7 @@ class _End(Callback):
     """Keeps the last record."""
 
     def on_record(self, state: TrainState, record: Record) -> None:
-        self.scalars = dict(record.scalars)
+        self.scalars: dict[str, float | None] = dict(record.scalars)
 
 
 def _certified(network: TwoLayerReLU, problem: Problem, config: CertifyConfig) -> Row:

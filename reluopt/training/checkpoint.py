@@ -28,6 +28,7 @@ from reluopt.errors import CheckpointError, TrainingError
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder
+from reluopt.training.lbfgs import flattened, put_back
 from reluopt.training.state import TrainState
 from reluopt.writing import write_atomically
 
@@ -58,8 +59,8 @@ def save_checkpoint(path: Path, state: TrainState, data: str) -> None:
     optimizer = state.optimizer.state_dict()
     numbers: dict[str, dict[str, Any]] = {}
     for index, slots in optimizer["state"].items():
-        numbers[str(index)] = {k: v for k, v in slots.items() if not isinstance(v, Tensor)}
-        tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
+        numbers[str(index)], parts = flattened(slots)
+        tensors |= {f"optimizer.{index}.{name}": part for name, part in parts.items()}
     for prefix, callback in _named(state.callbacks):
         for key, array in callback.state().items():
             tensors[f"{prefix}{key}"] = torch.from_numpy(np.asarray(array))
@@ -105,8 +106,8 @@ def _restore(state: TrainState, tensors: dict[str, Tensor], record: dict[str, An
     state.sampler.set_state(tensors["sampler"])
     slots: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in record["optimizer"]["state"].items()}
     for key, tensor in _under("optimizer.", tensors).items():
-        index, name = key.split(".")
-        slots[int(index)][name] = tensor
+        index, _, name = key.partition(".")
+        put_back(slots[int(index)], name, tensor)
     groups = [{k: tuple(v) if k == "betas" else v for k, v in g.items()} for g in record["optimizer"]["param_groups"]]
     for then, now in zip(groups, state.optimizer.param_groups, strict=True):
         _require_alike(then, now | {"params": list(range(len(now["params"])))}, "optimizer")

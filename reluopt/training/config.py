@@ -22,6 +22,9 @@ DEFAULT_BETA_FRACTION = 0.1
 #: Records a run makes where ``record_every`` is not given, and checkpoints where ``checkpoint_every`` is not.
 RECORDS_PER_RUN, CHECKPOINTS_PER_RUN = 500, 20
 
+#: Pairs of steps and changes of the gradient that lbfgs remembers.
+LBFGS_MEMORY = 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Config):
@@ -52,9 +55,14 @@ class TrainConfig(Config):
         "Sample weights by class: balanced gives all classes the same total weight.",
         choices=("balanced",),
     )
-    optimizer: str = setting("adam", "The optimizer, with coupled weight decay.", choices=("adam", "sgd"))
+    optimizer: str = setting(
+        "adam",
+        "The optimizer, with coupled weight decay. lbfgs searches along lines and has no step size; solve is column "
+        "generation, which finds the number of neurons itself (a round is an epoch).",
+        choices=("adam", "sgd", "lbfgs", "solve"),
+    )
     learning_rate: float = setting(
-        1e-2, "Step size at the start; the gradient is that of L, not divided by n.", above=0.0
+        1e-2, "Step size of adam and sgd at the start; the gradient is that of L, not divided by n.", above=0.0
     )
     momentum: float = setting(0.9, "Momentum of sgd.", minimum=0.0, below=1.0)
     schedule: str = setting(
@@ -90,10 +98,24 @@ class TrainConfig(Config):
             )
         if self.beta is not None and self.beta_fraction is not None:
             raise ConfigError("Both 'beta' and 'beta_fraction' are given.", "Give one of the two.")
+        self._check_optimizer()
         if self.schedule != "constant" and self.final_learning_rate > self.learning_rate:
             raise ConfigError(
                 f"'final_learning_rate' is {self.final_learning_rate}, above 'learning_rate' {self.learning_rate}.",
                 "Give a final step size at or below the first, or schedule 'constant'.",
+            )
+
+    def _check_optimizer(self) -> None:
+        """What an optimizer that sees the whole problem cannot do."""
+        if self.optimizer in ("lbfgs", "solve") and self.batch_size is not None:
+            raise ConfigError(
+                f"'batch_size' is {self.batch_size}, and {self.optimizer} takes all samples a step.",
+                "Leave it out, or choose adam or sgd.",
+            )
+        if self.optimizer == "solve" and (self.dtype != "float64" or self.device != "cpu"):
+            raise ConfigError(
+                f"optimizer = solve with dtype {self.dtype} on '{self.device}': it works in float64 on the processor.",
+                "Leave 'dtype' and 'device' out, or choose another optimizer.",
             )
 
     def resolve_beta(self, beta_max: float) -> float:
@@ -131,8 +153,10 @@ class TrainConfig(Config):
         from reluopt.network import TwoLayerReLU
 
         dtype, device = getattr(torch, self.dtype), self.torch_device()
-        # the weights, their gradient and the optimizer's two moments
-        require_memory(4 * self.width * (d + outputs) * dtype.itemsize, f"A network of width {self.width}")
+        # the weights, their gradient and what the optimizer remembers of them
+        require_memory(
+            (2 + self.vectors) * self.width * (d + outputs) * dtype.itemsize, f"A network of width {self.width}"
+        )
         generator = torch.Generator().manual_seed(self.seed)
         try:
             return TwoLayerReLU(
@@ -161,6 +185,11 @@ class TrainConfig(Config):
                 f"The device '{self.device}' cannot be used here.", _device_remedy(self.device)
             ) from error
         return device
+
+    @property
+    def vectors(self) -> int:
+        """How many vectors of the size of the weights the optimizer holds beside them and their gradient."""
+        return 2 * LBFGS_MEMORY + 4 if self.optimizer == "lbfgs" else 2
 
     @property
     def epochs_between_records(self) -> int:

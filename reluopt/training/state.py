@@ -16,6 +16,7 @@ from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder
 from reluopt.training.config import TrainConfig, require_memory
+from reluopt.training.lbfgs import lbfgs
 
 
 @dataclass(eq=False)
@@ -132,7 +133,19 @@ def _as_it_is(network: TwoLayerReLU, problem: Problem, config: TrainConfig) -> T
 
 
 def make_optimizer(network: TwoLayerReLU, beta: float, config: TrainConfig) -> Optimizer:
-    """SGD or Adam with coupled weight decay β on both layers: the gradient it sees is ∇L."""
+    """SGD, Adam or L-BFGS with coupled weight decay β on both layers: the gradient it sees is ∇L.
+
+    Raises
+    ------
+    ConfigError : "solve", which moves no network of a given width.
+    """
+    if config.optimizer == "solve":
+        raise ConfigError(
+            "optimizer = solve finds the number of neurons itself; the trainer moves a network of a given width.",
+            "Call reluopt.refine(problem), or reluopt train --optimizer solve.",
+        )
+    if config.optimizer == "lbfgs":
+        return lbfgs(network)
     if config.optimizer == "sgd":
         return torch.optim.SGD(
             network.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=beta
@@ -144,7 +157,7 @@ def make_optimizer(network: TwoLayerReLU, beta: float, config: TrainConfig) -> O
 def make_schedule(optimizer: Optimizer, config: TrainConfig) -> lr_scheduler.LRScheduler:
     """Torch's schedule from ``learning_rate`` to ``final_learning_rate`` over the epochs, one step an epoch."""
     epochs, ratio = max(1, config.epochs), config.final_learning_rate / config.learning_rate
-    match config.schedule:
+    match "constant" if config.optimizer == "lbfgs" else config.schedule:
         case "exponential":
             return lr_scheduler.ExponentialLR(optimizer, gamma=ratio ** (1 / epochs))
         case "cosine":

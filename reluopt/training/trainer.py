@@ -31,6 +31,7 @@ from reluopt.training.callbacks import (
 )
 from reluopt.training.checkpoint import diverged, fingerprint, load_checkpoint
 from reluopt.training.config import TrainConfig
+from reluopt.training.lbfgs import at_end, iterate
 from reluopt.training.process import finish_epoch_when_stopped
 from reluopt.training.state import begin
 from reluopt.training.stationary import StopWhenStationary
@@ -115,7 +116,7 @@ class Trainer:
         """Bytes that the run folder will take, about: three checkpoints, metrics, events."""
         weights = sum(w.numel() * w.element_size() for w in self.state.network.parameters())
         masks = 2 * self.state.X.shape[0] * self.state.network.width // 8
-        return 3 * (3 * weights + masks) + 2**24
+        return 3 * ((1 + self.state.config.vectors) * weights + masks) + 2**24
 
     def fit(self, resume: bool = False) -> TrainResult:
         """Train to the end. With ``resume`` go on from the run folder's last checkpoint, bit for bit (on a CPU).
@@ -174,16 +175,21 @@ class Trainer:
         self._tell("on_epoch")  # checkpoints: of an unfinished run, also at the last epoch, until its record is made
         if last:
             state.stop("epochs")
+        elif passed is not None and at_end(state.optimizer, state.network, state.beta, passed[1]):
+            state.stop("no line search lowers L any more")
         if due or state.stopped_because is not None:
             record = self._make_record(*(passed or self._full_pass()))
             self._tell("on_record", record)
             self._result = self._result_of(record)
             if state.stopped_because is not None:
                 return False
-        if config.batch_size is None:
-            state.optimizer.step()
-        else:
+        if config.batch_size is not None:
             self._mini_batches(config.batch_size)
+        elif isinstance(state.optimizer, torch.optim.LBFGS):
+            assert passed is not None
+            iterate(state.optimizer, state.network, state.beta, passed[1], lambda: self._full_pass()[1])
+        else:
+            state.optimizer.step()
         state.scheduler.step()
         state.epoch += 1
         return True

@@ -75,7 +75,7 @@ class SolveRun:
                     self._write(new, solved)
             except OSError as error:
                 raise unwritable(self.run.path, error) from error
-        self._board = self._board or SolveBoard(self.run, self.record.data.name, self.tables["run"]["solve"])
+        self._board = self._board or SolveBoard(self.run, self.record.data.name, self.tables["run"].get("solve", {}))
         self._board.log([asdict(line) for line in solved.trace])
 
     def close(self) -> None:
