@@ -33,6 +33,7 @@ class Predictions:
     probabilities : (k,) of the label +1 with the logistic loss, (k, C) of all classes with cross-entropy, else None.
     score_name, score : accuracy or R² over the rows that have a target, None where none has.
     scored : how many these are.
+    names : of several outputs, where they have names: classes, or target columns.
     """
 
     outputs: Float[np.ndarray, "k ..."]
@@ -41,6 +42,7 @@ class Predictions:
     score_name: str | None
     score: float | None
     scored: int
+    names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,9 @@ class Model:
             name, score = self.loss.score(torch.from_numpy(f[known]), torch.from_numpy(y[known]))
         chances = {"logistic": expit, "cross_entropy": partial(softmax, axis=1)}.get(self.loss.name)
         probabilities = None if chances is None else chances(f)
-        return Predictions(f, self._values(f), probabilities, name, score, int(known.sum()))
+        return Predictions(
+            f, self._values(f), probabilities, name, score, int(known.sum()), self.preparation.output_names
+        )
 
     def to_sequential(self) -> nn.Sequential:
         """``Sequential(Linear, ReLU, Linear)`` on the rows of X; a ones column becomes the first layer's bias."""

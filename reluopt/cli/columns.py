@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -34,7 +35,7 @@ def columns_table(dataset: Dataset) -> Table | None:
     plain = [rule for rule in columns if rule.fate is Fate.NUMBER and not rule.why]
     for rule in columns:
         if rule.fate is Fate.TARGET:
-            table.add_row(Text(short(rule.name)), Text(rule.fate.value), Text(_target(dataset)))
+            table.add_row(Text(short(rule.name)), Text(rule.fate.value), Text(_target(dataset, rule.name)))
     if plain:
         table.add_row(
             Text(named([rule.name for rule in plain])), Text(Fate.NUMBER.value), Text(f"{len(plain):,} columns")
@@ -50,7 +51,7 @@ def columns_table(dataset: Dataset) -> Table | None:
     return table
 
 
-def _target(dataset: Dataset) -> str:
+def _target(dataset: Dataset, name: str) -> str:
     target = dataset.preparation.target if dataset.preparation else None
     if target is None:
         return ""
@@ -58,9 +59,13 @@ def _target(dataset: Dataset) -> str:
         return f"{len(target.labels)} classes: {named(list(target.labels.values()))}"
     if target.labels:
         return f"−1 is {short(target.labels['-1'])}; +1 is {short(target.labels['+1'])}"
+    names = dataset.output_names or (name,)
+    which = f"output {names.index(name)}, " if len(names) > 1 else ""
     if target.standardise_target:
-        return f"numbers, standardised: mean {target.target_mean:.6g}, deviation {target.target_std:.6g}"
-    return "numbers"
+        k = names.index(name)
+        mean, std = (np.ravel(np.array(part))[k] for part in (target.target_mean, target.target_std))
+        return f"{which}numbers, standardised: mean {mean:.6g}, deviation {std:.6g}"
+    return f"{which}numbers"
 
 
 def _remark(rule: ColumnRule) -> str:

@@ -58,13 +58,14 @@ def predict(
 def _rows(found: Predictions) -> tuple[list[str], list[list[Any]]]:
     """The columns and the rows: the prediction, the network's output, the probability of the label +1 or of each."""
     columns: list[str] = []
+    names = found.names or [str(k) for k in range(found.outputs.shape[-1])]
     parts: list[Any] = []
     for name, values in (
         ("prediction", found.values), ("output", found.outputs), ("probability", found.probabilities),
     ):  # fmt: skip
         if values is not None:
             several = values.ndim == 2
-            columns += [f"{name} {k}" for k in range(values.shape[1])] if several else [name]
+            columns += [f"{name} {k}" for k in names] if several else [name]
             parts += values.T.tolist() if several else [values.tolist()]
     return columns, [list(row) for row in zip(*parts, strict=True)]
 

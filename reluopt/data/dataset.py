@@ -115,6 +115,11 @@ class Dataset:
         """The labels by what became of them: "-1" and "+1" of two, the numbers of the outputs of several; else None."""
         return self.preprocessing.get("labels")
 
+    @property
+    def output_names(self) -> tuple[str, ...] | None:
+        """The names of several outputs: classes, or target columns; None where they have none."""
+        return None if self.preparation is None else self.preparation.output_names
+
     def transform(self, X: Any) -> Float[np.ndarray, "k d"]:
         """Further raw samples as rows of X, by the rules that these data gave: see :meth:`Preparation.transform`.
 

@@ -38,14 +38,14 @@ def fit(table: Table, settings: TableSettings) -> Encoding:
     DataError : no target is chosen, a column that is named is not there, or a column that is neither numbers nor
         categories.
     """
-    target = _target(table, settings)
+    targets = _targets(table, settings)
     left_out = _left_out(table, settings)
-    if target in left_out:
-        raise DataError(f"The target '{short(table.names[target])}' is also left out.", "Leave out other columns.")
+    if both := [j for j in targets if j in left_out]:
+        raise DataError(f"The target '{short(table.names[both[0]])}' is also left out.", "Leave out other columns.")
     notation = _notation(table, settings, left_out)
     rules = []
     for j, name in enumerate(table.names):
-        if j == target:
+        if j in targets:
             rules.append(ColumnRule(name, Fate.TARGET))
         elif j in left_out:
             rules.append(ColumnRule(name, left_out[j]))
@@ -53,17 +53,17 @@ def fit(table: Table, settings: TableSettings) -> Encoding:
             leading = all(rule.fate in (Fate.INDEX, Fate.DROPPED) for rule in rules)
             rules.append(_rule(table, j, notation, settings, leading))
     rules = _with_a_feature(rules, table)
-    return Encoding(tuple(rules), notation)
+    return Encoding(tuple(rules), notation, tuple(table.names[j] for j in targets))
 
 
-def _target(table: Table, settings: TableSettings) -> int:
+def _targets(table: Table, settings: TableSettings) -> list[int]:
     if settings.target is None:
         raise DataError(
             f"{table.origin.name}: no target column is chosen.",
             "Say --target NAME (or first, last, a position); in TOML and Python target = \"NAME\". "
             f"The columns: {table.listed()}.",
         )  # fmt: skip
-    return table.find(settings.target, "--target")
+    return table.find_several(str(settings.target), "--target")  # a list has become one line of CSV
 
 
 def _left_out(table: Table, settings: TableSettings) -> dict[int, Fate]:

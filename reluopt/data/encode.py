@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from jaxtyping import Bool, Float
 from reluopt.data.cells import looks_numeric, numbers, texts
 from reluopt.data.complaints import missing_cells, missing_target, no_number
 from reluopt.data.decide import fit
-from reluopt.data.encoding import Encoding, Fate
+from reluopt.data.encoding import Encoding
 from reluopt.data.gate import refuse_larger
 from reluopt.data.reading import Dropped, Reading
 from reluopt.data.samples import Samples
@@ -29,12 +30,12 @@ def encode(table: Table, settings: TableSettings) -> Samples:
         target that is a mixture of numbers and texts.
     """
     encoding = fit(table, settings)
-    target = next(j for j, rule in enumerate(encoding.columns) if rule.fate is Fate.TARGET)
-    n = len(table.columns[target])
+    targets = [table.find(name, "target") for name in encoding.targets]
+    n = len(table.columns[targets[0]])
     refuse_larger(f"{table.origin.name}, encoded,", 8 * n * len(encoding.feature_names), 8 * settings.max_bytes)
-    y, missing_y = target_of(table, target, encoding)
+    y, missing_y = targets_of(table, targets, encoding)
     X = encoding.features(table)
-    keep, dropped = _kept_rows(table, target, missing_y, X, encoding, settings.missing)
+    keep, dropped = _kept_rows(table, targets, missing_y, X, encoding, settings.missing)
     if not keep.any():
         raise DataError(
             f"{table.origin.name}: every row has a missing cell, so none is left." if n else
@@ -59,8 +60,7 @@ def encode_like(table: Table, encoding: Encoding, settings: TableSettings) -> Sa
     ------
     DataError : a column that is not there, an unknown category, a missing cell where none was filled, no target.
     """
-    target = next(rule.name for rule in encoding.columns if rule.fate is Fate.TARGET)
-    y, missing_y = target_of(table, table.find(target, "target"), encoding)
+    y, missing_y = targets_of(table, [table.find(name, "target") for name in encoding.targets], encoding)
     X = encoding.filled(encoding.features(table))
     keep = ~missing_y & ~np.isnan(X).any(axis=1)
     if not keep.all() and settings.missing == "refuse":
@@ -77,6 +77,23 @@ def _means(X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
     """The mean of what is there in each column, 0 where nothing is."""
     gaps = np.isnan(X)
     return np.where(gaps, 0.0, X).sum(axis=0) / np.maximum((~gaps).sum(axis=0), 1)
+
+
+def targets_of(table: Table, targets: Sequence[int], encoding: Encoding) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
+    """The target (n,), or several columns of numbers (n, C), and the mask of rows that lack one.
+
+    Raises
+    ------
+    DataError : see :func:`target_of`; text among several targets.
+    """
+    if len(targets) == 1:
+        return target_of(table, targets[0], encoding)
+    parts = [target_of(table, j, encoding) for j in targets]
+    for j, (values, missing) in zip(targets, parts, strict=True):
+        if values.dtype.kind == "U":
+            at = int(np.flatnonzero(~missing)[0])
+            raise no_number(table, table.names[j], at, encoding.notation, target=True)
+    return np.column_stack([values for values, _ in parts]), np.logical_or.reduce([missing for _, missing in parts])
 
 
 def target_of(table: Table, target: int, encoding: Encoding) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
@@ -100,7 +117,7 @@ def target_of(table: Table, target: int, encoding: Encoding) -> tuple[np.ndarray
 
 def _kept_rows(
     table: Table,
-    target: int,
+    targets: Sequence[int],
     missing_y: Bool[np.ndarray, " n"],
     X: Float[np.ndarray, "n d"],
     encoding: Encoding,
@@ -109,7 +126,10 @@ def _kept_rows(
     """The mask of rows that stay, and the rows that do not."""
     if policy == "refuse":
         if missing_y.any():
-            raise missing_target(table, table.names[target], np.flatnonzero(missing_y))
+            name, gaps = next(
+                (table.names[j], gaps) for j in targets if (gaps := target_of(table, j, encoding)[1]).any()
+            )
+            raise missing_target(table, name, np.flatnonzero(gaps))
         _refuse_gaps(table, X, encoding)
     lacking = {"the target is missing": missing_y}
     if policy == "drop-rows":

@@ -66,21 +66,28 @@ class ColumnRule:
 
 @dataclass(frozen=True)
 class Encoding:
-    """The rules of all columns, in the order of the table, and how its numbers are written."""
+    """The rules of all columns in the table's order, how its numbers are written, and the targets in theirs."""
 
     columns: tuple[ColumnRule, ...]
     notation: Notation = POINT
+    chosen: tuple[str, ...] = ()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """The names of all features, in their order."""
         return tuple(name for rule in self.columns for name in rule.features)
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the target columns, in the order of the outputs; none where the data came of no table."""
+        return self.chosen or tuple(rule.name for rule in self.columns if rule.fate is Fate.TARGET)
+
     def to_mapping(self) -> dict[str, Any]:
         """The encoding as plain values that JSON can hold."""
         return {
             "columns": [{**dataclasses.asdict(rule), "fate": rule.fate.value} for rule in self.columns],
             "notation": dataclasses.asdict(self.notation),
+            "targets": list(self.targets),
         }
 
     @classmethod
@@ -90,7 +97,7 @@ class Encoding:
             ColumnRule(r["name"], Fate(r["fate"]), r["why"], tuple(r["categories"]), tuple(r["fills"]))
             for r in mapping["columns"]
         )
-        return cls(tuple(rules), Notation(**mapping["notation"]))
+        return cls(tuple(rules), Notation(**mapping["notation"]), tuple(mapping.get("targets", ())))
 
     def features(self, table: Table) -> Float[np.ndarray, "n d"]:
         """The features (n, d) of a table with these columns: numbers, 0/1 for categories, NaN where a cell is missing.

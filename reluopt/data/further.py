@@ -11,7 +11,7 @@ from jaxtyping import Float
 from reluopt.data.columnar import read_columnar_table
 from reluopt.data.config import IDX_FOLDER, NPZ, TEXT, source_of
 from reluopt.data.csv_file import read_text_table
-from reluopt.data.encode import target_of
+from reluopt.data.encode import targets_of
 from reluopt.data.npz import read_npz_features
 from reluopt.data.origin import Origin
 from reluopt.data.preparation import Preparation
@@ -61,7 +61,7 @@ def read_further(path: Path | str, preparation: Preparation, settings: TableSett
             preparation.apply(X, samples.origin), preparation.target.apply(y, samples.origin), samples.origin
         )
     table = (read_text_table if source is TEXT else read_columnar_table)(arguments[0], settings)
-    return further_of_table(table, preparation, settings.target)
+    return further_of_table(table, preparation, None if settings.target is None else str(settings.target))
 
 
 def further_of_table(table: Table, preparation: Preparation, target: str | None = None) -> Further:
@@ -76,9 +76,10 @@ def further_of_table(table: Table, preparation: Preparation, target: str | None 
             "Fill the cell in; a network trained with --missing mean fills in the mean.",
         )
     y = None
-    if target is not None or preparation.target_name in table.names:
-        column = table.find(target or str(preparation.target_name), "target")
-        values, missing = target_of(table, column, encoding)
+    names = encoding.targets
+    if target is not None or (names and all(name in table.names for name in names)):
+        columns = [table.find(n, "target") for n in names] if target is None else table.find_several(target, "target")
+        values, missing = targets_of(table, columns, encoding)
         of = table.origin.select(np.flatnonzero(~missing), len(values))
         known = preparation.target.apply(values[~missing], of)
         y = np.full((len(values), *known.shape[1:]), np.nan)

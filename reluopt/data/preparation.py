@@ -58,12 +58,15 @@ class FeatureRule:
 
 @dataclass(frozen=True)
 class TargetRule:
-    """What became of the target: classes by a label map, or numbers, perhaps (y − target_mean)/target_std."""
+    """What became of the target: classes by a label map, or numbers, perhaps (y − target_mean)/target_std.
+
+    Of several columns of numbers mean and deviation are lists, one number a column.
+    """
 
     labels: dict[str, str] | None
     standardise_target: bool = False
-    target_mean: float | None = None
-    target_std: float | None = None
+    target_mean: float | list[float] | None = None
+    target_std: float | list[float] | None = None
     rule: LabelRule = NUMBERS
 
     def apply(self, y: np.ndarray, origin: Origin) -> Float[np.ndarray, "n ..."]:
@@ -73,13 +76,13 @@ class TargetRule:
     def _shifted(self, y: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
         if self.target_mean is None or self.target_std is None:
             return y
-        return (y - self.target_mean) / self.target_std
+        return (y - np.asarray(self.target_mean)) / np.asarray(self.target_std)
 
     def undo(self, f: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
         """Numbers in the units of the data, of outputs (n,) or (n, C) in those of the training problem."""
         if self.target_mean is None or self.target_std is None:
             return f
-        return self.target_mean + self.target_std * f
+        return np.asarray(self.target_mean) + np.asarray(self.target_std) * f
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values; mean and deviation only where they were used."""
@@ -153,9 +156,13 @@ class Preparation:
         return Encoding(tuple(ColumnRule(name, Fate.NUMBER) for name in self.raw_names))
 
     @property
-    def target_name(self) -> str | None:
-        """The name of the target's column, None where the data came of no table."""
-        return next((rule.name for rule in self.encoding.columns if rule.fate is Fate.TARGET), None)
+    def output_names(self) -> tuple[str, ...] | None:
+        """The names of several outputs: the labels of the classes, or the target columns; None where they have none."""
+        labels = self.target.labels
+        if labels is not None:
+            return None if "-1" in labels else tuple(labels[str(k)] for k in range(len(labels)))
+        names = self.encoding.targets
+        return names if len(names) > 1 else None
 
     def columns(self) -> tuple[ColumnRule, ...]:
         """What became of each column of the file, those that turned out to be constant included."""

@@ -115,18 +115,28 @@ def _subset(samples: Samples, size: int, seed: int) -> Samples:
 def _prepared_target(samples: Samples, options: Preprocessing) -> tuple[Float[np.ndarray, "n ..."], TargetRule]:
     """The target as classes or numbers, perhaps (y − mean)/std with the population deviation; the rule.
 
-    Of several columns of numbers none is standardised: they may be labels.
+    Several columns of a table are standardised one by one, unless all hold two values only: they are labels.
     """
     y, label_map = map_labels(samples, str(options.task), options.positive)
     check_target(y, samples.origin)
     rule = label_rule(samples, y, label_map, options.positive)
-    standardise = (
-        (label_map is None and y.ndim == 1) if options.standardise_target is None else options.standardise_target
-    )
+    standardise = options.standardise_target
+    if standardise is None:
+        standardise = label_map is None and (y.ndim == 1 or (samples.reading is not None and not _two_valued(y)))
     if not standardise:
         return y, TargetRule(label_map, rule=rule)
-    mean, std = float(y.mean()), float(y.std())
+    if y.ndim == 2 and (constant := np.flatnonzero(np.ptp(y, axis=0) < SMALLEST_SPREAD)).size:
+        raise DataError(
+            f"{samples.origin.name}: target {int(constant[0]) + 1} of {y.shape[1]} is constant.",
+            "Leave it out, or set standardise_target = false.",
+        )
+    mean, std = y.mean(axis=0).tolist(), y.std(axis=0).tolist()
     return (y - mean) / std, TargetRule(label_map, True, mean, std, rule)
+
+
+def _two_valued(y: Float[np.ndarray, "n C"]) -> bool:
+    """Whether every column holds its smallest and its largest number only."""
+    return bool(((y == y.min(axis=0)) | (y == y.max(axis=0))).all())
 
 
 def _prepared_features(samples: Samples, options: Preprocessing) -> tuple[Float[np.ndarray, "n e"], FeatureRule]:

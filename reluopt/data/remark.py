@@ -43,6 +43,8 @@ def remarks(dataset: Dataset) -> list[str]:
     labels = preparation.target.labels
     if labels and "-1" not in labels:
         said.append(f"{len(labels)} classes, one output each: {named(list(labels.values()))}")
+    elif not labels and preparation.output_names:
+        said.append(f"{len(preparation.output_names)} targets, one output each: {named(preparation.output_names)}")
     elif labels:
         said.append(f"labels: −1 is {short(labels['-1'], 120)}; +1 is {short(labels['+1'])}")
     return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,8 +23,11 @@ LISTED = 10
 class TableSettings(Config):
     """How a table is read, and what becomes of its columns."""
 
-    target: str | None = setting(
-        None, "Table: the target column, by name or by position (1 is the first column): a number, first, or last."
+    target: str | list[str] | None = setting(  # noqa: RUF009
+        None,
+        "Table: the target column, by name or by position (1 is the first column): a number, first, or last; several "
+        "as A,B,C, or repeated: one output each.",
+        repeat=True,
     )
     header: bool | None = setting(
         None,
@@ -137,6 +141,25 @@ class Table:
             f"{self.origin.name} has no column '{short(which)}'.{self._reading()}",
             f"Give {option} one of: {self.listed(which)}.",
         )
+
+    def find_several(self, which: str, option: str) -> list[int]:
+        """The places of one column, or of several that are separated by commas, in the order that is given.
+
+        Raises
+        ------
+        DataError : a column that is not there, or is named twice.
+        """
+        names = [name for part in self._listed(which) for name in self._listed(part)]  # of an option that is repeated
+        places = [self.find(name, option) for name in names or [which]]
+        if twice := [name for name, place in zip(names, places, strict=True) if places.count(place) > 1]:
+            raise DataError(
+                f"{self.origin.name}: the column '{short(twice[0])}' is named twice.", f"Name it once in {option}."
+            )
+        return places
+
+    def _listed(self, names: str) -> list[str]:
+        """A column's name as it is, else the cells of a line of CSV."""
+        return [names] if names in self._places else [name.strip() for name in next(csv.reader([names]), [])]
 
     @cached_property
     def _places(self) -> dict[str, int]:
