@@ -89,9 +89,10 @@ class AugmentedLagrangian:
     @property
     def nu(self) -> Float[Tensor, "q N"]:
         """The multipliers of E[s_i (s_i − x_iᵀu)] = 0."""
-        return -self.multipliers[..., *self._equal()].reshape(len(self.head), -1)
+        return -self.multipliers[..., *self.equal].reshape(len(self.head), -1)
 
-    def _equal(self) -> tuple[Int[Tensor, " g"], Int[Tensor, " g"]]:
+    @property
+    def equal(self) -> tuple[Int[Tensor, " g"], Int[Tensor, " g"]]:
         """The places of s_i (s_i − x_iᵀu) among the products of a group."""
         s = len(self.F) + torch.arange(self.size)
         return s, s + self.size
@@ -179,7 +180,7 @@ class AugmentedLagrangian:
         flat = F.flatten(0, 1)
         M = torch.baddbmm(self.multipliers.flatten(0, 1), flat, flat.mT, alpha=-self.penalty)
         M = M.view(self.multipliers.shape)
-        s, p = self._equal()
+        s, p = self.equal
         equal = M[..., s, p]
         M = M.clamp_(min=0)
         M.diagonal(dim1=-2, dim2=-1).zero_()

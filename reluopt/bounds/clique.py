@@ -23,6 +23,7 @@ import torch
 
 from reluopt.bounds.clique_search import CliqueSearch, CliqueSettings
 from reluopt.bounds.lower_bound import LowerBound, prove
+from reluopt.bounds.output_cliques import OutputCliqueSearch
 from reluopt.bounds.protocol import Bound, Start
 from reluopt.bounds.second_moments import with_moments
 from reluopt.clock import Clock
@@ -64,6 +65,10 @@ class Cliques(Bound):
     settings: CliqueSettings = field(default_factory=CliqueSettings)
     name: ClassVar[str] = "cliques"
 
+    def takes(self, problem: Problem) -> bool:
+        """Any number of outputs."""
+        return True
+
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
@@ -76,7 +81,8 @@ class Cliques(Bound):
         assert moments is not None
         if not (problem.X.any() and moments.evidence.z.any()):
             return
-        search = CliqueSearch(problem, moments, self.settings, device=device)
+        kind = OutputCliqueSearch if problem.outputs > 1 else CliqueSearch
+        search = kind(problem, moments, self.settings, device=device)
         search.solve(clock)
         for sides in search.polished(clock):
             if all(math.isfinite(side.level) for side in sides):

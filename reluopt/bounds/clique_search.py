@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from reluopt.bounds.augmented import AugmentedLagrangian
@@ -78,25 +78,35 @@ class CliqueSearch:
         self.scaled, self.units = problem.scaled()
         used = (problem.X != 0).any(axis=1)
         samples, self.idle = np.flatnonzero(used), np.flatnonzero(~used)
-        n, smallest = len(samples), self.settings.smallest
+        n, smallest, C = len(samples), self.settings.smallest, problem.outputs
         assert moments.factors is not None
         factors = moments.factors / self.units.weight
         levels = max(0, math.ceil(math.log2(n / smallest)))
-        order = nested_order([self.scaled.X[used] @ R[:, 1:].T for R in factors], levels, -(-n // 2**levels))
+        order = nested_order([self.scaled.X[used] @ R[:, C:].T for R in factors], levels, -(-n // 2**levels))
         #: The sample of every slot; −1 where there is none.
         self.slots = np.where(order >= 0, samples[order], -1)
-        self.core = self._core(factors, moments.regions, 2**levels)
+        self.core = self._core(factors, moments, 2**levels)
 
     def _spread(self, values: Float[np.ndarray, "n ..."]) -> Tensor:
         """What belongs to samples, at their slots; 0 where a slot is empty."""
         here = self.slots.reshape(-1, *[1] * (values.ndim - 1)) >= 0
         return torch.as_tensor(np.where(here, values[self.slots], 0.0), dtype=torch.float64, device=self.device)
 
-    def _core(self, factors: Float[np.ndarray, "2 k e"], evidence: Evidence, groups: int) -> AugmentedLagrangian:
+    def _rows(self) -> tuple[Float[Tensor, "N d"], Float[np.ndarray, " n"]]:
+        """The rows at their slots, of norm one, and the norms of all samples' rows."""
+        norms = np.linalg.norm(self.scaled.X, axis=1)
+        return self._spread(self.scaled.X / np.where(norms > 0, norms, 1.0)[:, None]), norms
+
+    def _lagrangian(self, head: Tensor, S: Tensor, multipliers: Tensor) -> AugmentedLagrangian:
+        """From this start."""
+        scaled, (rows, norms) = self.scaled, self._rows()
+        y, kappa, norm = (self._spread(part) for part in (scaled.y, scaled.weights, norms))
+        loss = scaled.loss.smoothed(self.settings.envelopes[0])
+        return AugmentedLagrangian(rows, norm, y.view(len(rows), -1), kappa, loss, scaled.beta, head, S, multipliers)
+
+    def _core(self, factors: Float[np.ndarray, "q k e"], moments: LowerBound, groups: int) -> AugmentedLagrangian:
         """At the moment bound's multipliers; s_i is at the end of its range that the sign of z_i asks for."""
-        scaled, units = self.scaled, self.units
-        norms = np.linalg.norm(scaled.X, axis=1)
-        rows = self._spread(scaled.X / np.where(norms > 0, norms, 1.0)[:, None])
+        units, evidence, (rows, norms) = self.units, moments.regions, self._rows()
         head, g = torch.as_tensor(factors, device=self.device).mT, len(self.slots) // groups
         multipliers = torch.zeros(2, groups, 1 + 2 * g, 1 + 2 * g, dtype=torch.float64, device=self.device)
         s, p, every = slice(1, 1 + g), slice(1 + g, None), torch.arange(g)
@@ -112,9 +122,7 @@ class CliqueSearch:
             a, length = G @ r0, G.norm(dim=1)
             upper = 0.5 * (G + length[:, None] * (r0 / r0.norm().clamp(min=1e-300)))
             S.append(torch.where((z > 0)[:, None], upper, torch.where((a > 0)[:, None], G, 0.0 * G)))
-        y, kappa, norm = (self._spread(part) for part in (scaled.y, scaled.weights, norms))
-        loss = scaled.loss.smoothed(self.settings.envelopes[0])
-        return AugmentedLagrangian(rows, norm, y[:, None], kappa, loss, scaled.beta, head, torch.stack(S), multipliers)
+        return self._lagrangian(head, torch.stack(S), multipliers)
 
     # -- the search --------------------------------------------------------------------------------------------------
 
@@ -144,53 +152,68 @@ class CliqueSearch:
 
     # -- the proof ---------------------------------------------------------------------------------------------------
 
-    def polished(self, clock: Clock) -> Iterator[tuple[Elimination, Elimination]]:
+    def polished(self, clock: Clock) -> Iterator[list[Elimination]]:
         """The multipliers of both signs, improved at this z until the clock is over, the worse one first."""
         core, sides = self.core, []
-        s, p = 1 + torch.arange(core.size), 1 + core.size + torch.arange(core.size)
-        for sign, head, nu, M in zip((1, -1), core.head, core.nu, core.multipliers, strict=True):
-            z, products = sign * core.z * core.norms, M.clone()
+        s, p = core.equal
+        for sign, head, nu, M in zip((1, -1), core.head, core.nu, core.multipliers, strict=False):
+            z, products = sign * core.z.view(len(nu), -1) * core.norms[:, None], M.clone()
             products[:, s, p] = products[:, p, s] = 0.0
-            sides.append(Elimination(core.X, z[:, None], nu, products, self._moment_multipliers(z, head)))
+            sides.append(Elimination(core.X, z, nu, products, self._moment_multipliers(z, head)))
         for number, side in enumerate(sorted(sides, key=lambda side: -side.level)):
-            side.run(0.5 * core.beta * self.settings.enough, clock.part(1 / (2 - number)))
-            yield sides[0], sides[1]
+            side.run(0.5 * core.beta * self.settings.enough, clock.part(1 / (len(sides) - number)))
+            yield sides
 
-    def _moment_multipliers(self, z: Float[Tensor, " N"], head: Float[Tensor, "e k"]) -> tuple[Tensor, Tensor]:
+    def _moment_multipliers(self, z: Float[Tensor, "N 1"], head: Float[Tensor, "e k"]) -> tuple[Tensor, Tensor]:
         """(r, ν) of Theorem A at this z, read off the factors: no products of two samples."""
-        core, r0, G = self.core, head[0], self.core.X @ head[1:]
+        z, core, r0, G = z[:, 0], self.core, head[0], self.core.X @ head[1:]
         a, length = G @ r0, G.norm(dim=1).clamp(min=1e-100)
         slope = 0.5 + 0.5 * a / torch.hypot(a, self.settings.edge * r0.norm() * length + 1e-100)
         r = torch.zeros_like(core.multipliers[0])
         r[:, 0, 1:] = torch.cat([(part * (-z).clamp(min=0)).view(-1, core.size) for part in (1 - slope, slope)], 1)
         return r, z.clamp(min=0) * (r0.norm() / length)
 
-    def evidence(self, sides: tuple[Elimination, Elimination]) -> Evidence:
+    def _groups(self) -> tuple[Int[np.ndarray, " _"], ...]:
+        return tuple(np.sort(slots[slots >= 0]) for slots in self.slots.reshape(-1, self.core.size))
+
+    def evidence(self, sides: list[Elimination]) -> Evidence:
         """z and the multipliers of both signs in the data's units."""
         d, here, z = self.problem.d, self.slots >= 0, np.zeros(self.problem.n)
         z[self.slots[here]] = self.units.z * self.core.z.cpu().numpy()[here]
         z[self.idle] = self.problem.zero_dual_point[self.idle]
-        groups = tuple(np.sort(slots[slots >= 0]) for slots in self.slots.reshape(-1, self.core.size))
         positive, negative = (
             restored(self._own(side, sign * z / self.units.z), sign * z, self.units)
             for side, sign in zip(sides, (1, -1), strict=True)
         )
         return Evidence(
-            z, np.zeros((0, d)), np.array([[-1, 0, -1]]), (Region(np.zeros((0, d)), groups, positive, negative),)
+            z,
+            np.zeros((0, d)),
+            np.array([[-1, 0, -1]]),
+            (Region(np.zeros((0, d)), self._groups(), positive, negative),),
         )
 
     def _own(self, side: Elimination, z: Float[np.ndarray, " n"]) -> Multipliers:
         """One sign's multipliers in scaled units, samples of a clique in rising order."""
-        n, g, here = len(z), self.core.size, self.slots >= 0
+        n, here = len(z), self.slots >= 0
         w, nu = np.zeros((1, n)), np.zeros(n)
         w[0, self.idle], nu[self.idle] = np.maximum(z[self.idle], 0.0), self.settings.idle * np.abs(z[self.idle])
-        norms = self.core.norms.cpu().numpy()
-        nu[self.slots[here]] = side.best[side.on_nu][here] / norms[here] ** 2
-        all_r, products = [], side.products(side.best).cpu().numpy()
-        for r, slots, size in zip(products, self.slots.reshape(-1, g), norms.reshape(-1, g), strict=True):
+        nu[self.slots[here]] = self._nu(side)
+        return Multipliers(w, np.zeros((1, n)), nu, self._products(side))
+
+    def _nu(self, side: Elimination) -> Float[np.ndarray, " m"]:
+        """ν of the samples at the slots that are not empty, rows as they are."""
+        here = self.slots >= 0
+        return side.best[side.on_nu][here] / self.core.norms.cpu().numpy()[here] ** 2
+
+    def _products(self, side: Elimination) -> tuple[Float[np.ndarray, "_ _"], ...]:
+        """r of every clique, rows as they are, samples in rising order."""
+        g, f, all_r = self.core.size, len(self.core.F), []
+        norms = self.core.norms.cpu().numpy().reshape(-1, g)
+        products = side.products(side.best).cpu().numpy()
+        for r, slots, size in zip(products, self.slots.reshape(-1, g), norms, strict=True):
             there = np.flatnonzero(slots >= 0)
             kept = there[np.argsort(slots[there])]
-            scale = 1 / np.concatenate([[1.0], size[kept], size[kept]])
-            own = np.concatenate([[0], 1 + kept, 1 + g + kept])
+            scale = 1 / np.concatenate([np.ones(f), size[kept], size[kept]])
+            own = np.concatenate([np.arange(f), f + kept, f + g + kept])
             all_r.append(scale[:, None] * r[np.ix_(own, own)] * scale)
-        return Multipliers(w, np.zeros((1, n)), nu, tuple(all_r))
+        return tuple(all_r)

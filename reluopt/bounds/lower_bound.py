@@ -25,7 +25,8 @@ class LowerBound:
     evidence : z and the multipliers that prove ``support``.
     support : B ≥ |zᵀ(Xu)_+|, or ‖zᵀ(Xu)_+‖, for all ‖u‖ ≤ 1. ``scale`` : t ≤ β/B, so that tz is dual feasible.
     seconds : wall-clock time of the search and the proof.
-    factors : (2, k, d + 1) second moments of neurons that were found on the way, for a search that goes on from there.
+    factors : (2, k, 1 + d), or (1, k, C + d), second moments of neurons that were found on the way, for a search that
+        goes on from there.
     """
 
     value: float
@@ -34,7 +35,7 @@ class LowerBound:
     support: float
     scale: float
     seconds: float
-    factors: Float[np.ndarray, "2 k e"] | None = field(default=None, repr=False)
+    factors: Float[np.ndarray, "q k e"] | None = field(default=None, repr=False)
 
     @property
     def regions(self) -> Evidence:
@@ -49,7 +50,7 @@ def prove(
     *,
     method: str,
     started: float,
-    factors: Float[np.ndarray, "2 k e"] | None = None,
+    factors: Float[np.ndarray, "q k e"] | None = None,
 ) -> LowerBound:
     """The proved value of an evidence: equation (*) with B of the evidence. ``started`` : of ``time.perf_counter``."""
     if isinstance(evidence, OutputEvidence):

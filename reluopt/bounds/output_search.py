@@ -45,6 +45,11 @@ class OutputMomentSearch:
         V = 0.5 / math.sqrt(rows) * rng.standard_normal((problem.n, rows))
         self.theta = np.concatenate([R.ravel(), V.ravel()])
 
+    @property
+    def factors(self) -> Float[np.ndarray, "1 K e"]:
+        """R in the data's units."""
+        return self.units.weight * self._parts(self.theta)[0].cpu().numpy()[None]
+
     def objective(self, theta: Float[np.ndarray, " q"], loss: Loss) -> tuple[float, Float[np.ndarray, " q"]]:
         """The value of the roaming network, and its gradient."""
         R, V = self._parts(theta)

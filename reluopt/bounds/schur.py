@@ -129,7 +129,7 @@ class Elimination:
         """r as symmetric matrices R with FᵀRF = Σ_{a<b} r_ab F_a F_b."""
         half, f = 0.5 * torch.as_tensor(point, device=self.z.device), len(self.lifting.F)
         R = half.new_zeros(self.groups, self.forms, self.forms)
-        R[:, :f, f:] = half[self.on_first].view(self.groups, f, -1)
+        R[:, :f, f:] = half[self.on_first].view(self.groups, f, 2 * self.g)
         R[tuple(self.pairs)] = half[self.on_pairs]
         return R + R.mT
 

@@ -150,4 +150,5 @@ def with_moments(problem: Problem, start: Start, clock: Clock, device: str | tor
     """The start with the moment bound, which is computed where the start has none."""
     if start.moments is not None:
         return start
-    return start.after(SecondMoments().best(problem, start, clock, device=device))
+    bound = OutputMoments() if problem.outputs > 1 else SecondMoments()
+    return start.after(bound.best(problem, start, clock, device=device))

@@ -1,0 +1,60 @@
+r"""The clique bound of several outputs: products of activations inside of cliques, with the head (a, u).
+
+As in ``clique.py`` with M = E[vvᵀ], v = (a, u, s), of all neurons, and no two signs:
+
+.. math:: \min Σ_i κ_i ℓ(f_i, y_i) + (β/2) tr_{(a,u)} M,\quad f = E[s aᵀ],
+
+with E[F_a F_b] ≥ 0 for the forms F = (s_g, s_g − X_g u) of every clique g, and E[s_i (s_i − x_iᵀu)] = 0. Forms of a
+have no sign and are left out, and so are products with the ball: they need a form that is at least ‖u‖.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reluopt.bounds.augmented import AugmentedLagrangian
+from reluopt.bounds.clique_search import CliqueSearch
+from reluopt.bounds.lower_bound import LowerBound
+from reluopt.bounds.output_forms import OutputEvidence
+from reluopt.bounds.schur import Elimination
+
+#: Keeps divisions away from 0/0.
+TINY = 1e-100
+
+
+class OutputCliqueSearch(CliqueSearch):
+    """Cliques for C > 1 outputs, started at Theorem C's factors and multipliers."""
+
+    def _core(self, factors: Float[np.ndarray, "q k e"], moments: LowerBound, groups: int) -> AugmentedLagrangian:
+        """s_i is where in its ball, of diameter [0, Ux_i], z_i asks for it."""
+        C, units, (rows, norms) = self.problem.outputs, self.units, self._rows()
+        assert isinstance(moments.evidence, OutputEvidence)
+        head, g = torch.as_tensor(factors, device=self.device).mT, len(self.slots) // groups
+        pull = self._spread(moments.evidence.z / units.z) @ head[0, :C]
+        G = rows @ head[0, C:]
+        S = 0.5 * (G + G.norm(dim=1, keepdim=True) * pull / (pull.norm(dim=1, keepdim=True) + TINY))
+        multipliers = torch.zeros(1, groups, 2 * g, 2 * g, dtype=torch.float64, device=self.device)
+        every, nu = torch.arange(g), self._spread(moments.evidence.nu * norms**2 / units.nu).view(-1, g)
+        multipliers[0, :, every, g + every] = multipliers[0, :, g + every, every] = -nu
+        return self._lagrangian(head, S[None], multipliers)
+
+    def _moment_multipliers(self, z: Float[Tensor, "N C"], head: Float[Tensor, "e k"]) -> tuple[Tensor, Tensor]:
+        """(0, ν) of Theorem C at this z, read off the factors."""
+        C, core = self.problem.outputs, self.core
+        nu = (z @ head[:C]).norm(dim=1) / ((core.X @ head[C:]).norm(dim=1) + TINY)
+        return torch.zeros_like(core.multipliers[0]), nu
+
+    def evidence(self, sides: list[Elimination]) -> OutputEvidence:  # type: ignore[override]
+        """z and the multipliers in the data's units."""
+        n, here, (side,) = self.problem.n, self.slots >= 0, sides
+        z, nu = np.zeros((n, self.problem.outputs)), np.zeros(n)
+        z[self.slots[here]] = self.units.z * self.core.z.cpu().numpy()[here]
+        z[self.idle] = self.problem.zero_dual_point[self.idle]
+        z = self.problem.settled(z)
+        nu[self.slots[here]] = self.units.nu * self._nu(side)
+        nu[self.idle] = self.settings.idle * np.linalg.norm(z[self.idle], axis=1)
+        r = tuple(self.units.z / self.units.x * part for part in self._products(side))
+        return OutputEvidence(z, nu, self._groups(), r)

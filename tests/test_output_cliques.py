@@ -1,0 +1,108 @@
+"""Products of pairs with several outputs: gradients, elimination, invariances, proofs that both checkers accept."""
+
+import math
+
+import numpy as np
+import pytest
+import second_checker
+import torch
+from test_output_bounds import problem_of, quick, trained
+
+from reluopt.bounds import neighbours, tightened
+from reluopt.bounds.clique_search import CliqueSettings
+from reluopt.bounds.lower_bound import prove
+from reluopt.bounds.output_cliques import OutputCliqueSearch
+from reluopt.bounds.schur import Elimination
+from reluopt.certificate import checker
+from reluopt.certificate.file import write_certificate
+from reluopt.clock import Clock
+from reluopt.problem import Problem
+
+
+def search_of(problem, smallest=32):
+    return OutputCliqueSearch(problem, quick(problem), CliqueSettings(smallest=smallest))
+
+
+@pytest.mark.parametrize("spec", ["squared", "cross_entropy", "hinge"])
+def test_gradients_of_the_augmented_lagrangian(spec):
+    core = search_of(problem_of(spec), smallest=8).core
+    assert core.groups > 1 and len(core.head) == 1
+    rng = torch.Generator().manual_seed(0)
+    head, S, by_head, by_S = (
+        torch.randn(part.shape, generator=rng, dtype=torch.float64) for part in (core.head, core.S) * 2
+    )
+    step = 1e-6
+    up, down = (core.lagrangian(head + move * by_head, S + move * by_S, 0.0)[0] for move in (step, -step))
+    _, gradient_head, gradient_S = core.lagrangian(head, S, 0.0)
+    slope = float((gradient_head * by_head).sum() + (gradient_S * by_S).sum())
+    assert slope == pytest.approx((up - down) / (2 * step), rel=1e-5)
+
+
+def test_the_form_without_s_is_the_largest_over_s():
+    rng = np.random.default_rng(0)
+    X, z, nu = rng.standard_normal((8, 3)), rng.standard_normal((8, 2)), 2 + rng.random(8)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    upper = np.triu(rng.random((2, 8, 8)), 1) * (rng.random((8, 8)) < 0.4) / 4
+    upper[:, np.arange(4), 4 + np.arange(4)] = 0
+    r = torch.as_tensor(upper + upper.transpose(0, 2, 1))
+    block = Elimination(*map(torch.as_tensor, (X, z, nu)), r, (0 * r, torch.as_tensor(nu)))
+    R, nu = block.products(block.best).numpy(), block.best[block.on_nu].reshape(2, 4)
+    H, B, A = (part.numpy() for part in block._forms(block.best))
+    rows, heights = X.reshape(2, 4, 3), z.reshape(2, 4, 2)
+    for _ in range(20):
+        a, s = rng.standard_normal(5), rng.standard_normal((2, 4))
+        p = s - rows @ a[2:]
+        F = np.concatenate([s, p], 1)
+        wanted = (s * (heights @ a[:2])).sum() - (nu * s * p).sum() + np.einsum("gi,gij,gj->", F, R, F)
+        found = a @ H @ a + sum(2 * s[k] @ B[k] @ a - s[k] @ A[k] @ s[k] for k in range(2))
+        assert found == pytest.approx(wanted)
+        assert wanted <= block.level * (a @ a) * (1 + 1e-12)
+    assert np.linalg.eigvalsh(R[0]).min() < 0  # products, not squares: nothing definite is needed of r
+
+
+def test_the_level_is_what_is_proved():
+    problem = problem_of(n=20)
+    search = search_of(problem, smallest=8)
+    for _ in range(3):
+        search.core.update(80.0, 40, math.inf, curved=True)
+    *_, sides = search.polished(Clock(0.0))
+    bound = prove(problem, search.evidence(sides), method="cliques", started=0.0)
+    assert bound.scale == pytest.approx(0.5 * search.core.beta / sides[0].level, rel=1e-5)
+
+
+@pytest.mark.parametrize("spec", ["squared", "cross_entropy", "hinge"])
+def test_pairs_close_most_of_the_gap_and_both_checkers_accept(spec, tmp_path):
+    problem = problem_of(spec, n=9, d=2)
+    first, bound = quick(problem), neighbours(problem, time_limit=1.5)
+    assert "cliques" in bound.method and first.value < bound.value
+    if problem.loss.smooth:
+        upper = problem.objective(*trained(problem))
+        assert bound.value <= upper
+        assert upper - bound.value < 0.5 * (upper - first.value)
+    write_certificate(tmp_path / "cert", problem, bound=bound)
+    verdict = checker.check(checker.read_certificate(tmp_path / "cert"), problem.X, problem.targets)
+    assert float(verdict.lower) == pytest.approx(bound.value, rel=1e-8)
+    raw = (tmp_path / "cert").read_bytes()
+    assert second_checker.reason_to_refuse(raw, problem.X.tolist(), problem.targets.tolist()) is None
+
+
+def test_a_second_target_that_is_zero_changes_nothing():
+    """With one output there are products with α too, so that its bound is at least as good; here both are tight."""
+    problem = problem_of(n=12, fraction=0.3)
+    one = Problem(problem.X, problem.y[:, 0], beta=problem.beta)
+    two = Problem(problem.X, np.stack([problem.y[:, 0], 0 * problem.y[:, 0]], 1), "squared", problem.beta)
+    values = [neighbours(case, time_limit=1.5).value for case in (one, two)]
+    assert values[1] == pytest.approx(values[0], rel=3e-2)
+
+
+def test_rows_of_zeros_and_empty_places():
+    problem = problem_of(n=11)
+    X = problem.X.copy()
+    X[3] = 0.0
+    holed = Problem(X, problem.y, "squared", problem.beta)
+    bound = neighbours(holed, time_limit=1.0)
+    assert quick(holed).value < bound.value <= holed.objective(*trained(holed))
+
+
+def test_the_race_ends_with_cliques():
+    assert "cliques" in tightened(problem_of(), time_limit=1.5).method
