@@ -101,7 +101,7 @@ def test_every_other_command_ends_with_130_and_leaves_no_half(name, place, monke
     where = {
         "verify": "reluopt.certificate.checker.check",
         "sweep": "reluopt.cli.sweep.run_point",
-        "relax": "reluopt.cli.relax.relax",
+        "relax": "reluopt.workflows.relax_run.relax",
         "solve": "reluopt.workflows.solve_run.save_weights",
         "theory": "reluopt.cli.theory.report",
         "data": "reluopt.cli.data.beta_max_upper",

@@ -67,13 +67,23 @@ def test_relax_takes_the_loss(table, spec):
     assert make_loss(spec).name in said("verify", "run")
 
 
-def test_balanced_classes_are_weighted_everywhere(table):
+WEIGHTED = {
+    "train": FAST,
+    "relax": ["--patterns", "6"],
+    "solve": ["--budget", "1"],
+}
+
+
+@pytest.mark.parametrize("command", WEIGHTED)
+def test_balanced_classes_are_weighted_everywhere(table, command):
     said(
-        "train", "table.csv", *columns("hinge"), "--loss", "hinge", "--class-weight", "balanced", *FAST, "--out", "run"
-    )
+        command, "table.csv", *columns("hinge"), "--loss", "hinge", "--class-weight", "balanced", *WEIGHTED[command],
+        "--out", "run",
+    )  # fmt: skip
     said("certify", "run", *NO_PROGRAMS)
     assert "weights" in said("verify", "run")
-    said("train", "--resume", "run")
+    if command == "train":
+        said("train", "--resume", "run")
 
 
 def test_data_brackets_beta_max_of_the_loss(table):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from reluopt import printing
 from reluopt.cli.columns import load_aloud
@@ -16,16 +15,11 @@ from reluopt.cli.scripting import result
 from reluopt.cli.train import show_problem
 from reluopt.data import DataConfig
 from reluopt.progress import working
-from reluopt.runs import RunFolder
 from reluopt.search.config import RelaxConfig
-from reluopt.search.polynomial import Relaxation, relax
-from reluopt.solvers import NativeSolver, VectorSolver
+from reluopt.search.polynomial import Relaxation
 from reluopt.theory.kernel import log_factor
 from reluopt.training import TrainConfig
-from reluopt.training.checkpoint import save_weights
-from reluopt.workflows.new_run import new_run
-from reluopt.workflows.prepare import Prepared, for_loss, prepare
-from reluopt.workflows.runs import next_folder, where_it_started
+from reluopt.workflows.relax_run import new_relaxation
 
 
 def relax_command(
@@ -33,6 +27,7 @@ def relax_command(
     beta: float | None,
     beta_fraction: float | None,
     loss: str,
+    class_weight: str | None,
     out: Path | None,
     config: Path | None,
     replace: bool,
@@ -44,50 +39,29 @@ def relax_command(
     given["data"]["dataset"] = dataset
     data_config = settle(DataConfig, "data", file["data"], given["data"], where)
     settings = settle(RelaxConfig, "relax", file["relax"], given["relax"], where)
-    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss)
-    data_config = for_loss(data_config, loss)
-    with working("reading the data and searching β_max", quiet=quiet):
-        prepared = prepare(data_config, choice, load_aloud)
-    data, problem = prepared.data, prepared.problem
-    run = RunFolder(out or next_folder(data.name))
-    run.require_free(overwrite=replace, need=2**20)
-    if not quiet:
-        show_problem(data, problem, prepared.beta_max)
-    of = NativeSolver if problem.outputs == 1 else VectorSolver
-    solver = of(tolerance=settings.tolerance, time_limit=settings.time_limit)
-    rng = np.random.default_rng(settings.seed)
-    with run.locked():
+    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss, class_weight=class_weight)
+    with ExitStack() as held:
+        with working("reading the data and searching β_max", quiet=quiet):
+            work = held.enter_context(
+                new_relaxation(data_config, choice, settings, out, replace=replace, load=load_aloud)
+            )
+        if not quiet:
+            show_problem(work.record.data, work.record.problem, work.record.beta_max)
         with working("relaxing", quiet=quiet) as say:
-            found = relax(problem, patterns=settings.patterns, rng=rng, solver=solver, say=say)
+            found = work.find(say)
         if not quiet:
             _show(found, settings.patterns)
-        record = {
-            **where_it_started(run),
-            "beta": problem.beta,
-            "beta_max_estimate": prepared.beta_max,
-            "fingerprint": data.fingerprint,
-            "relax": settings.to_mapping(),
-        }
-        tables = {"data": data_config.to_mapping(), "train": {"loss": loss}, "run": record}
-        _save(run, tables, found, prepared, replace)
-    solution = found.solution
+        work.keep(found)
+    solution, path = found.solution, work.folder.path
     result({
-        "run": run.path, "objective": found.objective, "neurons": found.network.width,
+        "run": path, "objective": found.objective, "neurons": found.network.width,
         "patterns": len(found.discovery.patterns), "value": solution.value, "dual_value": solution.dual.value,
         "status": solution.status.value, "seconds": solution.seconds,
     })  # fmt: skip
     if quiet:
-        console.print(str(run.path), soft_wrap=True)
+        console.print(str(path), soft_wrap=True)
     else:
-        next_steps(("then", f"reluopt certify {quoted(run.path)}"))
-
-
-def _save(run: RunFolder, tables: dict[str, Any], found: Relaxation, prepared: Prepared, replace: bool) -> None:
-    """Make the run, whole or not at all."""
-    with new_run(run, tables, overwrite=replace, preparation=prepared.data.preparation) as new:
-        # nothing moved: the start and the end are the same network
-        for which in ("initial", "latest"):
-            save_weights(new, which, found.network, prepared.problem, "reluopt relax")
+        next_steps(("then", f"reluopt certify {quoted(path)}"))
 
 
 def _show(found: Relaxation, asked: int) -> None:

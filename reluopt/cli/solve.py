@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from reluopt import printing
-from reluopt.bounds import LowerBound
-from reluopt.certificate.config import CertifyConfig
 from reluopt.cli.columns import load_aloud
 from reluopt.cli.commands.solve import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted, tell
 from reluopt.cli.scripting import result
-from reluopt.cli.train import show_problem
+from reluopt.cli.train import LINE_EVERY, every, show_problem
 from reluopt.data import DataConfig
 from reluopt.errors import ConfigError
 from reluopt.interrupts import Interrupted, exit_code
-from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.progress import working
-from reluopt.runs import RunFolder
 from reluopt.search.config import SolveConfig
-from reluopt.search.records import Earlier, Progress, Solved, SolveInterrupted
-from reluopt.search.solving import solve_problem
+from reluopt.search.records import Progress, Solved
 from reluopt.training import TrainConfig
-from reluopt.training.checkpoint import load_weights
-from reluopt.workflows.certification import certify_run, keep_certificate, read_trained
-from reluopt.workflows.prepare import for_loss, prepare
-from reluopt.workflows.runs import RunRecord, next_folder, read_run, where_it_started
-from reluopt.workflows.solve_run import SolveRun, read_earlier
+from reluopt.workflows.search_run import SearchRun, new_search, refinement, resumed_search
 
-#: Seconds between two lines of the live table.
-LINE_EVERY = 1.0
-#: The certificate of the end has this share of the budget more.
-CERTIFY_SHARE = 0.1
 WORDS = {
     "gap": "the gap asked for is proved",
     "budget": "the budget is over",
@@ -66,7 +55,12 @@ def solve(
             raise ConfigError(
                 f"--resume was given with {', '.join(clash)}.", "A run keeps its problem: leave them out."
             )
-        _go_on(RunFolder.open(resume), given["solve"], quiet)
+
+        def changed(stored: Mapping[str, Any], where: str) -> SolveConfig:
+            return settle(SolveConfig, "run.solve", dict(stored), given["solve"], where)
+
+        with resumed_search(resume, changed) as search:
+            _run(search, quiet)
         return
     if dataset is None:
         raise ConfigError("No data set was named.", "Try: reluopt solve breast_cancer")
@@ -74,13 +68,14 @@ def solve(
     file, where = read_toml(config, TABLES), str(config or "the command line")
     given["data"]["dataset"] = dataset
     choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss, class_weight=class_weight)
-    data_config = for_loss(settle(DataConfig, "data", file["data"], given["data"], where), loss)
+    data_config = settle(DataConfig, "data", file["data"], given["data"], where)
     settings = settle(SolveConfig, "solve", file["solve"], given["solve"], where)
-    with working("reading the data and searching β_max", quiet=quiet):
-        prepared = prepare(data_config, choice, load_aloud)
-    record = RunRecord(prepared.data, choice, prepared.problem, prepared.beta_max)
-    run = RunFolder(out or next_folder(record.data.name))
-    _begin(run, data_config.to_mapping(), record, settings, None, replace, quiet, "reluopt solve")
+    with ExitStack() as held:
+        with working("reading the data and searching β_max", quiet=quiet):
+            search = held.enter_context(
+                new_search(data_config, choice, settings, out, replace=replace, load=load_aloud)
+            )
+        _run(search, quiet)
 
 
 def refine(
@@ -89,113 +84,39 @@ def refine(
     """Do what `reluopt refine` says."""
     file = read_toml(config, TABLES)
     settings = settle(SolveConfig, "solve", file["solve"], given["solve"], str(config or "the command line"))
-    source = RunFolder.open(run)
-    record = read_run(source)
-    network = from_weights(*load_weights(source))
-    target = RunFolder(out or next_folder(record.data.name))
-    _begin(target, source.config()["data"], record, settings, network, replace, quiet, "reluopt refine")
+    with refinement(run, settings, out, replace=replace) as search:
+        _run(search, quiet)
 
 
-def _begin(
-    run: RunFolder,
-    data: dict[str, Any],
-    record: RunRecord,
-    settings: SolveConfig,
-    network: TwoLayerReLU | None,
-    replace: bool,
-    quiet: bool,
-    command: str,
-) -> None:
-    """A new run."""
-    run.require_free(overwrite=replace, need=2**20)
-    beta, loss = record.problem.beta, {"loss": record.train.loss, "class_weight": record.train.class_weight}
-    facts = {"beta": beta, "beta_max_estimate": record.beta_max, "fingerprint": record.data.fingerprint}
-    tables = {
-        "data": data,
-        "train": {name: value for name, value in loss.items() if value is not None},
-        "run": {**where_it_started(run), **facts, "solve": settings.to_mapping()},
-    }
-    with run.locked():
-        _run(SolveRun(run, record, tables, network, command, replace=replace), settings, network, None, quiet)
-
-
-def _go_on(run: RunFolder, given: dict[str, Any], quiet: bool) -> None:
-    """An earlier run, from where it was left; a longer budget or a smaller gap may be given."""
-    with run.locked():
-        record, tables = read_run(run), run.config()
-        where = f"[run.solve] of '{run.config_file}'"
-        settings = settle(SolveConfig, "run.solve", tables.get("run", {}).get("solve", {}), given, where)
-        earlier = read_earlier(run, record.problem)
-        network = from_weights(*load_weights(run))
-        tables["run"]["solve"] = settings.to_mapping()
-        _run(SolveRun(run, record, tables, network, "reluopt solve", goes_on=True), settings, network, earlier, quiet)
-
-
-def _run(
-    keeper: SolveRun, settings: SolveConfig, network: TwoLayerReLU | None, earlier: Earlier | None, quiet: bool
-) -> None:
-    run, record = keeper.run, keeper.record
+def _run(search: SearchRun, quiet: bool) -> None:
+    record, path = search.record, search.folder.path
     if not quiet:
         show_problem(record.data, record.problem, record.beta_max)
-    solved, stop = _solved(keeper, settings, network, earlier, quiet)
+        tell(f"{'seconds':>8} {'L':>13} {'bound':>13} {'within':>9} {'price/β':>9} {'neurons':>8}")
+    solved, stop = search.find(None if quiet else every(LINE_EVERY, lambda now: tell(_row(now))))
     if not quiet:
+        if solved.trace and stop is None:
+            tell(_row(solved.trace[-1]))
         _show(solved)
-    keeper.keep(solved)
-    keeper.close()
-    if solved.bound is not None and stop is None:
-        _certify(run, solved.bound, settings.budget)
+    search.keep(solved)
+    if stop is None:
+        search.certify(solved)
     result({
-        "run": run.path, "status": solved.status, "seconds": solved.seconds, "objective": solved.objective,
+        "run": path, "status": solved.status, "seconds": solved.seconds, "objective": solved.objective,
         "lower_bound": None if solved.bound is None else solved.bound.value,
         "method": None if solved.bound is None else solved.bound.method, "proved_within": solved.gap,
         "neurons": solved.refined.neurons, "price": solved.refined.price,
     })  # fmt: skip
     if quiet:
-        console.print(str(run.path), soft_wrap=True)
+        console.print(str(path), soft_wrap=True)
     else:
-        next_steps(("all estimates of this network, for 'reluopt verify'", f"reluopt certify {quoted(run.path)}"))
+        next_steps(("all estimates of this network, for 'reluopt verify'", f"reluopt certify {quoted(path)}"))
     if stop is not None:
         raise Interrupted(
             f"Interrupted: the run holds what was found and proved by then. Go on: "
-            f"reluopt solve --resume {quoted(run.path)}",
+            f"reluopt solve --resume {quoted(path)}",
             exit_code(stop) - 128,
         )
-
-
-def _certify(run: RunFolder, bound: LowerBound, budget: float) -> None:
-    """The run's certificate with the bound that was proved, without any other."""
-    limit = max(1.0, CERTIFY_SHARE * budget)
-    trained = read_trained(run)
-    settings = CertifyConfig(effort="fast", time_budget=0.0, time_limit=limit)
-    certificate, stop = certify_run(trained, settings, bound=bound)
-    keep_certificate(trained, certificate)
-    if stop is not None:
-        raise stop
-
-
-def _solved(
-    keeper: SolveRun, settings: SolveConfig, network: TwoLayerReLU | None, earlier: Earlier | None, quiet: bool
-) -> tuple[Solved, KeyboardInterrupt | None]:
-    shown = [-math.inf]
-
-    def line(now: Progress) -> None:
-        if now.seconds - shown[0] >= LINE_EVERY:
-            shown[0] = now.seconds
-            tell(_row(now))
-
-    if not quiet:
-        tell(f"{'seconds':>8} {'L':>13} {'bound':>13} {'within':>9} {'price/β':>9} {'neurons':>8}")
-    try:
-        solved = solve_problem(
-            keeper.record.problem, gap=settings.gap, budget=settings.budget, network=network, seed=settings.seed,
-            tolerance=settings.tolerance, callback=None if quiet else line,
-            keep=keeper.keep, earlier=earlier,
-        )  # fmt: skip
-    except SolveInterrupted as stop:
-        return stop.solved, stop
-    if not quiet and solved.trace:
-        tell(_row(solved.trace[-1]))
-    return solved, None
 
 
 def _row(now: Progress) -> str:

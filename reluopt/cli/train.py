@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,18 @@ from reluopt.cli.commands.train import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, tell
 from reluopt.cli.scripting import result as said
-from reluopt.cli.searched import train_new, train_on
 from reluopt.cli.show import show_training
 from reluopt.data import DataConfig, Dataset
 from reluopt.errors import ConfigError
 from reluopt.problem import Problem
 from reluopt.progress import working
-from reluopt.runs import RunFolder
-from reluopt.tracking.tensorboard import TensorBoard
-from reluopt.training import TrainConfig, Trainer
-from reluopt.training.callbacks import Validate
-from reluopt.workflows.prepare import for_loss, prepare
-from reluopt.workflows.runs import RunRecord, next_folder, read_run, where_it_started
+from reluopt.search.records import Progress
+from reluopt.training import TrainConfig
+from reluopt.workflows.searched import SearchedTraining
+from reluopt.workflows.train_run import TrainingRun, new_training, resumed_training
+
+#: Seconds between two lines of a search.
+LINE_EVERY = 1.0
 
 
 def train(
@@ -43,7 +45,7 @@ def train(
             raise ConfigError(
                 f"--resume was given with {', '.join(clash)}.", "Give --resume alone: a run keeps its settings."
             )
-        _resume(resume, quiet)
+        _train(resumed_training(resume, progress=not quiet), quiet)
         return
     file = read_toml(config, TABLES)
     if dataset is not None:
@@ -56,64 +58,21 @@ def train(
     train_config = settle(TrainConfig, "train", file["train"], given["train"], where)
     if "dataset" not in {**file["data"], **given["data"]}:
         raise ConfigError("No data set was named.", "Try: reluopt train breast_cancer")
-    _start(data_config, train_config, out, replace, quiet)
-
-
-def _start(data_config: DataConfig, train_config: TrainConfig, out: Path | None, replace: bool, quiet: bool) -> None:
-    train_config.torch_device()
-    data_config = for_loss(data_config, train_config.loss)
     with working("reading the data and searching β_max", quiet=quiet):
-        prepared = prepare(data_config, train_config, load_aloud)
-    data, problem = prepared.data, prepared.problem
-    run = RunFolder(out or next_folder(data.name))
-    trainer = None if train_config.optimizer == "solve" else _trainer(run, data, problem, train_config, quiet)
-    run.require_free(overwrite=replace, need=2**20 if trainer is None else trainer.disk_space)
-    if not quiet:
-        show_problem(data, problem, prepared.beta_max)
-    facts = {"beta": problem.beta, "beta_max_estimate": prepared.beta_max, "fingerprint": data.fingerprint}
-    tables = {
-        "data": data_config.to_mapping(),
-        "train": train_config.to_mapping(),
-        "run": {**where_it_started(run), **facts},
-    }
-    if trainer is None:
-        train_new(run, tables, RunRecord(data, train_config, problem, prepared.beta_max), replace, quiet)
-        return
-    with run.locked():
-        run.make(tables, overwrite=replace, preparation=data.preparation)
-        try:
-            _fit(trainer, run, quiet, resume=False)
-        except Exception:
-            if trainer.state.epoch == 0 and trainer.result is None:
-                run.clear()  # it has not begun: the corrected command finds nothing in its way
-            raise
+        training = new_training(data_config, train_config, out, replace=replace, progress=not quiet, load=load_aloud)
+    _train(training, quiet)
 
 
-def _resume(path: Path, quiet: bool) -> None:
-    run = RunFolder.open(path)
-    record = read_run(run)
+def _train(training: TrainingRun | SearchedTraining, quiet: bool) -> None:
+    """Train; what was reached is printed also where it ends early."""
+    record, run = training.record, training.folder
     if not quiet:
         show_problem(record.data, record.problem, record.beta_max)
-    if record.train.optimizer == "solve":
-        train_on(run, record, quiet)
-        return
-    _fit(_trainer(run, record.data, record.problem, record.train, quiet), run, quiet, resume=True)
-
-
-def _trainer(run: RunFolder, data: Dataset, problem: Problem, config: TrainConfig, quiet: bool) -> Trainer:
-    network = config.make_network(data.d, problem.outputs)
-    tested = [] if data.test_y is None else [Validate(data.test_X, problem.loss.encoded(data.test_y))]
-    callbacks = [*tested, TensorBoard(run, hparams={"data.dataset": data.name}, labels=data.labels)]
-    return Trainer(network, problem, config=config, callbacks=callbacks, run=run, progress=not quiet)
-
-
-def _fit(trainer: Trainer, run: RunFolder, quiet: bool, *, resume: bool) -> None:
-    """Train; what was reached is printed also where it ends early."""
     try:
-        result = trainer.fit(resume=resume)
+        result = training.fit(None if quiet else every(LINE_EVERY, _line))
     except BaseException:
-        if trainer.result is not None and not quiet:
-            show_training(trainer.result, None)
+        if training.reached is not None and not quiet:
+            show_training(training.reached, None)
         raise
     said({
         "run": run.path, "epochs": result.epochs, "objective": result.objective, "scores": result.scores,
@@ -123,6 +82,23 @@ def _fit(trainer: Trainer, run: RunFolder, quiet: bool, *, resume: bool) -> None
         console.print(str(run.path), soft_wrap=True)
     else:
         show_training(result, run)
+
+
+def _line(now: Progress) -> None:
+    value = printing.nearest(now.objective, 8)
+    tell(f"{now.seconds:8.1f} s  L = {value}, {now.neurons} neurons, largest price {now.price:.5f} β")
+
+
+def every(seconds: float, show: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """``show``, but at most once in so many seconds of the search."""
+    shown = [-math.inf]
+
+    def line(now: Progress) -> None:
+        if now.seconds - shown[0] >= seconds:
+            shown[0] = now.seconds
+            show(now)
+
+    return line
 
 
 def show_problem(data: Dataset, problem: Problem, beta_max: float) -> None:

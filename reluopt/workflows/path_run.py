@@ -70,16 +70,14 @@ def _keep_point(
     run: RunFolder, point: PathPoint, prepared: Prepared, data: DataConfig, choice: TrainConfig, settings: PathConfig
 ) -> None:
     """A run with the point's network and the proof of its own bound."""
-    problem = prepared.problem.with_beta(point.beta)
-    facts = {"beta": point.beta, "beta_max_estimate": prepared.beta_max, "fingerprint": prepared.data.fingerprint}
+    record = RunRecord(prepared.data, choice, prepared.problem.with_beta(point.beta), prepared.beta_max)
     tables = {
         "data": data.to_mapping(),
-        "train": {k: v for k, v in choice.to_mapping().items() if k in ("loss", "class_weight")},
-        "run": {**where_it_started(run), **facts, "solve": {"gap": settings.gap, "seed": settings.seed}},
+        "train": record.of_loss(),
+        "run": {**where_it_started(run), **record.facts(), "solve": {"gap": settings.gap, "seed": settings.seed}},
     }
     run.path.parent.mkdir(parents=True, exist_ok=True)
     with run.locked():
-        record = RunRecord(prepared.data, choice, problem, prepared.beta_max)
         keeper = SolveRun(run, record, tables, None, "reluopt path")
         keeper.keep(replace(point.solved, network=point.network))
         keeper.close()

@@ -28,6 +28,16 @@ class RunRecord:
     problem: Problem
     beta_max: float
 
+    def facts(self) -> dict[str, Any]:
+        """What config.toml says of it under [run], and :func:`read_run` compares."""
+        fingerprint = self.data.fingerprint
+        return {"beta": self.problem.beta, "beta_max_estimate": self.beta_max, "fingerprint": fingerprint}
+
+    def of_loss(self) -> dict[str, Any]:
+        """What config.toml of a run that was not trained says of its loss under [train]."""
+        chosen = {"loss": self.train.loss, "class_weight": self.train.class_weight}
+        return {name: value for name, value in chosen.items() if value is not None}
+
 
 def where_it_started(run: RunFolder) -> dict[str, str]:
     """The folder from which relative paths of the data are seen: as it is, and from the run (if both are moved)."""

@@ -20,6 +20,7 @@ def relax_command(
     beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
     beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
     loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
+    class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[relax].")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the run that is in --out.")] = False,
@@ -37,4 +38,4 @@ def relax_command(
     """
     from reluopt.cli import relax as work
 
-    work.relax_command(dataset, beta, beta_fraction, loss, out, config, replace, quiet, given)
+    work.relax_command(dataset, beta, beta_fraction, loss, class_weight, out, config, replace, quiet, given)

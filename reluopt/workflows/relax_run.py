@@ -1,0 +1,85 @@
+"""The polynomial-time algorithm (KP Thm 2.3) in a run folder, whose network `certify` and `refine` read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reluopt.data import DataConfig, Dataset, load_dataset
+from reluopt.runs import RunFolder
+from reluopt.search.config import RelaxConfig
+from reluopt.search.polynomial import Relaxation, relax
+from reluopt.solvers import NativeSolver, VectorSolver
+from reluopt.training import TrainConfig
+from reluopt.training.checkpoint import save_weights
+from reluopt.workflows.new_run import new_run
+from reluopt.workflows.prepare import for_loss, prepare
+from reluopt.workflows.runs import RunRecord, next_folder, where_it_started
+
+
+@dataclass(frozen=True)
+class RelaxRun:
+    """A relaxation that is ready to be solved, in a folder that is locked."""
+
+    folder: RunFolder
+    record: RunRecord
+    settings: RelaxConfig
+    tables: Mapping[str, Mapping[str, Any]]
+    replace: bool = False
+
+    def find(self, say: Callable[[str], None] = lambda message: None) -> Relaxation:
+        """Sample patterns, solve the relaxed program over them, map it to a network; nothing is written.
+
+        ``say`` : receives a line on each step.
+        """
+        settings = self.settings
+        of = NativeSolver if self.record.problem.outputs == 1 else VectorSolver
+        solver = of(tolerance=settings.tolerance, time_limit=settings.time_limit)
+        rng = np.random.default_rng(settings.seed)
+        return relax(self.record.problem, patterns=settings.patterns, rng=rng, solver=solver, say=say)
+
+    def keep(self, found: Relaxation) -> None:
+        """Make the run, whole or not at all.
+
+        Raises
+        ------
+        CheckpointError : the folder cannot be written.
+        """
+        preparation = self.record.data.preparation
+        with new_run(self.folder, self.tables, overwrite=self.replace, preparation=preparation) as new:
+            # nothing moved: the start and the end are the same network
+            for which in ("initial", "latest"):
+                save_weights(new, which, found.network, self.record.problem, "reluopt relax")
+
+
+@contextmanager
+def new_relaxation(
+    data: DataConfig,
+    train: TrainConfig,
+    settings: RelaxConfig,
+    out: Path | None = None,
+    *,
+    replace: bool = False,
+    load: Callable[[DataConfig], Dataset] = load_dataset,
+) -> Iterator[RelaxRun]:
+    """Within it the folder of a new run is locked. ``train`` has its loss and β.
+
+    Raises
+    ------
+    DataError, ConfigError : data or settings that cannot be used.
+    CheckpointError : no run can be made in the folder.
+    """
+    data = for_loss(data, train.loss)
+    prepared = prepare(data, train, load)
+    record = RunRecord(prepared.data, train, prepared.problem, prepared.beta_max)
+    folder = RunFolder(out or next_folder(record.data.name))
+    folder.require_free(overwrite=replace, need=2**20)
+    facts = {**where_it_started(folder), **record.facts(), "relax": settings.to_mapping()}
+    tables = {"data": data.to_mapping(), "train": record.of_loss(), "run": facts}
+    with folder.locked():
+        yield RelaxRun(folder, record, settings, tables, replace)
