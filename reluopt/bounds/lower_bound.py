@@ -11,6 +11,7 @@ from jaxtyping import Float
 from reluopt.bounds.evidence import Evidence
 from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.region_forms import evidence_upper
+from reluopt.bounds.simplices import Simplices
 from reluopt.problem import Problem
 
 
@@ -31,7 +32,7 @@ class LowerBound:
 
     value: float
     method: str
-    evidence: Evidence | OutputEvidence
+    evidence: Evidence | OutputEvidence | Simplices
     support: float
     scale: float
     seconds: float
@@ -46,14 +47,14 @@ class LowerBound:
 
 def prove(
     problem: Problem,
-    evidence: Evidence | OutputEvidence,
+    evidence: Evidence | OutputEvidence | Simplices,
     *,
     method: str,
     started: float,
     factors: Float[np.ndarray, "q k e"] | None = None,
 ) -> LowerBound:
     """The proved value of an evidence: equation (*) with B of the evidence. ``started`` : of ``time.perf_counter``."""
-    if isinstance(evidence, OutputEvidence):
+    if isinstance(evidence, (OutputEvidence, Simplices)):
         support = evidence.support_upper(problem.X)
     else:
         support = evidence_upper(problem.X, evidence)

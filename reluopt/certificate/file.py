@@ -17,6 +17,7 @@ from reluopt.bounds.evidence import Evidence, Multipliers
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.simplices import Simplices
 from reluopt.bounds.slopes import Slopes
 from reluopt.certificate import checker
 from reluopt.errors import CertificateError
@@ -76,7 +77,7 @@ def write_certificate(
         "format": checker.FORMAT,
         "version": checker.VERSION,
         "problem": _problem_record(problem),
-        "evidence": "outputs" if several else "regions",
+        "evidence": "outputs" if several else "simplices" if "basis" in tensors else "regions",
         "claims": {},
         "about": {**record, "data": data or {}},
     }
@@ -139,13 +140,20 @@ def _proved_claims(
     return claims
 
 
-def evidence_tensors(X: Float[np.ndarray, "n d"], evidence: Evidence | OutputEvidence) -> dict[str, np.ndarray]:
-    """The evidence as the tensors of SPEC.md, sections 2 and 9 (all but ``t``), with the best levels."""
+def evidence_tensors(
+    X: Float[np.ndarray, "n d"], evidence: Evidence | OutputEvidence | Simplices
+) -> dict[str, np.ndarray]:
+    """The evidence as the tensors of SPEC.md, sections 2, 9 and 10 (all but ``t``), with the best levels."""
+    if isinstance(evidence, Simplices):
+        return tensors_of(evidence, X.shape[1])
     return tensors_of(evidence, X.shape[1]) | {"level": _levels(X, _within_domain(evidence))}
 
 
-def tensors_of(evidence: Evidence | OutputEvidence, d: int) -> dict[str, np.ndarray]:
-    """The same with levels of 0, which asks for no eigenvalues."""
+def tensors_of(evidence: Evidence | OutputEvidence | Simplices, d: int) -> dict[str, np.ndarray]:
+    """The same with levels of 0, which asks for no eigenvalues; simplicial cones have their levels."""
+    if isinstance(evidence, Simplices):
+        plus, minus = evidence.trees
+        return {"z": evidence.z, "basis": evidence.basis, "plus": plus, "minus": minus, "level": evidence.level}
     evidence = _within_domain(evidence)
     if isinstance(evidence, OutputEvidence):
         return {

@@ -17,9 +17,10 @@ import numpy as np
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
 from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.output_forms import OutputEvidence
+from reluopt.bounds.simplices import Simplices
 from reluopt.bounds.slopes import Slopes
 from reluopt.certificate import checker
-from reluopt.certificate.checker.certificate import WHOLE
+from reluopt.certificate.checker.certificate import BYTES, WHOLE
 from reluopt.certificate.checker.claims import read_leaves
 from reluopt.certificate.checker.leaf import Multipliers as ReadMultipliers
 from reluopt.certificate.checker.outputs import read_multipliers
@@ -27,6 +28,8 @@ from reluopt.certificate.file import tensors_of
 from reluopt.errors import CertificateError
 from reluopt.problem import Problem
 
+#: Types of tensors that are not float64.
+KINDS = dict.fromkeys(WHOLE, np.int64) | dict.fromkeys(BYTES, np.uint8)
 #: What malformed evidence may raise before its tensors are there to be refused.
 MALFORMED = (checker.Refused, checker.CannotCheck, AttributeError, IndexError, KeyError, TypeError, ValueError)
 
@@ -61,7 +64,7 @@ def proved_again(problem: Problem, bound: LowerBound, method: str) -> LowerBound
     started = time.perf_counter()
     try:
         tensors = {
-            name: np.ascontiguousarray(part, dtype=np.int64 if name in WHOLE else np.float64)
+            name: np.ascontiguousarray(part, dtype=KINDS.get(name, np.float64))
             for name, part in tensors_of(bound.evidence, problem.d).items()
         }
         evidence = _evidence_in(tensors, problem)
@@ -72,8 +75,8 @@ def proved_again(problem: Problem, bound: LowerBound, method: str) -> LowerBound
     return prove(problem, evidence, method=method, started=started)
 
 
-def _evidence_in(tensors: Mapping[str, np.ndarray], problem: Problem) -> Evidence | OutputEvidence:
-    """The evidence that stands in the tensors of SPEC.md, sections 2 and 9; refused where it does not fit the data."""
+def _evidence_in(tensors: Mapping[str, np.ndarray], problem: Problem) -> Evidence | OutputEvidence | Simplices:
+    """The evidence that stands in the tensors of SPEC.md, sections 2, 9 and 10; refused where it does not fit the data."""
     loss = checker.Loss(problem.loss.name, Fraction(0))  # evidence is about X alone
     about = checker.Problem(
         problem.n, problem.d, problem.fingerprint, loss, problem.is_weighted, problem.beta, outputs=problem.outputs
@@ -83,6 +86,10 @@ def _evidence_in(tensors: Mapping[str, np.ndarray], problem: Problem) -> Evidenc
     if problem.outputs > 1:
         nu, groups, squares, _ = read_multipliers(content)
         return OutputEvidence(z, np.array(nu), tuple(groups), tuple(squares))
+    if "basis" in tensors:
+        basis, level = content.tensor("basis", None, problem.d), content.tensor("level", 2)
+        trees = np.array(content.tensor("plus", None)), np.array(content.tensor("minus", None))
+        return Simplices(z, np.array(basis), trees, np.array(level))
     regions = tuple(
         Region(leaf.cuts, tuple(leaf.groups), *(_multipliers(side) for side in sides))
         for leaf, sides in read_leaves(content)

@@ -28,8 +28,10 @@ NETWORK = ("U", "alpha")
 EVIDENCE = ("z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level")
 SLOPES = ("factor", "eta", "tilt")  # all of them or none
 EVIDENCE_OF_OUTPUTS = ("z", "t", "groups", "paired", "nu", "r", "level")
+EVIDENCE_OF_SIMPLICES = ("z", "t", "basis", "plus", "minus", "level")
 WHOLE = ("tree", "groups", "paired")
-_TYPES = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+BYTES = ("plus", "minus")
+_TYPES = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "U8": np.dtype("u1")}
 _KEYS = {"format", "version", "problem", "evidence", "claims", "about"}
 _PROBLEM_KEYS = {"n", "d", "outputs", "fingerprint", "loss", "weights", "beta"}
 
@@ -64,13 +66,13 @@ class Certificate:
         """A tensor of exactly this shape (None: any length), its numbers within the domain."""
         require(name in self.tensors, f"the tensor '{name}' is missing")
         value = self.tensors[name]
-        kind = np.dtype(np.int64 if name in WHOLE else np.float64)
+        kind = np.dtype(np.int64 if name in WHOLE else np.uint8 if name in BYTES else np.float64)
         require(value.dtype == kind, f"the tensor '{name}' has type {value.dtype}, not {kind}")
         fits = len(shape) == value.ndim and all(
             want in (None, have) for want, have in zip(shape, value.shape, strict=True)
         )
         require(fits, f"the tensor '{name}' has shape {shown(value.shape)}, not {shape} (None: any)")
-        return value if name in WHOLE else within_domain(value, f"the tensor '{name}'")
+        return value if name in (*WHOLE, *BYTES) else within_domain(value, f"the tensor '{name}'")
 
     @property
     def with_network(self) -> bool:
@@ -119,13 +121,12 @@ def outline(raw: bytes, size: int) -> tuple[Any, dict[str, tuple[np.dtype, tuple
     text = metadata.get("certificate") if isinstance(metadata, dict) and len(metadata) == 1 else None
     if not isinstance(text, str):
         raise Refused("the metadata must have the one key 'certificate', a text")
-    known = {*NETWORK, *EVIDENCE, *SLOPES, "weights"}
+    known = {*NETWORK, *EVIDENCE, *SLOPES, *EVIDENCE_OF_SIMPLICES, "weights"}
     require(set(header) <= known, f"an unknown tensor {shown(next(iter(set(header) - known), ''))}")
     table, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
-        first, last = _offsets(entry)
-        kind, shape = _kind(entry), _shape(entry)
-        require(first == end and last - first == 8 * math.prod(shape), f"the bytes of the tensor '{name}' do not fit")
+        (first, last), kind, shape = _offsets(entry), _kind(entry), _shape(entry)
+        require(first == end and last - first == kind.itemsize * math.prod(shape), f"the bytes of the tensor '{name}' do not fit")
         table[name], end = (kind, shape, first), last
     require(start + end == size, "the file is longer or shorter than its tensors")
     return _json(text), table, start
@@ -147,7 +148,7 @@ def _offsets(entry: Any) -> tuple[int, int]:
 
 def _kind(entry: Any) -> np.dtype:
     kind = entry.get("dtype")
-    require(isinstance(kind, str) and kind in _TYPES, f"a tensor has the type {shown(kind)}, not F64 or I64")
+    require(isinstance(kind, str) and kind in _TYPES, f"a tensor has the type {shown(kind)}, not F64, I64 or U8")
     return _TYPES[kind]
 
 
@@ -201,12 +202,13 @@ def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
     )
     require(all(value >= 0 for value in certificate.claims.values()), "a claim is negative")
     several = certificate.problem.outputs > 1
-    evidence = ("outputs" if several else "regions") if certificate.with_evidence else None
-    require(document["evidence"] == evidence, f"the evidence is not {evidence!r}, which the claims need")
-    needed = EVIDENCE_OF_OUTPUTS if several else EVIDENCE
+    kinds = {"outputs": EVIDENCE_OF_OUTPUTS} if several else {"regions": EVIDENCE, "simplices": EVIDENCE_OF_SIMPLICES}
+    evidence, wanted_kinds = document["evidence"], list(kinds) if certificate.with_evidence else [None]
+    require(any(evidence == kind for kind in wanted_kinds), f"the evidence is none of {wanted_kinds}, which the claims need")
+    needed = kinds[evidence] if certificate.with_evidence else ()
     wanted = {*(NETWORK if certificate.with_network else ()), *(needed if certificate.with_evidence else ())}
     wanted |= {"weights"} if certificate.problem.weights else set()
-    sloped = certificate.with_evidence and not several and {*SLOPES} & set(tensors)
+    sloped = evidence == "regions" and {*SLOPES} & set(tensors)
     wanted |= {*SLOPES} if sloped else set()
     require(set(tensors) == wanted, f"the claims need exactly the tensors {sorted(wanted)}, not {sorted(tensors)}")
     return certificate

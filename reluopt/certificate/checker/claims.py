@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import outputs
+from . import outputs, simplices
 from .certificate import Certificate, Problem, fingerprint
 from .leaf import Multipliers, leaf_upper
 from .losses import OF_CLASSES, PARAMETERS
@@ -79,7 +79,8 @@ def optimum_lower(c: Certificate, X: Array, y: Array, weights: Array | None = No
     """b' ≤ p*: the dual value of the file's multiple t of z, or of β/B where that is smaller."""
     z, t = c.tensor("z", c.problem.n, *c.problem.row), float(c.tensor("t", 1)[0])
     require(t >= 0, "t is negative")
-    bound = support_upper(c, X, z) if c.problem.outputs == 1 else outputs.support_upper(c, X, z)
+    of_kind = outputs if c.problem.outputs > 1 else simplices if "basis" in c.tensors else None
+    bound = of_kind.support_upper(c, X, z) if of_kind else support_upper(c, X, z)
     if bound > 0:
         t = min(t, binary64_below(Fraction(c.problem.beta) / bound))
     return dual_value(c.problem, y, weights, z, t)
