@@ -15,6 +15,7 @@ from math import isfinite
 import mpmath
 
 EVIDENCE = {"z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level"}
+OF_SIMPLICES = {"z", "t", "basis", "plus", "minus", "level"}
 OF_OUTPUTS = {"z", "t", "groups", "paired", "nu", "r", "level"}
 SLOPES = {"factor", "eta", "tilt"}
 LARGEST = 2**256
@@ -97,18 +98,21 @@ class File:
         self.document(read_json(meta["certificate"]))
 
     def read_tensor(self, name, entry, covered):
-        must(name in EVIDENCE | SLOPES | {"U", "alpha", "weights"}, "unknown tensor")
+        must(name in EVIDENCE | SLOPES | OF_SIMPLICES | {"U", "alpha", "weights"}, "unknown tensor")
         must(isinstance(entry, dict), "entry")
         kind, shape, ends = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-        must(kind == ("I64" if name in ("tree", "groups", "paired") else "F64"), "type")
+        whole = {"tree": "I64", "groups": "I64", "paired": "I64", "plus": "U8", "minus": "U8"}
+        must(kind == whole.get(name, "F64"), "type")
         must(isinstance(shape, list) and len(shape) <= 3 and all(is_whole(k, 0, 2**40) for k in shape), "shape")
         must(isinstance(ends, list) and len(ends) == 2 and all(is_whole(k, 0, 2**60) for k in ends), "offsets")
         count = 1
         for k in shape:
             count *= k
-        must(ends[1] - ends[0] == 8 * count and ends[1] <= len(self.payload), "length")
+        width = 1 if kind == "U8" else 8
+        must(ends[1] - ends[0] == width * count and ends[1] <= len(self.payload), "length")
         covered.append(tuple(ends))
-        flat = struct.unpack(f"<{count}{'q' if kind == 'I64' else 'd'}", self.payload[ends[0] : ends[1]])
+        letter = {"U8": "B", "I64": "q", "F64": "d"}[kind]
+        flat = struct.unpack(f"<{count}{letter}", self.payload[ends[0] : ends[1]])
         if kind == "F64":
             must(all(isfinite(v) and abs(v) <= LARGEST for v in flat), "domain")
             flat = [Fraction(v) for v in flat]
@@ -128,11 +132,13 @@ class File:
         self.claims = {name: Fraction(float(v)) for name, v in claims.items()}
         lower = "optimum_at_least" in claims or "ratio_at_most" in claims
         upper = "objective_at_most" in claims or "ratio_at_most" in claims
-        kind, needed = ("regions", EVIDENCE) if self.C == 1 else ("outputs", OF_OUTPUTS)
-        must(content["evidence"] == (kind if lower else None), "evidence")
+        kinds = {"regions": EVIDENCE, "simplices": OF_SIMPLICES} if self.C == 1 else {"outputs": OF_OUTPUTS}
+        kind = content["evidence"]
+        must((isinstance(kind, str) and kind in kinds) if lower else kind is None, "evidence")
+        needed = kinds[kind] if lower else set()
         wanted = (needed if lower else set()) | ({"U", "alpha"} if upper else set())
         wanted |= {"weights"} if self.weighted else set()
-        wanted |= SLOPES if lower and self.C == 1 and SLOPES & set(self.tensors) else set()
+        wanted |= SLOPES if kind == "regions" and SLOPES & set(self.tensors) else set()
         must(set(self.tensors) == wanted, "tensors")
 
     def problem(self, p):
@@ -279,11 +285,59 @@ class File:
         z = [flat[i * self.C : (i + 1) * self.C] for i in range(self.n)]
         (t,) = self.shaped("t", 1)
         must(t >= 0, "t")
-        bound = self.support(flat) if self.C == 1 else self.support_of_outputs(z)
+        if "basis" in self.tensors:
+            bound = self.support_of_simplices(flat)
+        else:
+            bound = self.support(flat) if self.C == 1 else self.support_of_outputs(z)
         if bound > 0:
             t = min(t, self.beta / bound)
         rows = zip(z, self.y, self.kappa, strict=True)
         return sum((self.dual_of([t * a for a in v], y, k) for v, y, k in rows), Fraction(0))
+
+    # -- section 10 ----------------------------------------------------------------------------------------------------
+
+    def support_of_simplices(self, z):
+        B, levels = self.rows("basis", self.d), self.shaped("level", 2)
+        r = len(B)
+        must(1 <= r <= 12 and all(abs(v) <= 1 for row in B for v in row), "basis")
+        must(all(level >= 0 for level in levels), "level")
+        A = [[dot(x, b) for b in B] for x in self.X]
+        rest = [
+            [x[k] - sum(a[j] * B[j][k] for j in range(r)) for k in range(self.d)]
+            for x, a in zip(self.X, A, strict=True)
+        ]
+        gram = [[dot(a, b) - (i == j) for j, b in enumerate(B)] for i, a in enumerate(B)]
+        worst = max(levels)
+        for name, level, sign in (("plus", levels[0], 1), ("minus", levels[1], -1)):
+            signed = [sign * v for v in z]
+            for cone in self.cones(name, r):
+                bound = cone_bound(A, signed, cone)
+                worst = bound if bound > max(worst, level) else worst
+        return (1 + root(square(gram))) * worst + root(dot(z, z)) * root(square(rest))
+
+    def cones(self, name, r):
+        have, nodes = self.tensors[name]
+        must(len(have) == 1, "tree")
+        pairs, nodes, found = [(i, j) for i in range(r) for j in range(i + 1, r)], list(nodes), []
+        for orthant in range(2**r):
+            todo = [[[(-1 if orthant >> k & 1 else 1) * (k == j) for j in range(r)] for k in range(r)]]
+            while todo:
+                cone = todo.pop()
+                must(nodes, "tree cut off")
+                node = nodes.pop(0)
+                if node == 255:
+                    must(all(sum(map(abs, v)) < 2**53 for v in cone), "large vertex")
+                    found.append(cone)
+                    continue
+                must(node < len(pairs), "edge")
+                i, j = pairs[node]
+                new = [a + b for a, b in zip(cone[i], cone[j], strict=True)]
+                todo += [
+                    [new if k == j else v for k, v in enumerate(cone)],
+                    [new if k == i else v for k, v in enumerate(cone)],
+                ]
+        must(not nodes, "bytes after the trees")
+        return found
 
     # -- section 9 -----------------------------------------------------------------------------------------------------
 
@@ -507,3 +561,47 @@ def real(value):
 
 def rational(value):
     return Fraction(int(mpmath.floor(value * mpmath.mpf(2) ** 140)), 2**140)
+
+
+def root(value):
+    with mpmath.workdps(50):
+        return rational(mpmath.sqrt(real(value)))
+
+
+def square(rows):
+    return sum((v * v for row in rows for v in row), Fraction(0))
+
+
+def cone_bound(A, z, cone):
+    """The least ‖w‖ with v_kᵀw ≥ c_k on one cone, by trying every set of active rows."""
+    norms = [root(Fraction(dot(v, v))) for v in cone]
+    middle = [sum(Fraction(v[k]) / size for v, size in zip(cone, norms, strict=True)) for k in range(len(cone))]
+    tie = max(abs(v) for row in A for v in row) / 2**30
+    g = [Fraction(0)] * len(cone)
+    for row, value in zip(A, z, strict=True):
+        if value < 0 and dot(row, middle) > tie:
+            g = [a - value * b for a, b in zip(g, row, strict=True)]
+    c = [
+        sum(value * max(dot(row, v), 0) for row, value in zip(A, z, strict=True) if value > 0) - dot(g, v) for v in cone
+    ]
+    best = None
+    for code in range(2 ** len(cone)):
+        on = [k for k in range(len(cone)) if code >> k & 1]
+        lam = linear([[Fraction(dot(cone[a], cone[b])) for b in on] for a in on], [c[k] for k in on])
+        w = [sum((m * cone[k][e] for m, k in zip(lam, on, strict=True)), Fraction(0)) for e in range(len(cone))]
+        if all(dot(v, w) >= low for v, low in zip(cone, c, strict=True)):
+            best = dot(w, w) if best is None else min(best, dot(w, w))
+    return root(best)
+
+
+def linear(rows, right):
+    """The solution of a linear system with an invertible matrix."""
+    rows = [[*row, b] for row, b in zip(rows, right, strict=True)]
+    for k in range(len(rows)):
+        at = next(i for i in range(k, len(rows)) if rows[i][k] != 0)
+        rows[k], rows[at] = rows[at], rows[k]
+        rows[k] = [v / rows[k][k] for v in rows[k]]
+        rows = [
+            row if i == k else [a - row[k] * b for a, b in zip(row, rows[k], strict=True)] for i, row in enumerate(rows)
+        ]
+    return [row[-1] for row in rows]

@@ -779,7 +779,8 @@ def tampered(document, tensors, rng):
     elif value.size and np.issubdtype(value.dtype, np.number):
         where = tuple(rng.integers(size) for size in value.shape)
         whole = np.issubdtype(value.dtype, np.integer)
-        special = [0, -1, 1, 10**6] if whole else [0.0, -0.0, np.nan, np.inf, 1e300, -1e-300, 5e-324]
+        numbers = [0, 255, 1, 77] if value.dtype == np.uint8 else [0, -1, 1, 10**6]
+        special = numbers if whole else [0.0, -0.0, np.nan, np.inf, 1e300, -1e-300, 5e-324]
         factor = 1.0 + rng.standard_normal() * 10.0 ** rng.integers(-12, 1)
         value[where] = special[rng.integers(len(special))] if kind < 8 or whole else value[where] * factor
         tensors[name] = value

@@ -16,6 +16,7 @@ from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.output_moments import OutputMoments
 from reluopt.bounds.protocol import Bound, Start, best_of
 from reluopt.bounds.second_moments import SecondMoments
+from reluopt.bounds.simplicial import SmallRank
 from reluopt.bounds.spectral_norm import SpectralNorm
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
@@ -31,6 +32,7 @@ BOUNDS: dict[str, Bound] = {
         AffineSlopes(),
         OutputMoments(),
         AllCells(),
+        SmallRank(),
         BranchAndBound(),
         Cliques(),
         DoublyNonnegative(),
@@ -104,7 +106,7 @@ def tightened(
     device: str | torch.device = "cpu",
     start: Start | None = None,
 ) -> LowerBound:
-    """The best bound of a race: all cells where they are few, branch and bound for few samples, else cliques.
+    """The best bound of a race: all cells where few, simplices at small rank, regions for few samples, else cliques.
 
     Parameters
     ----------

@@ -4,10 +4,10 @@ With any basis B (r, d) and A = XBᵀ as computed, Xu = A(Bu) + (X − AB)u, so 
 
 .. math:: zᵀ(Xu)_+ ≤ ‖B‖ \max_{‖p‖≤1} zᵀ(Ap)_+ + ‖z‖‖X − AB‖_F.
 
-On the cone of v_1 … v_r (whole numbers, in one orthant), p = Σλ_kv_k: samples with z_i > 0 are interpolated between the
-vertices, for the others (a_iᵀp)_+ ≥ θ_i a_iᵀp with θ_i the side on which the middle of the cone lies. So zᵀ(Ap)_+ ≤ Σλ_kc_k
-with c_k = Σ_{z_i>0} z_i(a_iᵀv_k)_+ − gᵀv_k, and any w with v_kᵀw ≥ c_k proves ‖w‖ on ‖p‖ ≤ 1. An ε with
-v_kᵀw ≥ c_k − ε|v_k|₁ proves ‖w‖ + ε√r: 1-norms add up in an orthant. The error falls with the square of the cone's width.
+On the cone of v_1 … v_r (whole numbers, in one orthant), p = Σλ_kv_k: samples with z_i > 0 are interpolated between
+the vertices, for the others (a_iᵀp)_+ ≥ θ_i a_iᵀp with θ_i the side on which the middle of the cone lies. So
+zᵀ(Ap)_+ ≤ Σλ_kc_k with c_k = Σ_{z_i>0} z_i(a_iᵀv_k)_+ − gᵀv_k, and any w with v_kᵀw ≥ c_k proves ‖w‖ on ‖p‖ ≤ 1. An ε
+with v_kᵀw ≥ c_k − ε|v_k|₁ proves ‖w‖ + ε√r: 1-norms add up in an orthant. The error falls with the square of the width.
 ``certificate/SPEC.md``, section 10, has the rounding and the format on disk.
 """
 
@@ -18,18 +18,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
+from reluopt.bounds.preorder import replayed
 from reluopt.rigor import rounding
 from reluopt.rigor.rounding import frobenius_upper as size_of
 
-#: The byte of a leaf in a tree; every other byte is an edge.
-LEAF = 255
-#: Entries of a row space: 2^r orthants are the roots, and r(r − 1)/2 edges have to be less than LEAF.
-MOST_RANK = 12
-#: Entries of (samples, cones) arrays; nodes that are replayed together.
-BLOCK, NODES = 2**20, 2**15
-#: A middle counts as on the side of a_iᵀp > 0 from this share of the largest entry of A on: ties are no matter of rounding.
+#: Entries of (samples, cones) arrays.
+BLOCK = 2**20
+#: A middle is on the side of a_iᵀp > 0 from this share of the largest entry of A on: ties are no matter of rounding.
 TIE = 2.0**-30
 #: Rounds of exchanges for the w of least norm.
 EXCHANGES = 8
@@ -49,8 +46,8 @@ class Simplices:
 
     z: Float[np.ndarray, " n"]
     basis: Float[np.ndarray, "r d"]
-    trees: tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
-    level: Float[np.ndarray, "2"]
+    trees: tuple[UInt8[np.ndarray, " _"], UInt8[np.ndarray, " _"]]
+    level: Float[np.ndarray, " s"]
 
     def support_upper(self, X: Float[np.ndarray, "n d"]) -> float:
         """B ≥ |zᵀ(Xu)_+| on ‖u‖ ≤ 1, every leaf bounded; ``inf`` where numbers are not finite, or bytes no trees."""
@@ -105,17 +102,6 @@ def basis_of(X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "r d"]:
     return np.clip(vectors[:rank], -1.0, 1.0)
 
 
-def edges(r: int) -> tuple[Int[np.ndarray, " e"], Int[np.ndarray, " e"]]:
-    """(i, j) of the edges in their order: (0, 1), (0, 2), …, (1, 2), …"""
-    return np.triu_indices(r, 1)
-
-
-def orthants(r: int) -> tuple[Float[np.ndarray, "k r"], Int[np.ndarray, "c r"]]:
-    """The vertices ±e_k (e_k in row k, −e_k in row r + k), and the roots: orthant o has −e_k where bit k of o is set."""
-    signs = (np.arange(2**r)[:, None] >> np.arange(r)) & 1
-    return np.vstack([np.eye(r), -np.eye(r)]), (np.arange(r) + r * signs).astype(np.int32)
-
-
 class Cones:
     """Bounds of z (n,) on simplicial cones of the data A (n, r), many at a time; rounding counted."""
 
@@ -151,7 +137,7 @@ class Cones:
     def bounds(
         self, K: Float[np.ndarray, "m r"], heights: Float[np.ndarray, " m"], cells: Int[np.ndarray, "c r"], limit: float
     ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, "r c"], Float[np.ndarray, "r r c"]]:
-        """(bounds, λ, v/‖v‖): the best bound of each cone, or any bound ≤ ``limit``; λ ≥ 0 is 0 where that was found at once.
+        """(bounds, λ, v/‖v‖): the best bound of each cone, or any bound ≤ ``limit``; then λ may be 0.
 
         λ are the coordinates of the p at which the bound is attained.
         """
@@ -212,7 +198,7 @@ def least_norm(unit: Float[np.ndarray, "r r c"], c: Float[np.ndarray, "r c"]) ->
 
 
 def solved(
-    gram: Float[np.ndarray, "r r c"], c: Float[np.ndarray, "r c"], on: Int[np.ndarray, "r c"]
+    gram: Float[np.ndarray, "r r c"], c: Float[np.ndarray, "r c"], on: Bool[np.ndarray, "r c"]
 ) -> Float[np.ndarray, "r c"]:
     """The solutions of the rows and columns that are on, by elimination; 0 elsewhere. Nothing is assumed of them."""
     r, G, b = len(c), np.where(on[:, None] & on, gram, 0.0), np.where(on, c, 0.0)
@@ -225,121 +211,3 @@ def solved(
         for k in range(r - 1, -1, -1):
             b[k] = (b[k] - (G[k, k + 1 :] * b[k + 1 :]).sum(axis=0)) / G[k, k]
     return np.where(np.isfinite(b), b, 0.0)
-
-
-# -- trees in preorder -------------------------------------------------------------------------------------------------
-
-
-def replayed(
-    tree: Int[np.ndarray, " nodes"], r: int, most: int = NODES
-) -> Iterator[tuple[Float[np.ndarray, "m r"], Int[np.ndarray, "c r"]]]:
-    """The leaves of a tree, some subtrees at a time: vertices (m, r), and the r vertices of each leaf (c, r).
-
-    Raises
-    ------
-    ValueError : bytes that are not 2^r trees.
-    """
-    first, second = edges(r)
-    if not (len(tree) and 0 < r <= MOST_RANK and ((tree < len(first)) | (tree == LEAF)).all()):
-        raise ValueError("bytes that are neither edges nor leaves")
-    ends = Ends(tree)
-    K, roots = orthants(r)
-    stack, at = [], 0
-    for cell in K[roots]:
-        if at >= len(tree):
-            break
-        stack.append((at, cell))
-        at = ends.of(at) + 1
-    if at != len(tree) or len(stack) != len(roots):
-        raise ValueError(f"the bytes are not {2**r} trees")
-    stack.reverse()
-    batch: list[tuple[int, int, np.ndarray]] = []
-    while stack:
-        at, cell = stack.pop()
-        stop = ends.of(at) + 1
-        if stop - at > most:
-            i, j = first[tree[at]], second[tree[at]]
-            one, two = cell.copy(), cell.copy()
-            one[i] = two[j] = cell[i] + cell[j]
-            stack += [(ends.of(at + 1) + 1, two), (at + 1, one)]
-            continue
-        batch.append((at, stop, cell))
-        if sum(b - a for a, b, _ in batch) >= most:
-            yield _grown(tree, batch, first, second)
-            batch = []
-    if batch:
-        yield _grown(tree, batch, first, second)
-
-
-def _grown(
-    tree: Int[np.ndarray, " nodes"],
-    batch: list[tuple[int, int, np.ndarray]],
-    first: Int[np.ndarray, " e"],
-    second: Int[np.ndarray, " e"],
-) -> tuple[Float[np.ndarray, "m r"], Int[np.ndarray, "c r"]]:
-    """The leaves of some subtrees [at, stop) with their cones, all grown at once."""
-    r = len(batch[0][2])
-    nodes = np.concatenate([tree[at:stop] for at, stop, _ in batch])
-    sizes = np.array([stop - at for at, stop, _ in batch])
-    ends = all_ends(nodes)
-    here, cells = np.cumsum(sizes) - sizes, np.arange(len(batch) * r).reshape(-1, r)
-    vertices, count, leaves = [np.concatenate([cell for _, _, cell in batch])], len(batch) * r, []
-    K = np.empty((count + len(nodes), r))
-    K[:count] = vertices[0]
-    while len(here):
-        edge = nodes[here]
-        leaves.append(cells[edge == LEAF])
-        here, cells, edge = here[edge != LEAF], cells[edge != LEAF], edge[edge != LEAF]
-        rows, i, j = np.arange(len(here)), first[edge], second[edge]
-        K[count : count + len(here)] = K[cells[rows, i]] + K[cells[rows, j]]
-        one, two = cells.copy(), cells.copy()
-        one[rows, i] = two[rows, j] = count + rows
-        count += len(here)
-        here, cells = np.concatenate([here + 1, ends[here + 1] + 1]), np.concatenate([one, two])
-    if np.abs(K[:count]).sum(axis=1).max() >= 2.0**53:
-        raise ValueError("a vertex is too large")
-    return K[:count], np.concatenate(leaves)
-
-
-def all_ends(nodes: Int[np.ndarray, " nodes"]) -> Int[np.ndarray, " nodes"]:
-    """Where the subtree of each node ends: the first place at which cuts minus leaves fall below what was before it."""
-    heights = np.cumsum(np.where(nodes == LEAF, -1, 1))
-    span = len(nodes) + 1
-    keys = (heights + span) * span + np.arange(len(nodes))
-    before = np.concatenate([[0], heights[:-1]])
-    order = np.sort(keys)
-    return order[np.searchsorted(order, (before - 1 + span) * span + np.arange(len(nodes)))] % span
-
-
-class Ends:
-    """Where subtrees of a long tree end, one at a time: the lowest height of each run of nodes is kept."""
-
-    RUN = 4096
-
-    def __init__(self, tree: Int[np.ndarray, " nodes"]) -> None:
-        self.heights = np.cumsum(np.where(tree == LEAF, np.int8(-1), np.int8(1)), dtype=np.int32)
-        starts = np.arange(0, len(tree), self.RUN)
-        self.lowest = np.minimum.reduceat(self.heights, starts) if len(tree) else np.zeros(0, np.int32)
-
-    def of(self, at: int) -> int:
-        """The last node of the subtree of ``at``.
-
-        Raises
-        ------
-        ValueError : the bytes end before.
-        """
-        goal = (self.heights[at - 1] if at else 0) - 1
-        run = at // self.RUN
-        place = self._in(at, (run + 1) * self.RUN, goal)
-        if place is None:
-            later = np.flatnonzero(self.lowest[run + 1 :] <= goal)
-            if not len(later):
-                raise ValueError("a tree is cut off")
-            run += 1 + int(later[0])
-            place = self._in(run * self.RUN, (run + 1) * self.RUN, goal)
-        assert place is not None
-        return place
-
-    def _in(self, start: int, stop: int, goal: int) -> int | None:
-        hits = np.flatnonzero(self.heights[start:stop] <= goal)
-        return start + int(hits[0]) if len(hits) else None

@@ -2,8 +2,9 @@ r"""Simplicial branch and bound at a fixed dual point: p* for data of small rank
 
 The dual point z comes from cutting planes (the best network of the neurons that pricing finds), so that |zᵀ(Xu)_+| is
 hardly above β anywhere. That it is at most B everywhere is proved by a cover of the row space with simplicial cones
-(``simplices.py``): those with a bound above a level are cut at an edge, the level falls step by step towards β, and every
-step proves something. A cone that cannot close holds a neuron dearer than pricing had found: it becomes a cut, z moves.
+(``simplices.py``): those with a bound above a level are cut at an edge, the level falls step by step towards β, and
+every step proves something. A cone that cannot close holds a neuron dearer than pricing had found: it becomes a cut,
+and z moves.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import torch
 
 from reluopt.bounds.cutting_planes import CuttingPlanes
 from reluopt.bounds.lower_bound import LowerBound
+from reluopt.bounds.preorder import MOST_RANK
 from reluopt.bounds.protocol import Bound, Start
-from reluopt.bounds.simplices import MOST_RANK, Cones, Coordinates, Simplices, basis_of
+from reluopt.bounds.simplices import Cones, Coordinates, Simplices, basis_of
 from reluopt.bounds.simplicial_search import SimplicialTree
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
@@ -123,14 +125,17 @@ class SmallRank(Bound):
         while True:
             z = planes.units.z * planes.z
             both = [Cones(space.A, sign * z) for sign in (1.0, -1.0)]
-            trees[:] = [tree.moved(cones) for tree, cones in zip(trees, both, strict=False)] or map(SimplicialTree, both)
+            trees[:] = [tree.moved(cones) for tree, cones in zip(trees, both, strict=False)] or map(
+                SimplicialTree, both
+            )
             level, done = max(tree.level for tree in trees) / problem.beta, True
             while done:
                 yield _proved(problem, z, space, trees, started)
                 if level <= goal:
                     return
                 level = max(goal, 1.0 + self.step * (min(level, max(t.level for t in trees) / problem.beta) - 1.0))
-                done = all([tree.refine(level * problem.beta, clock, most) for tree in trees])
+                reached = [tree.refine(level * problem.beta, clock, most) for tree in trees]
+                done = all(reached)
             yield _proved(problem, z, space, trees, started)
             dearer = np.vstack([tree.dearer for tree in trees]) @ space.B
             if clock.over or not len(dearer):

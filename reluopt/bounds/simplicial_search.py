@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
-from reluopt.bounds.simplices import LEAF, Cones, edges, orthants
+from reluopt.bounds.preorder import LEAF, edges, orthants
+from reluopt.bounds.simplices import Cones
 from reluopt.clock import Clock
 
 #: Whole numbers above this are not added any more.
@@ -100,7 +101,7 @@ class SimplicialTree:
         found = (unit * lam[:, None]).sum(axis=0).T
         return found[found.any(axis=1)] / np.linalg.norm(found[found.any(axis=1)], axis=1, keepdims=True)
 
-    def preorder(self) -> Int[np.ndarray, " nodes"]:
+    def preorder(self) -> UInt8[np.ndarray, " nodes"]:
         """The trees as bytes in preorder."""
         nodes = self.tree.now
         size = np.ones(len(nodes), dtype=np.int32)

@@ -76,7 +76,7 @@ def proved_again(problem: Problem, bound: LowerBound, method: str) -> LowerBound
 
 
 def _evidence_in(tensors: Mapping[str, np.ndarray], problem: Problem) -> Evidence | OutputEvidence | Simplices:
-    """The evidence that stands in the tensors of SPEC.md, sections 2, 9 and 10; refused where it does not fit the data."""
+    """The evidence that stands in the tensors of SPEC.md, sections 2, 9, 10; refused where it does not fit the data."""
     loss = checker.Loss(problem.loss.name, Fraction(0))  # evidence is about X alone
     about = checker.Problem(
         problem.n, problem.d, problem.fingerprint, loss, problem.is_weighted, problem.beta, outputs=problem.outputs

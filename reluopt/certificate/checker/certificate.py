@@ -31,7 +31,7 @@ EVIDENCE_OF_OUTPUTS = ("z", "t", "groups", "paired", "nu", "r", "level")
 EVIDENCE_OF_SIMPLICES = ("z", "t", "basis", "plus", "minus", "level")
 WHOLE = ("tree", "groups", "paired")
 BYTES = ("plus", "minus")
-_TYPES = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "U8": np.dtype("u1")}
+_TYPES: dict[str, np.dtype] = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "U8": np.dtype("u1")}
 _KEYS = {"format", "version", "problem", "evidence", "claims", "about"}
 _PROBLEM_KEYS = {"n", "d", "outputs", "fingerprint", "loss", "weights", "beta"}
 
@@ -126,7 +126,10 @@ def outline(raw: bytes, size: int) -> tuple[Any, dict[str, tuple[np.dtype, tuple
     table, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
         (first, last), kind, shape = _offsets(entry), _kind(entry), _shape(entry)
-        require(first == end and last - first == kind.itemsize * math.prod(shape), f"the bytes of the tensor '{name}' do not fit")
+        require(
+            first == end and last - first == kind.itemsize * math.prod(shape),
+            f"the bytes of the tensor '{name}' do not fit",
+        )
         table[name], end = (kind, shape, first), last
     require(start + end == size, "the file is longer or shorter than its tensors")
     return _json(text), table, start
@@ -204,7 +207,9 @@ def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
     several = certificate.problem.outputs > 1
     kinds = {"outputs": EVIDENCE_OF_OUTPUTS} if several else {"regions": EVIDENCE, "simplices": EVIDENCE_OF_SIMPLICES}
     evidence, wanted_kinds = document["evidence"], list(kinds) if certificate.with_evidence else [None]
-    require(any(evidence == kind for kind in wanted_kinds), f"the evidence is none of {wanted_kinds}, which the claims need")
+    require(
+        any(evidence == kind for kind in wanted_kinds), f"the evidence is none of {wanted_kinds}, which the claims need"
+    )
     needed = kinds[evidence] if certificate.with_evidence else ()
     wanted = {*(NETWORK if certificate.with_network else ()), *(needed if certificate.with_evidence else ())}
     wanted |= {"weights"} if certificate.problem.weights else set()

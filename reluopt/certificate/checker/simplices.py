@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
 
 def coordinates(X: Array, B: Array) -> tuple[Array, Fraction, Fraction]:
     """(A, ≥ ‖B‖, ≥ ‖X − AB‖_F) with A = XBᵀ as computed, whatever its error."""
-    n, d, r = *X.shape, len(B)
+    d, r = X.shape[1], len(B)
     A, size = finite(X @ B.T, "XB'"), Fraction(norm(B))
     gram = Fraction(norm(B @ B.T - np.eye(r))) + Fraction(gamma(d + 2)) * (size**2 + r) + Fraction(UNDERFLOW)
     missing = Fraction(norm(finite(X - A @ B, "X - AB")))
@@ -144,9 +145,7 @@ def leaves(tree: Array, rank: int) -> Iterator[tuple[Array, Array]]:
         yield grown(tree, batch, first, second)
 
 
-def subtrees(
-    tree: Array, rank: int, ends: Ends, first: Array, second: Array
-) -> Iterator[tuple[int, int, Array]]:
+def subtrees(tree: Array, rank: int, ends: Ends, first: Array, second: Array) -> Iterator[tuple[int, int, Array]]:
     """(first node, node after the last, cone) of subtrees of at most NODES nodes, from left to right."""
     at = 0
     for orthant in range(2**rank):
@@ -202,9 +201,10 @@ class Ends:
     """Where a subtree of a long tree ends; of each run of nodes the lowest height is kept."""
 
     def __init__(self, tree: Array) -> None:
-        require(len(tree) > 0, "a tree is empty")
-        self.height = np.cumsum(np.where(tree == LEAF, np.int8(-1), np.int8(1)), dtype=np.int64 if len(tree) >= 2**31 else np.int32)
-        self.lowest = np.minimum.reduceat(self.height, np.arange(0, len(tree), RUN))
+        self.height = np.cumsum(
+            np.where(tree == LEAF, np.int8(-1), np.int8(1)), dtype=np.int64 if len(tree) >= 2**31 else np.int32
+        )
+        self.lowest: Array = np.minimum.reduceat(self.height, np.arange(0, len(tree), RUN))
 
     def of(self, node: int) -> int:
         """The last node of its subtree."""
