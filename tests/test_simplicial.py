@@ -229,7 +229,7 @@ def test_two_checkers_agree(number):
     [
         (lambda t: t | {"plus": t["plus"][:-1]}, "cut off"),
         (lambda t: t | {"plus": np.append(t["plus"], np.uint8(255))}, "more than"),
-        (lambda t: t | {"minus": t["minus"][:0]}, "fewer than"),
+        (lambda t: t | {"minus": t["minus"][:0]}, "empty"),
         (lambda t: t | {"minus": np.full(3, 255, np.uint8)}, "fewer than"),
         (lambda t: t | {"plus": np.where(t["plus"] == 255, 254, t["plus"]).astype(np.uint8)}, "neither"),
         (lambda t: t | {"level": t["level"] - 1e3}, "negative"),

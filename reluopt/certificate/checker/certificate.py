@@ -206,10 +206,9 @@ def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
     require(all(value >= 0 for value in certificate.claims.values()), "a claim is negative")
     several = certificate.problem.outputs > 1
     kinds = {"outputs": EVIDENCE_OF_OUTPUTS} if several else {"regions": EVIDENCE, "simplices": EVIDENCE_OF_SIMPLICES}
-    evidence, wanted_kinds = document["evidence"], list(kinds) if certificate.with_evidence else [None]
-    require(
-        any(evidence == kind for kind in wanted_kinds), f"the evidence is none of {wanted_kinds}, which the claims need"
-    )
+    evidence, fitting = document["evidence"], list(kinds) if certificate.with_evidence else [None]
+    names = " or ".join(map(repr, fitting))
+    require(evidence in fitting, f"the evidence is not {names}, which the claims need")
     needed = kinds[evidence] if certificate.with_evidence else ()
     wanted = {*(NETWORK if certificate.with_network else ()), *(needed if certificate.with_evidence else ())}
     wanted |= {"weights"} if certificate.problem.weights else set()

@@ -201,10 +201,10 @@ class Ends:
     """Where a subtree of a long tree ends; of each run of nodes the lowest height is kept."""
 
     def __init__(self, tree: Array) -> None:
-        self.height = np.cumsum(
-            np.where(tree == LEAF, np.int8(-1), np.int8(1)), dtype=np.int64 if len(tree) >= 2**31 else np.int32
-        )
-        self.lowest: Array = np.minimum.reduceat(self.height, np.arange(0, len(tree), RUN))
+        require(0 < len(tree) < 2**31, "a tree is empty or has 2^31 nodes")
+        steps = np.where(tree == LEAF, np.int8(-1), np.int8(1))
+        self.height: Any = np.cumsum(steps, dtype=np.int32)
+        self.lowest: Any = np.minimum.reduceat(self.height, np.arange(0, len(tree), RUN))
 
     def of(self, node: int) -> int:
         """The last node of its subtree."""
