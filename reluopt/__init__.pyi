@@ -16,6 +16,7 @@ from . import theory as theory
 from . import tracking as tracking
 from . import training as training
 from . import workflows as workflows
+from .biases import Biases as Biases
 from .bounds import affine as affine
 from .bounds import closed_form as closed_form
 from .bounds import moment as moment

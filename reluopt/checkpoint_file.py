@@ -15,6 +15,8 @@ from reluopt.config import LARGEST_INTEGER, short
 from reluopt.errors import CheckpointError
 
 CHECKPOINT_FORMAT = 1
+#: The network's parameters; the last one is there where f has an intercept.
+NETWORK = ("network.U", "network.alpha", "network.intercept")
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -68,9 +70,17 @@ def _wrong(tensors: dict[str, Tensor], record: dict[str, Any]) -> str | None:
         return f"its network has shapes {tuple(U.shape)} and {tuple(alpha.shape)}"
     if U.dtype not in (torch.float32, torch.float64):
         return f"its network is of type {U.dtype}"
-    if not bool(torch.isfinite(U).all() and torch.isfinite(alpha).all()):
+    c = tensors.get("network.intercept")
+    if c is not None and (c.shape != alpha.shape[1:] or c.dtype != U.dtype):
+        return f"its intercept has shape {tuple(c.shape)}"
+    if not all(bool(torch.isfinite(part).all()) for part in weights_in(tensors)):
         return "its network has weights that are NaN or infinite"
     return None
+
+
+def weights_in(tensors: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """(U, α) of a checkpoint's tensors, and c behind them where the network has an intercept."""
+    return tuple(tensors[name] for name in NETWORK if name in tensors)
 
 
 def damaged(path: Path, why: str) -> CheckpointError:

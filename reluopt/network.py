@@ -38,13 +38,15 @@ class Biases:
 class TwoLayerReLU(nn.Module):
     """f(X) = (X Uᵀ)_+ α with ``U`` (m, d) and ``alpha`` (m,), or (m, C) with C > 1 outputs.
 
-    ``biases`` says, for a network that ``from_sequential`` made, where the biases of the model went.
+    With an intercept f(X) = (X Uᵀ)_+ α + c, ``intercept`` () or (C,); else ``intercept`` is None. ``biases`` says, for
+    a network that ``from_sequential`` made, where the biases of the model went.
 
     Parameters
     ----------
     d, width : input dimension and number of neurons m.
     outputs : C; with one the network's outputs are (n,), else (n, C).
     scale : standard deviation of the N(0, scale²) start (the paper's random start).
+    intercept : whether f has an intercept c, which starts at 0.
     generator : the source of randomness; the global torch generator is never used.
     dtype, device : of the parameters.
     """
@@ -56,6 +58,7 @@ class TwoLayerReLU(nn.Module):
         outputs: int = 1,
         *,
         scale: float = 1.0,
+        intercept: bool = False,
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
@@ -73,6 +76,8 @@ class TwoLayerReLU(nn.Module):
         outer = start[:, d] if outputs == 1 else start[:, d:]
         self.U = nn.Parameter(start[:, :d].to(dtype=dtype, device=device).contiguous())
         self.alpha = nn.Parameter(outer.to(dtype=dtype, device=device).contiguous())
+        zero = torch.zeros(self.alpha.shape[1:], dtype=dtype, device=device)
+        self.intercept = nn.Parameter(zero) if intercept else None
 
     @property
     def d(self) -> int:
@@ -95,7 +100,12 @@ class TwoLayerReLU(nn.Module):
 
     def forward(self, X: Float[Tensor, "n d"]) -> Float[Tensor, "n ..."]:
         """f(X), shape (n,) or (n, C)."""
-        return torch.relu(self.preactivations(X)) @ self.alpha
+        return self.outputs_of(self.preactivations(X))
+
+    def outputs_of(self, H: Float[Tensor, "n m"]) -> Float[Tensor, "n ..."]:
+        """(H)_+ α + c, f of given preactivations."""
+        f = torch.relu(H) @ self.alpha
+        return f if self.intercept is None else f + self.intercept
 
     def objective(
         self, problem: Any, y: Any = None, beta: Any = None, *, loss: str | Loss = "squared", weights: Any = None
@@ -110,7 +120,8 @@ class TwoLayerReLU(nn.Module):
         X, targets, kappa = (torch.as_tensor(a).to(self.U) for a in (problem.X, problem.targets, problem.weights))
         values = problem.loss.value(self(X), targets)
         fit = (each_sample(kappa, values) * values).sum()
-        return fit + neurons.weight_decay(self.U, self.alpha, problem.beta)
+        c = 0.0 if self.intercept is None else self.intercept
+        return fit + problem.weight_decay(self.U, self.alpha, c)
 
     # -- neurons -------------------------------------------------------------------------------------------------
 
@@ -138,7 +149,7 @@ class TwoLayerReLU(nn.Module):
         With several outputs: of one pattern and one direction α_j/‖α_j‖. On the data f stays; Σ‖u_j‖‖α_j‖ does not
         rise (triangle inequality), so neither does L.
         """
-        balanced = neurons.balanced(*self.weights())
+        balanced = neurons.balanced(*self.weights()[:2])
         merged = neurons.merged(torch.as_tensor(X).detach().cpu().to(torch.float64).numpy(), *balanced)
         return self._like(torch.from_numpy(merged[0]), torch.from_numpy(merged[1]), Biases(first=self.biases.first))
 
@@ -146,18 +157,19 @@ class TwoLayerReLU(nn.Module):
         """A network of these neurons of this one's type; one zero neuron where there are none."""
         if not len(alpha):
             U, alpha = self.U.detach().new_zeros(1, self.d), torch.zeros_like(self.alpha.detach()[:1])
-        made = from_weights(U.to(self.U), alpha.to(self.alpha))
+        made = from_weights(U.to(self.U), alpha.to(self.alpha), self.intercept)
         made.biases = biases
         return made
 
     # -- conversions ---------------------------------------------------------------------------------------------
 
-    def weights(self) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "m ..."]]:
-        """(U, α) as float64 numpy copies (exact for float32 networks): what the convex side works on."""
-        return (
-            self.U.detach().cpu().to(torch.float64, copy=True).numpy(),
-            self.alpha.detach().cpu().to(torch.float64, copy=True).numpy(),
-        )
+    def weights(self) -> tuple[Any, ...]:
+        """(U, α) as float64 numpy copies (exact for float32 networks), and c behind them where there is an intercept.
+
+        What the convex side works on: ``problem.objective(*network.weights())``.
+        """
+        parts = (self.U, self.alpha) if self.intercept is None else (self.U, self.alpha, self.intercept)
+        return tuple(part.detach().cpu().to(torch.float64, copy=True).numpy() for part in parts)
 
     def own_objectives(self, objective: float, beta: float) -> tuple[float, float] | None:
         """What a converted model costs in a training of its own, from L: with all biases decayed, and with none.
@@ -165,7 +177,7 @@ class TwoLayerReLU(nn.Module):
         (L − β|c| + (β/2)c², L − β|c| − (β/2)‖b‖²) with the first layer's bias b and the output bias c; None without
         biases, where both are L. The second is the smaller, so no choice of decayed parameters costs less.
         """
-        U, alpha = self.weights()
+        U, alpha, *_ = self.weights()
         c = self.biases.output
         if not self._holds(U, alpha, c):  # it was trained further, in L, and this neuron is like any other now
             c = 0.0
@@ -185,6 +197,8 @@ class TwoLayerReLU(nn.Module):
     def to_sequential(self, *, bias_column: bool = False) -> nn.Sequential:
         """``nn.Sequential(Linear(d, m), ReLU(), Linear(m, C, bias=False))`` with the same outputs, shape (n, C).
 
+        An intercept is the bias of the last layer.
+
         With ``bias_column`` the last input (the ones column) becomes the bias of the first layer, so the
         sequential model takes the data without that column. L decays that bias like any weight: so does torch with
         ``weight_decay`` for all parameters.
@@ -193,17 +207,24 @@ class TwoLayerReLU(nn.Module):
         if inputs < 1:
             raise ConfigError("A network with one input cannot give it up as a bias.", "Set bias_column=False.")
         first = nn.Linear(inputs, self.width, bias=bias_column, dtype=self.U.dtype, device=self.U.device)
-        second = nn.Linear(self.width, self.outputs, bias=False, dtype=self.U.dtype, device=self.U.device)
+        own = self.intercept is not None
+        second = nn.Linear(self.width, self.outputs, bias=own, dtype=self.U.dtype, device=self.U.device)
         with torch.no_grad():
             first.weight.copy_(self.U[:, :inputs])
             if bias_column:
                 first.bias.copy_(self.U[:, inputs])
             second.weight.copy_(self.alpha.reshape(self.width, -1).T)
+            if self.intercept is not None:
+                second.bias.copy_(self.intercept)
         return nn.Sequential(first, nn.ReLU(), second)
 
 
-def from_weights(U: Tensor | np.ndarray, alpha: Tensor | np.ndarray) -> TwoLayerReLU:
+def from_weights(
+    U: Tensor | np.ndarray, alpha: Tensor | np.ndarray, intercept: Tensor | np.ndarray | float | None = None
+) -> TwoLayerReLU:
     """A network with the given weights, ``U`` (m, d) and ``alpha`` (m,) or (m, C), copied; (m, 1) counts as (m,).
+
+    ``intercept`` : c, a number or (C,); None for a network without one.
 
     Raises
     ------
@@ -222,8 +243,14 @@ def from_weights(U: Tensor | np.ndarray, alpha: Tensor | np.ndarray) -> TwoLayer
     if not bool(torch.isfinite(U).all() and torch.isfinite(alpha).all()):
         raise DataError("The network has weights that are NaN or infinite.", "Train with a smaller step size.")
     outputs = 1 if alpha.ndim == 1 else alpha.shape[1]
-    network = TwoLayerReLU(U.shape[1], U.shape[0], outputs, dtype=U.dtype, device=U.device)
+    own = intercept is not None
+    network = TwoLayerReLU(U.shape[1], U.shape[0], outputs, intercept=own, dtype=U.dtype, device=U.device)
+    c = torch.as_tensor(intercept if own else 0.0).to(U)
+    if own and (c.numel() != outputs or not bool(torch.isfinite(c).all())):
+        raise DataError(f"The intercept has shape {tuple(c.shape)}.", "Give one finite number for each output.")
     with torch.no_grad():
         network.U.copy_(U)
         network.alpha.copy_(alpha)
+        if network.intercept is not None:
+            network.intercept.copy_(c.reshape(network.intercept.shape))
     return network

@@ -21,9 +21,9 @@ def relu(h: Array) -> Array:
     return h * (h > 0)
 
 
-def predict(X: Array, U: Array, alpha: Array) -> Array:
-    """f = Σ_j (X u_j)_+ α_j, shape (n,) or (n, C)."""
-    return relu(X @ U.T) @ alpha
+def predict(X: Array, U: Array, alpha: Array, intercept: Array | float = 0.0) -> Array:
+    """f = Σ_j (X u_j)_+ α_j + c, shape (n,) or (n, C)."""
+    return relu(X @ U.T) @ alpha + intercept
 
 
 def back(z: Array, alpha: Array) -> Array:
@@ -52,13 +52,14 @@ def active(U: Array, alpha: Array, tolerance: float = ACTIVE_TOLERANCE) -> Array
     return size > tolerance * size.max() if len(size) else size > 0
 
 
-def balanced(U: Array, alpha: Array) -> tuple[Array, Array]:
+def balanced(U: Array, alpha: Array, decayed: Array | None = None) -> tuple[Array, Array]:
     """(U, α) with every neuron scaled to ‖u_j‖ = ‖α_j‖: f stays, L falls to L_bal. Zero neurons become exact zeros.
 
     u_j ← c u_j, α_j ← α_j/c with c = √(‖α_j‖/‖u_j‖), as a quotient of roots, because the quotient may overflow.
+    ``decayed`` : the columns of U whose norms count, all of them unless given.
     """
     xp = namespace(U)
-    norms, outer = (_norms(part) for part in (U, alpha))
+    norms, outer = (_norms(part) for part in (U if decayed is None else decayed, alpha))
     alive = (norms > 0) & (outer > 0)
     one, zero = xp.ones_like(norms), xp.zeros_like(norms)
     # a factor that underflows makes a zero neuron

@@ -5,7 +5,7 @@ r"""The training problem as one object: data, loss, weights κ and weight decay 
 With C outputs y and f are (n, C), α is (m, C), ‖α_j‖ stands for |α_j|, and the dual has ‖zᵀ(Xu)_+‖ ≤ β with z (n, C). A
 loss of one output is summed over them. There is **no 1/n**. A mini-batch of size B is scaled by n/B; with
 ``MSELoss(mean)`` the same problem has ``weight_decay = 2β/n``. A bias is a column of ones in X, regularised like any
-other weight.
+other weight; biases that are not, and an intercept c of f, are :class:`~reluopt.biases.Biases`.
 
 What is asked of networks is in :mod:`reluopt.primal_side`, of dual candidates in :mod:`reluopt.dual_side`; its units
 are in :mod:`reluopt.units`, the losses in :mod:`reluopt.losses`.
@@ -16,15 +16,15 @@ Source: Kim & Pilanci, ICML 2024 ("KP"), section 1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from reluopt.biases import NO_BIASES, Biases
 from reluopt.class_weights import balanced_weights
-from reluopt.dual_side import DualSide
 from reluopt.errors import ConfigError
 from reluopt.fingerprint import data_fingerprint
 from reluopt.gate import as_beta, as_matrix, as_targets, as_weights
@@ -34,7 +34,7 @@ from reluopt.units import Units, mean_square_unit, spectral_unit
 
 
 @dataclass(frozen=True, eq=False)
-class Problem(PrimalSide, DualSide):
+class Problem(PrimalSide):
     """The training problem on X (n, d) with targets (n,) or (n, C): everything that L depends on but the network.
 
     Parameters
@@ -46,10 +46,12 @@ class Problem(PrimalSide, DualSide):
     beta : β > 0, the weight decay.
     weights : (n,) sample weights κ ≥ 0, one at least positive; all 1 where they are not given. A sample of weight k
         counts as k samples.
+    biases : the intercept of the outputs, and whether the weights on the last column of X (all ones) are decayed.
 
     Raises
     ------
-    DataError : features, targets or weights that cannot be used. ConfigError : β or a loss that cannot.
+    DataError : features, targets or weights that cannot be used. ConfigError : β or a loss that cannot; free
+        first-layer biases without a column of ones at the end of X.
     """
 
     X: Float[np.ndarray, "n d"]
@@ -57,27 +59,40 @@ class Problem(PrimalSide, DualSide):
     loss: Loss
     beta: float
     weights: Float[np.ndarray, " n"]
+    biases: Biases = NO_BIASES
+    #: (the factor of ½c²)/β of a decayed intercept: 1 in the data's own units.
+    intercept_ratio: float = 1.0
 
     def __init__(
-        self, X: Any, targets: Any, loss: str | Loss = "squared", beta: Any = 1.0, weights: Any = None
+        self,
+        X: Any,
+        targets: Any,
+        loss: str | Loss = "squared",
+        beta: Any = 1.0,
+        weights: Any = None,
+        biases: Biases | None = None,
     ) -> None:
-        loss = make_loss(loss)
+        loss, biases = make_loss(loss), biases or NO_BIASES
         X = as_matrix(X)
         targets = loss.encoded(as_targets(targets, len(X)))
         loss.check_targets(targets)
-        self._set(X, targets, loss, as_beta(beta), as_weights(weights, len(X)))
+        if biases.first_free and not (X.shape[1] > 1 and (X[:, -1] == 1.0).all()):
+            raise ConfigError(
+                "Free first-layer biases are the weights on a last column of ones, and X has none.",
+                "Append a column of ones to X.",
+            )
+        self._set(
+            X=X, targets=targets, loss=loss, beta=as_beta(beta), weights=as_weights(weights, len(X)), biases=biases
+        )
 
-    def _set(self, X: np.ndarray, targets: np.ndarray, loss: Loss, beta: float, weights: np.ndarray) -> None:
-        for name, value in zip(
-            ("X", "targets", "loss", "beta", "weights"), (X, targets, loss, beta, weights), strict=True
-        ):
+    def _set(self, **parts: Any) -> None:
+        for name, value in parts.items():
             object.__setattr__(self, name, value)
 
-    @classmethod
-    def _trusted(cls, X: np.ndarray, targets: np.ndarray, loss: Loss, beta: float, weights: np.ndarray) -> Problem:
-        """Made from parts of a problem that was checked."""
-        made = cls.__new__(cls)
-        made._set(X, targets, loss, beta, weights)
+    def _with(self, **changes: Any) -> Problem:
+        """This problem with parts of one that was checked."""
+        made = type(self).__new__(type(self))
+        made._set(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
         return made
 
     # -- shape and identity ------------------------------------------------------------------------------------------
@@ -109,6 +124,24 @@ class Problem(PrimalSide, DualSide):
                 f"{what} is not there for several outputs, and the targets have {self.outputs}.",
                 "Choose one target, or one class against the others (--positive LABEL).",
             )
+        self.require_no_biases(what)
+
+    def require_no_biases(self, what: str) -> None:
+        """Refuse what is there for decayed weights only.
+
+        Raises
+        ------
+        ConfigError : the problem has an intercept or free biases.
+        """
+        if self.biases:
+            raise ConfigError(
+                f"{what} is not there for a problem with biases of its own ({self.biases.words}).",
+                "Leave them out; a decayed first-layer bias is a column of ones in X.",
+            )
+
+    def without_biases(self) -> Problem:
+        """The same data, loss and β without intercept and with all weights decayed."""
+        return self._with(biases=NO_BIASES)
 
     @property
     def y(self) -> Float[np.ndarray, "n ..."]:
@@ -117,12 +150,12 @@ class Problem(PrimalSide, DualSide):
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of the data, see :func:`data_fingerprint`; loss and β are not in it."""
+        """The sha256 of the data, see :func:`data_fingerprint`; loss, β and biases are not in it."""
         return data_fingerprint(self.X, self.targets, self.weights if self.is_weighted else None)
 
     def with_beta(self, beta: Any) -> Problem:
         """The same problem with another weight decay."""
-        return self._trusted(self.X, self.targets, self.loss, as_beta(beta), self.weights)
+        return self._with(beta=as_beta(beta))
 
     def class_balanced(self) -> Problem:
         """The same problem with weights κ_i = n/(K n_c), n_c the number of samples of the class of i, K of classes.
@@ -134,12 +167,12 @@ class Problem(PrimalSide, DualSide):
         if not self.loss.classes:
             raise ConfigError("There are no classes to balance.", "Leave the class weights out.")
         weights = balanced_weights(self.targets)
-        return self._trusted(self.X, self.targets, self.loss, self.beta, weights)
+        return self._with(weights=weights)
 
     def select(self, index: np.ndarray) -> Problem:
         """The problem of some samples."""
         X, targets, weights = (np.ascontiguousarray(part[index]) for part in (self.X, self.targets, self.weights))
-        return self._trusted(X, targets, self.loss, self.beta, weights)
+        return self._with(X=X, targets=targets, weights=weights)
 
     # -- units -------------------------------------------------------------------------------------------------------
 
@@ -152,8 +185,8 @@ class Problem(PrimalSide, DualSide):
         if norm is None:
             return problem, units
         factor = math.sqrt(self.n) / norm
-        smaller = self._trusted(
-            problem.X / factor, problem.targets, problem.loss, problem.beta / factor, problem.weights
+        smaller = problem._with(
+            X=problem.X / factor, beta=problem.beta / factor, intercept_ratio=problem.intercept_ratio * factor
         )
         return smaller, replace(units, x=units.x * factor)
 
@@ -166,11 +199,25 @@ class Problem(PrimalSide, DualSide):
         units = Units(unit_x, unit_f, value * usual)
         beta = self.beta * units.f / (units.x * units.value)
         weights = self.weights / usual
-        return self._trusted(self.X / unit_x, self.targets / unit_f, loss, beta, weights), units
+        scaled = self._with(
+            X=self.X / unit_x,
+            targets=self.targets / unit_f,
+            loss=loss,
+            beta=beta,
+            weights=weights,
+            intercept_ratio=self.intercept_ratio * units.x * units.f,
+        )
+        return scaled, units
 
 
 def as_problem(
-    X: Any, y: Any = None, beta: Any = None, *, loss: str | Loss = "squared", weights: Any = None
+    X: Any,
+    y: Any = None,
+    beta: Any = None,
+    *,
+    loss: str | Loss = "squared",
+    weights: Any = None,
+    biases: Biases | None = None,
 ) -> Problem:
     """The problem itself, or one made from (X, y, β): what every public function that takes either calls.
 
@@ -186,7 +233,7 @@ def as_problem(
         X, y = X.X, X.y
     if y is None or beta is None:
         raise ConfigError("Targets y or the weight decay β are missing.", "Give a Problem, or X, y and β.")
-    return Problem(X, y, loss, beta, weights)
+    return Problem(X, y, loss, beta, weights, biases)
 
 
 __all__ = ["Problem", "as_problem"]

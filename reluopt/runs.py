@@ -25,7 +25,7 @@ from typing import Any
 import tomli_w
 
 from reluopt import metrics_file
-from reluopt.checkpoint_file import read_checkpoint
+from reluopt.checkpoint_file import read_checkpoint, weights_in
 from reluopt.config import read_toml_file
 from reluopt.data.preparation import Preparation
 from reluopt.errors import CheckpointError, ConfigError
@@ -199,7 +199,7 @@ class RunFolder:
         CheckpointError : no network yet, no stored preparation, or files that are not as reluopt wrote them.
         """
         tensors, _ = read_checkpoint(self.latest_checkpoint)
-        network = from_weights(tensors["network.U"].double(), tensors["network.alpha"].double())
+        network = from_weights(*(part.double() for part in weights_in(tensors)))
         loss = self.config().get("train", {}).get("loss", "squared")
         preparation = self.preparation()
         if len(preparation.feature_names) != network.d:

@@ -18,6 +18,7 @@ EVIDENCE = {"z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", 
 OF_SIMPLICES = {"z", "t", "basis", "plus", "minus", "level"}
 OF_OUTPUTS = {"z", "t", "groups", "paired", "nu", "r", "level"}
 SLOPES = {"factor", "eta", "tilt"}
+LIFT = {"centre", "reach", "spread"}
 LARGEST = 2**256
 PARAMETER = {"huber": "delta", "quantile": "tau"}
 NAMES = ("squared", "huber", "absolute", "quantile", "hinge", "squared_hinge", "logistic", "cross_entropy")
@@ -98,7 +99,8 @@ class File:
         self.document(read_json(meta["certificate"]))
 
     def read_tensor(self, name, entry, covered):
-        must(name in EVIDENCE | SLOPES | OF_SIMPLICES | {"U", "alpha", "weights"}, "unknown tensor")
+        names = EVIDENCE | SLOPES | OF_SIMPLICES | LIFT | {"U", "alpha", "intercept", "weights"}
+        must(name in names, "unknown tensor")
         must(isinstance(entry, dict), "entry")
         kind, shape, ends = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
         whole = {"tree": "I64", "groups": "I64", "paired": "I64", "plus": "U8", "minus": "U8"}
@@ -123,8 +125,8 @@ class File:
         keys = {"format", "version", "problem", "evidence", "claims", "about"}
         must(set(content) == keys, "keys")
         must(content["format"] == "reluopt-certificate", "format")
-        must(is_whole(content["version"], 3, 4), "version")
-        self.problem(content["problem"])
+        must(is_whole(content["version"], 3, 5), "version")
+        self.problem(content["problem"], content["version"] == 4)
         claims = content["claims"]
         must(isinstance(claims, dict) and claims, "claims")
         must(set(claims) <= {"objective_at_most", "optimum_at_least", "ratio_at_most"}, "claims")
@@ -138,12 +140,23 @@ class File:
         needed = kinds[kind] if lower else set()
         wanted = (needed if lower else set()) | ({"U", "alpha"} if upper else set())
         wanted |= {"weights"} if self.weighted else set()
-        wanted |= SLOPES if kind == "regions" and SLOPES & set(self.tensors) else set()
+        wanted |= {"intercept"} if upper and self.output != "none" else set()
+        if self.first == "free":
+            must(kind != "simplices", "simplices")
+            wanted |= LIFT if lower else set()
+        else:
+            wanted |= SLOPES if kind == "regions" and SLOPES & set(self.tensors) else set()
         must(set(self.tensors) == wanted, "tensors")
 
-    def problem(self, p):
+    def problem(self, p, with_biases):
         must(isinstance(p, dict), "problem")
-        must(set(p) == {"n", "d", "outputs", "fingerprint", "loss", "weights", "beta"}, "problem")
+        keys = {"n", "d", "outputs", "fingerprint", "loss", "weights", "beta"} | ({"biases"} if with_biases else set())
+        must(set(p) == keys, "problem")
+        biases = p.get("biases", {"output": "none", "first": "none"})
+        must(isinstance(biases, dict) and set(biases) == {"output", "first"}, "biases")
+        self.output, self.first = biases["output"], biases["first"]
+        must(self.output in ("none", "free", "decayed") and self.first in ("none", "free"), "biases")
+        must(not with_biases or (self.output, self.first) != ("none", "none"), "no biases")
         must(is_whole(p["n"], 1, 2**40) and is_whole(p["d"], 1, 2**40) and is_whole(p["outputs"], 1, 2**20), "sizes")
         digits = p["fingerprint"]
         must(isinstance(digits, str) and len(digits) == 64 and set(digits) <= set("0123456789abcdef"), "fingerprint")
@@ -194,6 +207,7 @@ class File:
             must(all(v in (-1.0, 1.0) for row in y for v in row), "targets")
         if self.loss == "cross_entropy":
             must(all(sorted(row) == [0.0] * (self.C - 1) + [1.0] for row in y), "targets")
+        must(self.first == "none" or (self.d > 1 and all(row[-1] == 1 for row in X)), "no column of ones")
         self.X, self.y = ([[Fraction(v) for v in row] for row in part] for part in (X, y))
         self.kappa = kappa
         upper = self.objective() if "U" in self.tensors else None
@@ -206,11 +220,13 @@ class File:
     def objective(self):
         U = self.rows("U", self.d)
         flat = self.shaped("alpha", len(U), *self.row)
-        total = self.beta / 2 * (sum(v * v for u in U for v in u) + sum(v * v for v in flat))
-        for row, target, k in zip(self.X, self.y, self.kappa, strict=True):
+        c = self.shaped("intercept", self.C) if self.output != "none" else [Fraction(0)] * self.C
+        paid = [v for u in U for v in (u[:-1] if self.first == "free" else u)] + flat
+        total = self.beta / 2 * sum(v * v for v in [*paid, *(c if self.output == "decayed" else [])])
+        for row, target, kappa in zip(self.X, self.y, self.kappa, strict=True):
             s = [max(dot(row, u), Fraction(0)) for u in U]
-            f = [sum((v * a for v, a in zip(s, flat[c :: self.C], strict=True)), Fraction(0)) for c in range(self.C)]
-            total += k * self.value_of(f, target)
+            f = [sum((v * a for v, a in zip(s, flat[k :: self.C], strict=True)), c[k]) for k in range(self.C)]
+            total += kappa * self.value_of(f, target)
         return total
 
     @property
@@ -285,14 +301,38 @@ class File:
         z = [flat[i * self.C : (i + 1) * self.C] for i in range(self.n)]
         (t,) = self.shaped("t", 1)
         must(t >= 0, "t")
+        if self.first == "free":
+            self.lift()
         if "basis" in self.tensors:
             bound = self.support_of_simplices(flat)
         else:
             bound = self.support(flat) if self.C == 1 else self.support_of_outputs(z)
         if bound > 0:
             t = min(t, self.beta / bound)
-        rows = zip(z, self.y, self.kappa, strict=True)
-        return sum((self.dual_of([t * a for a in v], y, k) for v, y, k in rows), Fraction(0))
+        rows, sums = zip(z, self.y, self.kappa, strict=True), [sum(v) for v in zip(*z, strict=True)]
+        must((self.first, self.output) in (("none", "none"), ("none", "decayed")) or not any(sums), "sum of z")
+        lost = t * t * sum(s * s for s in sums) / (2 * self.beta) if self.output == "decayed" else 0
+        return -lost + sum((self.dual_of([t * a for a in v], y, k) for v, y, k in rows), Fraction(0))
+
+    # -- section 11 ----------------------------------------------------------------------------------------------------
+
+    def lift(self):
+        """The rows (x − centre, reach) in the place of (x, 1)."""
+        centre, (self.reach,) = self.shaped("centre", self.d - 1), self.shaped("reach", 1)
+        moved = [[a - b for a, b in zip(row, centre, strict=False)] for row in self.X]
+        must(self.reach >= 0 and all(dot(row, row) <= self.reach**2 for row in moved), "reach")
+        self.X = [[*row, self.reach] for row in moved]
+        must(not self.tensors["groups"][1], "groups")
+        must(self.C > 1 or self.tensors["directions"][0][0] == 0, "cuts")
+        self.spread = self.shaped("spread", 2 if self.C == 1 else 1)
+        must(all(v >= 0 for v in self.spread), "spread")
+
+    def bounded(self, M, level, side=0):
+        """2λ + 2‖E‖, or with free first-layer biases 2λ + 3‖E‖ for λ on the head, λ − μ on u, and μ on b."""
+        if self.first == "none":
+            return bound_of(M, [level] * len(M), level, 2)
+        mu = self.spread[side]
+        return bound_of(M, [level] * (len(M) - self.d) + [level - mu] * (self.d - 1) + [mu], level, 3)
 
     # -- section 10 ----------------------------------------------------------------------------------------------------
 
@@ -364,7 +404,7 @@ class File:
             lines = [square[a * 2 * p : (a + 1) * 2 * p] for a in range(2 * p)]
             self.eliminate(M, heads, [], [rows[s] for s in group], [nu[s] for s in group], group, lines)
             at, corner = at + p, corner + (2 * p) ** 2
-        return bound_of(M, level)
+        return self.bounded(M, level)
 
     # -- section 5 -----------------------------------------------------------------------------------------------------
 
@@ -435,7 +475,7 @@ class File:
                 own_nu = nu[(side * L + leaf) * n :][:n]
                 signed = [sign * v for v in z]
                 numbers = own_w, own_c, own_nu, own_r, level[side * L + leaf]
-                bound = self.leaf(signed, cuts, groups[leaf], *numbers, *slopes[side * L + leaf])
+                bound = self.leaf(side, signed, cuts, groups[leaf], *numbers, *slopes[side * L + leaf])
                 worst, first = max(worst, bound), first + widths[leaf]
         return worst
 
@@ -455,7 +495,7 @@ class File:
             result.append((W, eta[place * n :][:n], tilt[place]))
         return result
 
-    def leaf(self, z, cuts, groups, w, c, nu, r, level, W, eta, tilt):
+    def leaf(self, side, z, cuts, groups, w, c, nu, r, level, W, eta, tilt):
         paired = {s for group in groups for s in group}
         F = [[Fraction(1)] + [Fraction(0)] * self.d] + [[Fraction(0), *g] for g in cuts]
         e0, size = F[0], 1 + self.d
@@ -497,7 +537,7 @@ class File:
                 group,
                 square,
             )
-        return bound_of(M, level)
+        return self.bounded(M, level, side)
 
     def eliminate(self, M, heads, F, rows, nu, group, square):
         """Add aᵀ(H + BᵀA⁻¹B)a: the maximum over s of the group's form; ``heads`` are the forms of a that multiply s."""
@@ -542,17 +582,17 @@ def add(C, factor, a, b):
             C[i][j] += factor * (p * q + a[j] * b[i]) / 2
 
 
-def bound_of(M, level):
-    """max(0, 2λ + 2‖E‖_F), E the negative part of λI − M."""
+def bound_of(M, levels, level, length):
+    """max(0, 2λ + length·‖E‖_F), E the negative part of diag(levels) − M."""
     size = len(M)
     with mpmath.workdps(50):
         gap = mpmath.matrix(size, size)
         for a in range(size):
             for b in range(size):
-                gap[a, b] = real((level if a == b else Fraction(0)) - M[a][b])
+                gap[a, b] = real((levels[a] if a == b else Fraction(0)) - M[a][b])
         values = mpmath.eigsy(gap, eigvals_only=True)
         missing = mpmath.sqrt(sum(min(v, 0) ** 2 for v in values))
-        return max(Fraction(0), 2 * level + 2 * rational(missing))
+        return max(Fraction(0), 2 * level + length * rational(missing))
 
 
 def real(value):

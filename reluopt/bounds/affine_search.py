@@ -129,8 +129,7 @@ class AffineSearch(MomentSearch):
     def evidence(self, epsilon: float) -> Evidence:
         """z = −κℓ' and the multipliers with affine slopes, in the data's own units; the tilt is optimised."""
         m = self._moments(self._normalised(self.R)[0], epsilon)
-        pulls = self._pulls(self._ends(m), self._smoothed(epsilon))
-        z = self.units.z * (pulls[0] - pulls[1]).cpu().numpy()
+        z = self._dual_point(m, epsilon)
         sides = [self._multipliers(m, side, signed) for side, signed in enumerate((z, -z))]
         return tilted(self.problem.X, unsplit(z, self.problem.d, *sides))
 

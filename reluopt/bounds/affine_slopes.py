@@ -80,6 +80,7 @@ class AffineSlopes(Bound):
     loose: float = 1e-4
     name: ClassVar[str] = "affine"
     quick: ClassVar[bool] = True
+    intercepts: ClassVar[bool] = True
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from reluopt.bounds.bias_forms import LiftedEvidence
 from reluopt.bounds.evidence import Evidence
 from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.region_forms import evidence_upper
@@ -32,7 +33,7 @@ class LowerBound:
 
     value: float
     method: str
-    evidence: Evidence | OutputEvidence | Simplices
+    evidence: Evidence | OutputEvidence | Simplices | LiftedEvidence
     support: float
     scale: float
     seconds: float
@@ -47,14 +48,14 @@ class LowerBound:
 
 def prove(
     problem: Problem,
-    evidence: Evidence | OutputEvidence | Simplices,
+    evidence: Evidence | OutputEvidence | Simplices | LiftedEvidence,
     *,
     method: str,
     started: float,
     factors: Float[np.ndarray, "q k e"] | None = None,
 ) -> LowerBound:
     """The proved value of an evidence: equation (*) with B of the evidence. ``started`` : of ``time.perf_counter``."""
-    if isinstance(evidence, (OutputEvidence, Simplices)):
+    if isinstance(evidence, OutputEvidence | Simplices | LiftedEvidence):
         support = evidence.support_upper(problem.X)
     else:
         support = evidence_upper(problem.X, evidence)

@@ -2,8 +2,9 @@ r"""Theorem B over low-rank factors: the convex program behind the moment bound,
 
 .. math:: \min_{Y^± ⪰ 0} Σ_i κ_i \min_f ℓ(f, y_i) + (β/2)(tr Y⁺ + tr Y⁻),  f ∈ [lo⁺_i − hi⁻_i, hi⁺_i − lo⁻_i]
 
-With f° the minimiser of ℓ, ℓ over the interval is ℓ(min(high, f°)) + ℓ(max(low, f°)) − ℓ(f°), and z = −κℓ' of the end
-that counts. A loss with kinks is replaced by its Moreau envelope, whose z are in the same domain.
+With an output intercept c the interval moves by c, over which it is minimised too, at ½·decay·c². With f° the minimiser
+of ℓ, ℓ over the interval is ℓ(min(high, f°)) + ℓ(max(low, f°)) − ℓ(f°), and z = −κℓ' of the end that counts. A loss
+with kinks is replaced by its Moreau envelope, whose z are in the same domain.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reluopt import neurons
+from reluopt.biases import decreasing_root
 from reluopt.bounds.evidence import Evidence, unsplit
 from reluopt.bounds.factors import ROWS, SMOOTHING, Moments, minimised, moments, multipliers, random_factors
 from reluopt.bounds.region_forms import Geometry
@@ -57,6 +59,9 @@ class MomentSearch:
         self.X, self.y, self.kappa = tensor(scaled.X), tensor(scaled.y), tensor(scaled.weights)
         self.beta, self.loss, self.envelope = scaled.beta, scaled.loss, envelope
         self.nearest = self.loss.minimiser(self.y).clamp(-FAR, FAR)
+        self.decay = scaled.intercept_decay
+        #: The output intercept, in scaled units; the objective is at this one, and leaves its slope by it in ``by_c``.
+        self.c, self.by_c = float(scaled.constant[0]), 0.0
         self.R = random_factors(rows, problem.d, seed)
 
     @property
@@ -96,9 +101,9 @@ class MomentSearch:
     def _smoothed(self, epsilon: float) -> Loss:
         return self.loss.smoothed(self.envelope * epsilon)
 
-    def _ends(self, m: Moments) -> Float[Tensor, "2 n"]:
+    def _ends(self, m: Moments, c: float) -> Float[Tensor, "2 n"]:
         """min(high, f°) and max(low, f°)."""
-        high, low = m.hi[0] - m.lo[1], m.lo[0] - m.hi[1]
+        high, low = m.hi[0] - m.lo[1] + c, m.lo[0] - m.hi[1] + c
         return torch.stack([torch.minimum(high, self.nearest), torch.maximum(low, self.nearest)])
 
     def _pulls(self, ends: Float[Tensor, "2 n"], loss: Loss) -> Float[Tensor, "2 n"]:
@@ -109,21 +114,50 @@ class MomentSearch:
     def objective(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> tuple[float, Float[np.ndarray, "2 k e"]]:
         """Theorem B's smoothed objective and its gradient."""
         m, loss = self._moments(R, epsilon), self._smoothed(epsilon)
-        ends = self._ends(m)
+        ends = self._ends(m, self.c)
         value = loss.value(ends, self.y).sum(0) - loss.value(self.nearest, self.y)
         pulls = self._pulls(ends, loss)
         by_R = m.pull_back(self.X, -pulls, pulls.flip(0))
-        return float(self.kappa @ value) + 0.5 * self.beta * float((R * R).sum()), by_R.cpu().numpy() + self.beta * R
+        paid = 0.5 * self.beta * float((R * R).sum())
+        if self.decay is not None:
+            self.by_c = float((pulls[1] - pulls[0]).sum()) + self.decay * self.c
+            paid += 0.5 * self.decay * self.c**2
+        return float(self.kappa @ value) + paid, by_R.cpu().numpy() + self.beta * R
 
     def descend(self, epsilon: float, iterations: int, seconds: float) -> None:
         """One L-BFGS run at one smoothing."""
-        self.R = minimised(lambda R: self.objective(R, epsilon), self.R, iterations=iterations, seconds=seconds)
+        if self.decay is None:
+            self.R = minimised(lambda R: self.objective(R, epsilon), self.R, iterations=iterations, seconds=seconds)
+            return
+
+        def of_both(theta: Float[np.ndarray, " p"]) -> tuple[float, Float[np.ndarray, " p"]]:
+            self.c = float(theta[-1])
+            value, by_R = self.objective(theta[:-1].reshape(self.R.shape), epsilon)
+            return value, np.append(by_R, self.by_c)
+
+        theta = minimised(of_both, np.append(self.R, self.c), iterations=iterations, seconds=seconds)
+        self.R, self.c = theta[:-1].reshape(self.R.shape), float(theta[-1])
+
+    def _dual_point(self, m: Moments, epsilon: float) -> Float[np.ndarray, " n"]:
+        """z = −κℓ' in the data's units; with an intercept at the best one for these moments, and settled."""
+        loss = self._smoothed(epsilon)
+        if self.decay is None:
+            pulls = self._pulls(self._ends(m, 0.0), loss)
+            return self.units.z * (pulls[0] - pulls[1]).cpu().numpy()
+        decay = self.decay
+
+        def slope(c: float) -> float:
+            pulls = self._pulls(self._ends(m, c), loss)
+            return float((pulls[0] - pulls[1]).sum()) - decay * c
+
+        self.c = decreasing_root(slope, self.c, 1.0)
+        pulls = self._pulls(self._ends(m, self.c), loss)
+        return self.problem.settled(self.units.z * (pulls[0] - pulls[1]).cpu().numpy())
 
     def evidence(self, epsilon: float) -> Evidence:
         """z = −κℓ' and Theorem A's multipliers, in the data's own units."""
         m = self._moments(self.R, epsilon)
-        pulls = self._pulls(self._ends(m), self._smoothed(epsilon))
-        z = self.units.z * (pulls[0] - pulls[1]).cpu().numpy()
+        z = self._dual_point(m, epsilon)
         return unsplit(z, self.problem.d, *multipliers(m, z, self.units.x))
 
     def escape(self, evidence: Evidence) -> None:

@@ -42,8 +42,8 @@ class OutputMoments(Bound):
     quick: ClassVar[bool] = True
 
     def takes(self, problem: Problem) -> bool:
-        """Several outputs."""
-        return problem.outputs > 1
+        """Several outputs, and intercepts."""
+        return problem.outputs > 1 and not problem.biases.first_free
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"

@@ -43,7 +43,10 @@ class OutputMomentSearch:
         self.shape = (rows, self.C + problem.d)
         R = 0.3 / math.sqrt(math.prod(self.shape)) * rng.standard_normal(self.shape)
         V = 0.5 / math.sqrt(rows) * rng.standard_normal((problem.n, rows))
-        self.theta = np.concatenate([R.ravel(), V.ravel()])
+        #: The decay of an intercept c (C,), which stands behind R and V; None without one.
+        self.decay = self.scaled.intercept_decay
+        own = [] if self.decay is None else [self.scaled.constant[0]]
+        self.theta = np.concatenate([R.ravel(), V.ravel(), *own])
 
     @property
     def factors(self) -> Float[np.ndarray, "1 K e"]:
@@ -52,7 +55,7 @@ class OutputMomentSearch:
 
     def objective(self, theta: Float[np.ndarray, " q"], loss: Loss) -> tuple[float, Float[np.ndarray, " q"]]:
         """The value of the roaming network, and its gradient."""
-        R, V = self._parts(theta)
+        R, V, c = self._parts(theta)
         A, U = R[:, : self.C], R[:, self.C :]
         H = self.X @ U.T
         reach = (H.square().sum(1, keepdim=True) + FLOOR).sqrt()
@@ -60,7 +63,7 @@ class OutputMomentSearch:
         outside, divisor = length > 1, length.clamp(min=1.0)
         q = V / divisor
         S = 0.5 * (H + reach * q)
-        f = S @ A
+        f = S @ A if self.decay is None else S @ A + c
         values = loss.value(f, self.y)
         kappa = self.kappa if values.ndim == 2 else self.kappa[:, 0]
         value = float((kappa * values).sum()) + 0.5 * self.scaled.beta * float(R.square().sum())
@@ -70,7 +73,11 @@ class OutputMomentSearch:
         by_V = 0.5 * reach * (by_S - torch.where(outside, along, torch.zeros_like(along)) * q) / divisor
         by_H = 0.5 * by_S + 0.5 * (along / reach) * H
         by_R = torch.cat([-(S.T @ z), by_H.T @ self.X], dim=1) + self.scaled.beta * R
-        return value, torch.cat([by_R.reshape(-1), by_V.reshape(-1)]).cpu().numpy()
+        by_c = []
+        if self.decay is not None:
+            value += 0.5 * self.decay * float(c.square().sum())
+            by_c = [self.decay * c - z.sum(0)]
+        return value, torch.cat([by_R.reshape(-1), by_V.reshape(-1), *by_c]).cpu().numpy()
 
     def descend(self, smoothing: float, iterations: int, seconds: float) -> float:
         """One L-BFGS run; the value it reaches, in the problem's units: near the best bound, and no bound itself."""
@@ -81,19 +88,26 @@ class OutputMomentSearch:
 
     def evidence(self, smoothing: float) -> OutputEvidence:
         """z and Theorem C's ν, in the problem's units."""
-        R, V = self._parts(self.theta)
+        R, V, _ = self._parts(self.theta)
         A, U = R[:, : self.C], R[:, self.C :]
         H = self.X @ U.T
         reach = (H.square().sum(1, keepdim=True) + FLOOR).sqrt()
         f = 0.5 * (H + reach * V / V.norm(dim=1, keepdim=True).clamp(min=1.0)) @ A
+        if self.decay is not None:
+            c = self.scaled.best_intercept(f.cpu().numpy(), smoothing)
+            f = f + torch.as_tensor(c, device=self.X.device)
         z = -self.kappa * self.scaled.loss.smoothed(smoothing).gradient(f, self.y)
         nu = (z @ A.T).norm(dim=1) / reach[:, 0]
         settled = self.problem.settled(self.units.z * z.cpu().numpy())
         return balanced(self.problem.X, theorem_c(settled, self.units.nu * nu.cpu().numpy()))
 
-    def _parts(self, theta: Float[np.ndarray, " q"]) -> tuple[Float[Tensor, "K e"], Float[Tensor, "n K"]]:
+    def _parts(
+        self, theta: Float[np.ndarray, " q"]
+    ) -> tuple[Float[Tensor, "K e"], Float[Tensor, "n K"], Float[Tensor, " c"]]:
+        """R, V and c, which is empty without an intercept."""
         flat, split = torch.as_tensor(theta, device=self.X.device), math.prod(self.shape)
-        return flat[:split].view(self.shape), flat[split:].view(len(self.X), -1)
+        end = split + len(self.X) * self.shape[0]
+        return flat[:split].view(self.shape), flat[split:end].view(len(self.X), -1), flat[end:]
 
 
 class OutputSupportSearch:

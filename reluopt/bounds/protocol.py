@@ -55,26 +55,30 @@ class Bound(ABC):
     quick: ClassVar[bool] = False
     #: Whether its last bound is p* itself: nothing is tighter.
     final: ClassVar[bool] = False
+    #: Whether its search can do a problem with an output intercept. Free first-layer biases it must say itself.
+    intercepts: ClassVar[bool] = False
 
     def suits(self, problem: Problem) -> bool:
         """Whether this bound is a good choice for this problem; any problem may be tried."""
         return True
 
     def takes(self, problem: Problem) -> bool:
-        """Whether this bound can do this problem at all: one with one output, unless a bound says otherwise."""
-        return problem.outputs == 1
+        """Whether this bound can do this problem at all: one output and no biases, unless a bound says otherwise."""
+        biases = problem.biases
+        return problem.outputs == 1 and (not biases or (self.intercepts and not biases.first_free))
 
     def require(self, problem: Problem) -> None:
         """Refuse a problem that this bound does not take.
 
         Raises
         ------
-        ConfigError : it has several outputs, or one only.
+        ConfigError : it has several outputs, or one only, or biases that the bound cannot do.
         """
         if not self.takes(problem):
+            own = f" and {problem.biases.words}" if problem.biases else ""
             raise ConfigError(
                 f"The {self.name} bound is not one of problems with {problem.outputs} output"
-                f"{'s' if problem.outputs > 1 else ''}.",
+                f"{'s' if problem.outputs > 1 else ''}{own}.",
                 "Take 'tightened', which chooses among those that are.",
             )
 

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from reluopt.bounds.bias_search import BiasMomentSearch, tighten_with_bias
 from reluopt.bounds.factors import SMOOTHING
 from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.moment_search import MomentSearch
@@ -87,12 +88,17 @@ class SecondMoments(Bound):
     name: ClassVar[str] = "moment"
     quick: ClassVar[bool] = True
 
+    def takes(self, problem: Problem) -> bool:
+        """One output, and biases of all kinds."""
+        return problem.outputs == 1
+
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
         """The best bound so far after every smoothing that improves it, and at the end."""
         started = time.perf_counter()
-        search = MomentSearch(problem, device=device, seed=self.seed, envelope=self.envelope)
+        kind = BiasMomentSearch if problem.biases.first_free else MomentSearch
+        search = kind(problem, device=device, seed=self.seed, envelope=self.envelope)
         if start.network is not None:
             search.start_from(*start.network)
         best: LowerBound | None = None
@@ -111,8 +117,9 @@ class SecondMoments(Bound):
         if best.support > problem.beta * (1 + LOOSE) and not clock.over:
             # the factors of one sign vanish (β ≥ β_max, say): its multipliers want their own search at this z
             z, settings = best.evidence.z, {"iterations": self.iterations, "seed": self.seed}
-            _, evidence = tighten(problem, z, device=device, clock=clock, **settings)
-            best = max(best, prove(problem, evidence, method=self.name, started=started), key=lambda b: b.value)
+            search_at_z = tighten_with_bias if problem.biases.first_free else tighten
+            _, at_z = search_at_z(problem, z, device=device, clock=clock, **settings)
+            best = max(best, prove(problem, at_z, method=self.name, started=started), key=lambda b: b.value)
         yield replace(best, factors=search.factors, seconds=time.perf_counter() - started)
 
 
@@ -139,6 +146,8 @@ def beta_max_upper(
     """
     problem = as_problem(problem, y, None if isinstance(problem, Problem) else 1.0, loss=loss, weights=weights)
     z = problem.zero_dual_point
+    if problem.biases.first_free:
+        return tighten_with_bias(problem, z, device=device, clock=Clock(time_limit))[0]
     simple = closed_form_support(problem.X, z)
     if time_limit is not None and proof_operations(problem.X) > time_limit * OPERATIONS:
         return simple

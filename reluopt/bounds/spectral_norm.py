@@ -49,8 +49,8 @@ class SpectralNorm(Bound):
     quick: ClassVar[bool] = True
 
     def takes(self, problem: Problem) -> bool:
-        """Any number of outputs."""
-        return True
+        """Any number of outputs, and intercepts."""
+        return not problem.biases.first_free
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"

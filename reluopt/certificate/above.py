@@ -7,7 +7,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from reluopt import neurons, printing
+from reluopt import printing
 from reluopt.certificate.case import Case
 from reluopt.certificate.estimates import Biases, Estimate, Quantity, Relation, Status
 from reluopt.errors import CertificateError
@@ -17,8 +17,8 @@ from reluopt.problem import Problem
 
 def checked_weights(
     network: TwoLayerReLU, problem: Problem, initial_U: Float[np.ndarray, "m d"] | None
-) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "m ..."]]:
-    """(U, α) of a network that fits the problem."""
+) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "m ..."], Float[np.ndarray, ...]]:
+    """(U, α, c) of a network that fits the problem; c is 0 where it has none."""
     if network.d != problem.d:
         raise CertificateError(
             f"The network takes {network.d} inputs, the data have {problem.d} columns.",
@@ -29,21 +29,26 @@ def checked_weights(
             f"The network has {network.outputs} outputs, the targets have {problem.outputs}.",
             "Use the targets the network was trained on.",
         )
-    U, alpha = network.weights()
+    if network.intercept is not None and not problem.biases.intercept:
+        raise CertificateError(
+            "The network has an intercept, the problem has none.", "Give the problem biases=Biases(output='free')."
+        )
+    U, alpha, *own = network.weights()
+    intercept = own[0] if own else np.zeros(alpha.shape[1:])
     if initial_U is not None and initial_U.shape != U.shape:
         raise CertificateError(
             f"The initial weights have shape {initial_U.shape}, the network's {U.shape}.", "Give those of the same run."
         )
-    if not (np.isfinite(U).all() and np.isfinite(alpha).all()):
+    if not (np.isfinite(U).all() and np.isfinite(alpha).all() and np.isfinite(intercept).all()):
         raise CertificateError("The network has weights that are NaN or infinite.", "Train with a smaller step size.")
-    return U, alpha
+    return U, alpha, intercept
 
 
 def network_estimates(case: Case) -> list[Estimate]:
     """L_bal ≤ L(θ), both rounded up."""
     with np.errstate(over="ignore", invalid="ignore"):
-        upper = case.problem.objective_upper(case.U, case.alpha)
-        balanced = case.problem.objective_upper(*neurons.balanced(case.U, case.alpha))
+        upper = case.problem.objective_upper(case.U, case.alpha, case.intercept)
+        balanced = case.problem.objective_upper(*case.problem.balanced(case.U, case.alpha), case.intercept)
     if not (math.isfinite(upper) and math.isfinite(balanced)):
         raise CertificateError(
             "The objective of this network overflows.", "Standardise X, or train with smaller steps."

@@ -26,7 +26,7 @@ class Case:
 
     Attributes
     ----------
-    U (m, d), alpha (m,) : the network's weights, as exact float64.
+    U (m, d), alpha (m,), intercept : the network's weights, as exact float64; the intercept is 0 where it has none.
     clock : of the whole certificate. ``say`` : receives a line on each step.
     notes : what was left out or cut short. ``solving`` : seconds spent on programs so far.
     stopped : the interrupt, once there was one.
@@ -38,6 +38,7 @@ class Case:
     config: CertifyConfig
     clock: Clock
     say: Callable[[str], None]
+    intercept: Float[np.ndarray, ...] | float = 0.0
     notes: list[str] = field(default_factory=list)
     solving: float = 0.0
     stopped: KeyboardInterrupt | None = None
@@ -60,8 +61,9 @@ class Case:
 
     @cached_property
     def z(self) -> Float[np.ndarray, "n ..."]:
-        """The dual point −κ∂ℓ/∂f of the network's own fit."""
-        return self.problem.dual_point(self.problem.predict(self.U, self.alpha))
+        """The dual point −κ∂ℓ/∂f of the network's own fit; with free biases settled, after the best intercept."""
+        f = self.problem.predict(self.U, self.alpha)
+        return self.problem.balanced_dual_point(f) if self.problem.biases else self.problem.dual_point(f)
 
     @cached_property
     def sets(self) -> NeuronPatterns:

@@ -81,8 +81,8 @@ def certify(
     """
     problem, config = as_problem(X, y, beta, loss=loss, weights=weights), config or CertifyConfig()
     foreign = [*map(require_bound, extra_bounds), *installed_bounds()]
-    U, alpha = checked_weights(network, problem, initial_U)
-    case = Case(problem, U, alpha, config, Clock(whole_seconds(problem, config)), say)
+    U, alpha, intercept = checked_weights(network, problem, initial_U)
+    case = Case(problem, U, alpha, config, Clock(whole_seconds(problem, config)), say, intercept)
     with one_thread_if_small(PRODUCT_COLUMNS * problem.X.size):
         top = network_estimates(case)
         objective = top[-1].value
@@ -107,6 +107,7 @@ def certify(
         data={"n": problem.n, "d": problem.d, "outputs": problem.outputs, **(data or {})},
         settings={
             "loss": problem.loss.spec, "beta": problem.beta, **config.to_mapping(), "reluopt": reluopt.__version__,
+            **({"output_bias": problem.biases.output, "first_bias": problem.biases.first} if problem.biases else {}),
         },
         network={"width": network.width, "dtype": str(network.U.dtype).removeprefix("torch.")},
         seconds=case.clock.spent,

@@ -8,7 +8,7 @@ import numpy as np
 
 from reluopt.certificate.case import Case
 from reluopt.certificate.estimates import Pricing, TheoryFacts
-from reluopt.search.pricing import price
+from reluopt.pricing import beta_max_estimate, largest_price
 from reluopt.theory.kernel import kappa as theory_kappa
 from reluopt.theory.kernel import log_factor
 
@@ -19,10 +19,13 @@ KAPPA_SAMPLES = 3000
 def pricing_of(case: Case) -> Pricing:
     """Is there a neuron whose addition lowers L? A price above β shows one; finding none proves nothing."""
     rng = np.random.default_rng(case.config.seed)
-    found = price(case.problem.X, case.z, rng, clock=case.clock)
-    largest = price(case.problem.X, case.problem.zero_dual_point, rng, clock=case.clock).value
+    found = largest_price(case.problem, case.z, rng, case.clock)
+    if case.problem.biases:
+        largest = beta_max_estimate(case.problem, seed=case.config.seed, clock=case.clock)
+    else:
+        largest = largest_price(case.problem, case.problem.zero_dual_point, rng, case.clock)
     beta = case.problem.beta
-    return Pricing(found.value / beta, beta / largest if largest > 0 else math.inf)
+    return Pricing(found / beta, beta / largest if largest > 0 else math.inf)
 
 
 def theory_of(case: Case) -> TheoryFacts:
@@ -33,5 +36,5 @@ def theory_of(case: Case) -> TheoryFacts:
         kappa = math.nan
     else:
         kappa = theory_kappa(problem.X)
-    speaks = problem.loss.name == "squared" and not problem.is_weighted
+    speaks = problem.loss.name == "squared" and not (problem.is_weighted or problem.biases)
     return TheoryFacts(kappa, 2 * math.sqrt(2) * math.sqrt(kappa) if speaks else math.nan, log_factor(n))

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from safetensors.numpy import save
 
 import reluopt
+from reluopt.bounds.bias_forms import LiftedEvidence
 from reluopt.bounds.evidence import Evidence, Multipliers
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.output_forms import OutputEvidence
@@ -34,6 +35,7 @@ SHARE = 1 - 1e-6
 MAX_ABOUT = 2**20
 
 T = TypeVar("T", Multipliers, OutputEvidence)
+AnyEvidence = Evidence | OutputEvidence | Simplices | LiftedEvidence
 
 
 def write_certificate(
@@ -43,7 +45,7 @@ def write_certificate(
     beta: Any = None,
     bound: LowerBound | None = None,
     *,
-    network: tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "m ..."]] | None = None,
+    network: tuple[Any, ...] | None = None,
     data: dict[str, Any] | None = None,
     about: dict[str, Any] | None = None,
 ) -> dict[str, float]:
@@ -53,7 +55,8 @@ def write_certificate(
     ----------
     X, y, beta : a Problem alone, or X (n, d), y (n,) or (n, C) and the weight decay that the bound was proved for.
     bound : the lower bound with its evidence.
-    network : weights taken as exact float64. Without them the certificate claims the bound on p* alone.
+    network : (U, α), and c behind them where the problem has an intercept (0 if it is left out), taken as exact
+        float64. Without them the certificate claims the bound on p* alone.
     data, about : plain values for the reader (name, preprocessing; how it was made); a checker does not rely on them.
 
     Raises
@@ -63,19 +66,25 @@ def write_certificate(
     problem = as_problem(X, y, beta)
     if bound is None:
         raise CertificateError("There is no lower bound to certify.", "Give bound=, for example that of moment(...).")
-    several = isinstance(bound.evidence, OutputEvidence)
-    if several != (problem.outputs > 1):
-        raise CertificateError("The bound is of a problem with another number of outputs.", "Bound this problem.")
+    evidence = bound.evidence
+    lifted = isinstance(evidence, LiftedEvidence)
+    several = isinstance(evidence.inner if isinstance(evidence, LiftedEvidence) else evidence, OutputEvidence)
+    if (several, lifted) != (problem.outputs > 1, problem.biases.first_free):
+        raise CertificateError(
+            "The bound is of a problem with another number of outputs, or other biases.", "Bound this problem."
+        )
     tensors = evidence_tensors(problem.X, bound.evidence) | {"t": np.array([bound.scale])}
     if problem.is_weighted:
         tensors["weights"] = problem.weights
     if network is not None:
-        U, alpha = (np.ascontiguousarray(part, dtype=np.float64) for part in network)
+        U, alpha, *own = (np.asarray(part, dtype=np.float64) for part in network)
         tensors |= {"U": U, "alpha": alpha}
+        if problem.biases.intercept:
+            tensors["intercept"] = own[0].reshape(-1) if own else np.zeros(problem.outputs)
     record = {"reluopt": reluopt.__version__, "method": bound.method, "seconds": bound.seconds, **(about or {})}
     document = {
         "format": checker.FORMAT,
-        "version": checker.VERSION,
+        "version": checker.WITH_BIASES if problem.biases else checker.VERSION,
         "problem": _problem_record(problem),
         "evidence": "outputs" if several else "simplices" if "basis" in tensors else "regions",
         "claims": {},
@@ -102,6 +111,7 @@ def _problem_record(problem: Problem) -> dict[str, Any]:
         "loss": loss_record(problem.loss),
         "weights": problem.is_weighted,
         "beta": problem.beta,
+        **({"biases": dataclasses.asdict(problem.biases)} if problem.biases else {}),
     }
 
 
@@ -140,20 +150,27 @@ def _proved_claims(
     return claims
 
 
-def evidence_tensors(
-    X: Float[np.ndarray, "n d"], evidence: Evidence | OutputEvidence | Simplices
-) -> dict[str, np.ndarray]:
-    """The evidence as the tensors of SPEC.md, sections 2, 9 and 10 (all but ``t``), with the best levels."""
+def evidence_tensors(X: Float[np.ndarray, "n d"], evidence: AnyEvidence) -> dict[str, np.ndarray]:
+    """The evidence as the tensors of SPEC.md, sections 2, 9, 10, 11 (all but ``t``), with the best levels."""
     if isinstance(evidence, Simplices):
         return tensors_of(evidence, X.shape[1])
+    if isinstance(evidence, LiftedEvidence):
+        evidence = dataclasses.replace(evidence, inner=_within_domain(evidence.inner))
+        pairs = np.array(evidence.levels(X)).T
+        level = pairs[0] if isinstance(evidence.inner, OutputEvidence) else pairs[0][:, None]
+        return tensors_of(evidence, X.shape[1]) | {"level": level, "spread": pairs[1]}
     return tensors_of(evidence, X.shape[1]) | {"level": _levels(X, _within_domain(evidence))}
 
 
-def tensors_of(evidence: Evidence | OutputEvidence | Simplices, d: int) -> dict[str, np.ndarray]:
+def tensors_of(evidence: AnyEvidence, d: int) -> dict[str, np.ndarray]:
     """The same with levels of 0, which asks for no eigenvalues; simplicial cones have their levels."""
     if isinstance(evidence, Simplices):
         plus, minus = evidence.trees
         return {"z": evidence.z, "basis": evidence.basis, "plus": plus, "minus": minus, "level": evidence.level}
+    if isinstance(evidence, LiftedEvidence):
+        inner = tensors_of(evidence.inner, d)
+        own = {"centre": evidence.lift.centre, "reach": np.array([evidence.lift.reach])}
+        return inner | own | {"spread": np.zeros(inner["level"].size)}
     evidence = _within_domain(evidence)
     if isinstance(evidence, OutputEvidence):
         return {

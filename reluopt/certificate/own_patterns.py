@@ -21,6 +21,7 @@ from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.programs.dual import dual_bound
 from reluopt.programs.mapping import blocks_from_network
+from reluopt.programs.outputs import relaxed_support
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.rigor import rounding
 from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, VectorSolver, solve
@@ -68,14 +69,24 @@ def gap(upper: float, lower: float) -> tuple[float, float]:
 
 
 def _bound_over(case: Case, patterns: PatternSet) -> float:
-    """d_S(z), rounded down; over no pattern at all the only network is zero."""
+    """d_S(z), rounded down; over no pattern at all the only network is zero. NaN with free first-layer biases."""
+    biases = case.problem.biases
+    if biases.first_free:
+        return math.nan
     if len(patterns) == 0:
         return case.problem.zero_value_lower
     clock = case.clock.part(PROOF_SHARE, PROOF_SECONDS)
-    bound = dual_bound(case.program(patterns), case.z, stop=lambda: clock.over)
+    # an intercept changes the dual objective and asks something of z; the norms of the blocks are the same
+    plain, stop = case.problem.without_biases() if biases else case.problem, lambda: clock.over
+    if biases and plain.outputs > 1:
+        support = relaxed_support(plain.X, patterns.dense, case.z, enough=0.0, stop=stop)
+        value = case.problem.proved_value(case.z, support)[0]
+    else:
+        bound = dual_bound(RelaxedProgram(plain, patterns), case.z, stop=stop)
+        value = case.problem.proved_value(bound.z, bound.bound)[0] if biases else bound.value
     if clock.over:
         case.notes.append(f"d_S(z) over {len(patterns)} patterns was cut off by its time: valid, but loose.")
-    return bound.value
+    return value
 
 
 def own_estimates(case: Case, found: Stationarity, objective: float) -> tuple[Stationarity, list[Estimate]]:
@@ -84,6 +95,9 @@ def own_estimates(case: Case, found: Stationarity, objective: float) -> tuple[St
     primal, status, method = math.nan, "no program was solved (no time for it)", "none"
     if len(patterns) == 0:
         primal, status = case.problem.zero_value, "the network is zero"
+    elif case.problem.biases:
+        primal, method = case.problem.balanced_objective(case.U, case.alpha, case.intercept), "network"
+        status = "no program has biases of its own"
     elif _seconds(case, 1.0) > 0:
         program = case.program(patterns)
         mask = neurons.active(case.U, case.alpha)
@@ -113,6 +127,13 @@ def own_estimates(case: Case, found: Stationarity, objective: float) -> tuple[St
 def comparisons(case: Case, initial_U: Float[np.ndarray, "m d"] | None) -> tuple[int | None, list[Estimate]]:
     """|S_kept|, and p̃ over Gaussian patterns and over those kept since initialisation (KP Thm 2.1, 2.5)."""
     found: list[Estimate] = []
+    if case.problem.biases:
+        unknown = "; nor is d_S(z) known" if case.problem.biases.first_free else ""
+        case.notes.append(
+            f"The problem has {case.problem.biases.words}, and no convex program is solved for it: random and kept "
+            f"patterns are left out{unknown}."
+        )
+        return None, found
     if case.config.gaussian_patterns and _seconds(case, 1.0) > 0:
         rng = np.random.default_rng(case.config.seed)
         gaussian = sample_patterns(case.problem.X, case.config.gaussian_patterns, rng)

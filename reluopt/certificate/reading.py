@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from reluopt.bounds.bias_forms import Lift, LiftedEvidence
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
 from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.simplices import Simplices
 from reluopt.bounds.slopes import Slopes
 from reluopt.certificate import checker
+from reluopt.certificate.checker.biases import read_lift
 from reluopt.certificate.checker.certificate import BYTES, WHOLE
 from reluopt.certificate.checker.claims import read_leaves
 from reluopt.certificate.checker.leaf import Multipliers as ReadMultipliers
@@ -48,6 +50,11 @@ def read_bound(path: Path, problem: Problem) -> LowerBound:
             raise checker.Refused("it is about a network alone")
         if content.problem.fingerprint != problem.fingerprint:
             raise checker.Refused("it is about other data")
+        if (content.problem.biases.output, content.problem.biases.first) != (
+            problem.biases.output,
+            problem.biases.first,
+        ):
+            raise checker.Refused("it is about other biases")
         evidence = _evidence_in(content.tensors, problem)
     except MALFORMED as reason:
         raise CertificateError(f"'{path}' holds no bound for this problem: {reason}.", "Certify again.") from reason
@@ -75,19 +82,34 @@ def proved_again(problem: Problem, bound: LowerBound, method: str) -> LowerBound
     return prove(problem, evidence, method=method, started=started)
 
 
-def _evidence_in(tensors: Mapping[str, np.ndarray], problem: Problem) -> Evidence | OutputEvidence | Simplices:
-    """The evidence that stands in the tensors of SPEC.md, sections 2, 9, 10; refused where it does not fit the data."""
+def _evidence_in(
+    tensors: Mapping[str, np.ndarray], problem: Problem
+) -> Evidence | OutputEvidence | Simplices | LiftedEvidence:
+    """The evidence in the tensors of SPEC.md, sections 2, 9, 10, 11; refused where it does not fit the data."""
     loss = checker.Loss(problem.loss.name, Fraction(0))  # evidence is about X alone
     about = checker.Problem(
-        problem.n, problem.d, problem.fingerprint, loss, problem.is_weighted, problem.beta, outputs=problem.outputs
-    )
+        problem.n, problem.d, problem.fingerprint, loss, problem.is_weighted, problem.beta, outputs=problem.outputs,
+        biases=checker.Biases(problem.biases.output, problem.biases.first),
+    )  # fmt: skip
     content = checker.Certificate(about, {}, tensors)
-    z = np.array(content.tensor("z", problem.n, *about.row))
-    if problem.outputs > 1:
+    if problem.biases.first_free:
+        centre, reach = read_lift(content)
+        inner = _for_rows(content)
+        if isinstance(inner, Simplices):
+            raise checker.Refused("free first-layer biases allow no simplices")
+        return LiftedEvidence(inner, Lift(np.array(centre), reach))
+    return _for_rows(content)
+
+
+def _for_rows(content: checker.Certificate) -> Evidence | OutputEvidence | Simplices:
+    """The evidence for the rows of X, or for those of section 11."""
+    about, tensors = content.problem, content.tensors
+    z = np.array(content.tensor("z", about.n, *about.row))
+    if about.outputs > 1:
         nu, groups, squares, _ = read_multipliers(content)
         return OutputEvidence(z, np.array(nu), tuple(groups), tuple(squares))
     if "basis" in tensors:
-        basis, level = content.tensor("basis", None, problem.d), content.tensor("level", 2)
+        basis, level = content.tensor("basis", None, about.d), content.tensor("level", 2)
         trees = np.array(content.tensor("plus", None)), np.array(content.tensor("minus", None))
         return Simplices(z, np.array(basis), trees, np.array(level))
     regions = tuple(

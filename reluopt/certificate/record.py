@@ -34,10 +34,12 @@ def check_run(content: checker.Certificate, run: RunFolder, problem: Problem) ->
     _same("data", problem.fingerprint, own.fingerprint)
     _same("beta", problem.beta, own.beta)
     _same("loss", *(f"{name} {float(p)!r}" for name, p in (_loss(problem), (own.loss.name, own.loss.parameter))))
+    _same("biases", *((part.output, part.first) for part in (problem.biases, own.biases)))
     if not content.with_network:
         raise Refused("the certificate is about no network, and a run has one")
-    U, alpha = load_weights(run)
-    if not (np.array_equal(U, content.tensors["U"]) and np.array_equal(alpha, content.tensors["alpha"])):
+    U, alpha, *intercept = load_weights(run)
+    parts = [("U", U), ("alpha", alpha), *(("intercept", part.reshape(-1)) for part in intercept)]
+    if not all(np.array_equal(part, content.tensors.get(name, math.nan)) for name, part in parts):
         raise Refused("the certificate is about another network than the run's last checkpoint; certify the run again")
 
 

@@ -66,6 +66,7 @@ class ConvexProgram:
 
     def __post_init__(self) -> None:
         several = isinstance(self.penalty, NuclearNorm | NeuronNorm)
+        self.problem.require_no_biases("A convex program")
         if not several:
             self.problem.require_one_output(f"A {self.name} program with the {self.penalty.name}")
         elif self.problem.outputs == 1 or self.exact_fit:

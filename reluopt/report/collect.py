@@ -117,7 +117,7 @@ def _trace(run: RunFolder) -> list[dict[str, Any]]:
 def _strengths(run: RunFolder) -> Float[np.ndarray, " m"] | None:
     if not run.latest_checkpoint.is_file():
         return None
-    U, alpha = load_weights(run)
+    U, alpha, *_ = load_weights(run)
     size = np.asarray(neurons.strength(U, alpha))
     return size * np.sign(alpha) if alpha.ndim == 1 else size
 

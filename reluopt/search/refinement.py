@@ -84,10 +84,12 @@ def refinements(
 
     Raises
     ------
-    ConfigError : a tolerance that is not positive. DataError : a network for data of another width, or other outputs.
+    ConfigError : a tolerance that is not positive; a problem with biases of its own. DataError : a network for data of
+        another width, or other outputs.
     """
     if not 0 < tolerance < math.inf:
         raise ConfigError(f"The tolerance is {tolerance}.", "Give a positive number, such as 1e-3.")
+    problem.require_no_biases("A search for better networks")
     nothing = np.zeros((0, problem.d)), np.zeros((0, *problem.targets.shape[1:]))
     U, alpha = network.weights() if network is not None else nothing
     if U.shape[1] != problem.d:

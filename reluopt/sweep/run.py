@@ -59,7 +59,7 @@ def run_point(point: dict[str, Any]) -> Row:
     config = TrainConfig(**table_of(point, "train"))
     data_config = DataConfig(**table_of(point, "data"))
     data = _loaded(data_config, point["fingerprint"])
-    beta_max = _beta_max(data_config, config.loss, config.class_weight, point["fingerprint"])
+    beta_max = _beta_max(data_config, config.of_the_problem(), point["fingerprint"])
     problem = config.make_problem(data.X, data.y, config.resolve_beta(beta_max))
     end = _End()
     if config.optimizer == "solve":
@@ -94,9 +94,9 @@ def _loaded(config: DataConfig, fingerprint: str) -> Dataset:
 
 
 @functools.lru_cache(maxsize=8)  # β_max depends on the loss and the weights, not on the other settings of the training
-def _beta_max(config: DataConfig, loss: str, class_weight: str | None, fingerprint: str) -> float:
+def _beta_max(config: DataConfig, train: TrainConfig, fingerprint: str) -> float:
     data = _loaded(config, fingerprint)
-    problem = TrainConfig(loss=loss, class_weight=class_weight).make_problem(data.X, data.y, 1.0)
+    problem = train.make_problem(data.X, data.y, 1.0)
     return beta_max_estimate(problem, clock=Clock(SEARCH_SECONDS))
 
 

@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from safetensors.torch import save
 from torch import Tensor
 
-from reluopt.checkpoint_file import CHECKPOINT_FORMAT, damaged, read_checkpoint
+from reluopt.checkpoint_file import CHECKPOINT_FORMAT, damaged, read_checkpoint, weights_in
 from reluopt.config import short
 from reluopt.errors import CheckpointError, TrainingError
 from reluopt.network import TwoLayerReLU
@@ -173,8 +172,10 @@ def _data_of(problem: Problem, dtype: torch.dtype) -> str:
     return fingerprint(*(torch.as_tensor(part).to(dtype) for part in parts))
 
 
-def load_weights(run: RunFolder, which: str = "latest") -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "m ..."]]:
-    """(U, α) of a run, ``latest`` or ``initial``, as float64 (exact also for float32 runs).
+def load_weights(run: RunFolder, which: str = "latest") -> tuple[Any, ...]:
+    """(U, α), and c where there is an intercept, of a run's ``latest`` or ``initial`` network, as float64.
+
+    Float32 runs come as they are, exactly.
 
     Raises
     ------
@@ -182,7 +183,7 @@ def load_weights(run: RunFolder, which: str = "latest") -> tuple[Float[np.ndarra
     """
     path = {"latest": run.latest_checkpoint, "initial": run.initial_checkpoint}[which]
     tensors, _ = read_checkpoint(path)
-    return tensors["network.U"].double().numpy(), tensors["network.alpha"].double().numpy()
+    return tuple(part.double().numpy() for part in weights_in(tensors))
 
 
 def save_weights(run: RunFolder, which: str, network: TwoLayerReLU, problem: Problem, made_by: str) -> None:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reluopt.biases import Biases
 from reluopt.config import Config, setting, short
 from reluopt.errors import ConfigError
 from reluopt.losses import LOSSES, make_loss
@@ -49,6 +50,16 @@ class TrainConfig(Config):
         "squared",
         f"The loss: {', '.join(LOSSES)}; huber and quantile take a parameter, as in huber:1.5 and quantile:0.9. hinge, "
         "squared_hinge and logistic are for two classes or labels, cross_entropy for several classes.",
+    )
+    output_bias: str | None = setting(
+        None,
+        "An output intercept, free of weight decay or decayed like a weight (default: none).",
+        choices=("free", "decayed"),
+    )
+    first_bias: str | None = setting(
+        None,
+        "free: first-layer biases, the weights on the ones column, are not decayed (default: like all weights).",
+        choices=("free",),
     )
     class_weight: str | None = setting(
         None,
@@ -118,6 +129,17 @@ class TrainConfig(Config):
                 "Leave 'dtype' and 'device' out, or choose another optimizer.",
             )
 
+    def of_the_problem(self) -> TrainConfig:
+        """What of these settings makes the problem, but for β; all else at its default."""
+        return TrainConfig(
+            loss=self.loss, class_weight=self.class_weight, output_bias=self.output_bias, first_bias=self.first_bias
+        )
+
+    @property
+    def biases(self) -> Biases:
+        """``output_bias`` and ``first_bias`` as the problem has them."""
+        return Biases(self.output_bias or "none", self.first_bias or "none")
+
     def resolve_beta(self, beta_max: float) -> float:
         """The absolute β: ``beta`` itself, or its fraction of ``beta_max``."""
         if self.beta is not None:
@@ -132,10 +154,13 @@ class TrainConfig(Config):
         ------
         DataError, ConfigError : see :class:`~reluopt.Problem`; also ConfigError for weights beside ``class_weight``.
         """
-        from reluopt.problem import as_problem
+        from reluopt.problem import Problem, as_problem
 
-        problem = as_problem(X, y, self.beta if beta is None else beta, loss=self.loss, weights=weights)
-        if self.class_weight is None or problem is X:
+        if isinstance(X, Problem):
+            return as_problem(X, y, beta)
+        beta = self.beta if beta is None else beta
+        problem = as_problem(X, y, beta, loss=self.loss, weights=weights, biases=self.biases)
+        if self.class_weight is None:
             return problem
         if weights is not None:
             raise ConfigError("Both weights and 'class_weight' are given.", "Give one of the two.")
@@ -160,8 +185,9 @@ class TrainConfig(Config):
         generator = torch.Generator().manual_seed(self.seed)
         try:
             return TwoLayerReLU(
-                d, self.width, outputs, scale=self.init_scale, generator=generator, dtype=dtype, device=device
-            )
+                d, self.width, outputs, scale=self.init_scale, intercept=self.biases.intercept, generator=generator,
+                dtype=dtype, device=device,
+            )  # fmt: skip
         except (RuntimeError, MemoryError) as error:  # torch's words for "out of memory" differ
             raise ConfigError(
                 f"A network of width {self.width} cannot be made on '{self.device}': {short(error)}.",

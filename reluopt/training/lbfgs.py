@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from reluopt.network import TwoLayerReLU
-from reluopt.neurons import weight_decay
+from reluopt.problem import Problem
 from reluopt.training.config import LBFGS_MEMORY
+from reluopt.training.decay import add_decay, paid
 
 #: Evaluations of a line search at most.
 SEARCH = 25
@@ -30,17 +31,17 @@ def lbfgs(network: TwoLayerReLU) -> torch.optim.LBFGS:
     )  # fmt: skip
 
 
-def at_end(optimizer: torch.optim.Optimizer, network: TwoLayerReLU, beta: float, loss: Tensor) -> bool:
+def at_end(optimizer: torch.optim.Optimizer, network: TwoLayerReLU, problem: Problem, loss: Tensor) -> bool:
     """Whether the last iteration was one of steepest descent and did not lower L; ``loss`` is Σκℓ as it is now."""
     return (
         isinstance(optimizer, torch.optim.LBFGS)
         and not _memory(optimizer).get("old_dirs")
-        and _stuck(optimizer, network, beta, loss)
+        and _stuck(optimizer, network, problem, loss)
     )
 
 
 def iterate(
-    optimizer: torch.optim.LBFGS, network: TwoLayerReLU, beta: float, loss: Tensor, full_pass: Callable[[], Tensor]
+    optimizer: torch.optim.LBFGS, network: TwoLayerReLU, problem: Problem, loss: Tensor, full_pass: Callable[[], Tensor]
 ) -> None:
     """One iteration; of steepest descent where the last one did not lower L.
 
@@ -49,17 +50,15 @@ def iterate(
     loss : Σκℓ at the present weights, whose gradient is in ``.grad``.
     full_pass : the same, anew, at other weights.
     """
-    if _stuck(optimizer, network, beta, loss):
+    if _stuck(optimizer, network, problem, loss):
         optimizer.state.clear()
     passed = [loss]
 
     def closure() -> Tensor:
         value = passed.pop() if passed else full_pass()
         with torch.no_grad():
-            for weights in network.parameters():
-                assert weights.grad is not None
-                weights.grad.add_(weights, alpha=beta)
-            return value + weight_decay(network.U, network.alpha, beta)
+            add_decay(network, problem)
+            return value + paid(network, problem)
 
     optimizer.step(closure)
 
@@ -68,12 +67,12 @@ def _memory(optimizer: torch.optim.LBFGS) -> dict[str, Any]:
     return optimizer.state.get(optimizer.param_groups[0]["params"][0], {})
 
 
-def _stuck(optimizer: torch.optim.LBFGS, network: TwoLayerReLU, beta: float, loss: Tensor) -> bool:
+def _stuck(optimizer: torch.optim.LBFGS, network: TwoLayerReLU, problem: Problem, loss: Tensor) -> bool:
     """Whether the last iteration, if there was one, lowered L by no more than rounding."""
     before = _memory(optimizer).get("prev_loss")
     if before is None:
         return False
-    now = float(loss) + float(weight_decay(network.U.detach(), network.alpha.detach(), beta))
+    now = float(loss) + float(paid(network, problem))
     return not before - now > 2 * torch.finfo(network.U.dtype).eps * abs(now)
 
 

@@ -91,8 +91,14 @@ def begin(network: TwoLayerReLU, problem: Problem, config: TrainConfig, run: Run
         )
     # preactivations, outputs of the ReLU, and their gradients
     require_memory(4 * (config.batch_size or len(X)) * network.width * network.U.element_size(), "A training step")
+    if problem.biases.intercept != (network.intercept is not None):
+        raise ConfigError(
+            f"The problem has {'an' if problem.biases.intercept else 'no'} intercept, and the network has "
+            f"{'none' if problem.biases.intercept else 'one'}.",
+            "Give a network for this problem: TwoLayerReLU(..., intercept=True) has one.",
+        )
     config = _as_it_is(network, problem, config)
-    optimizer = make_optimizer(network, problem.beta, config)
+    optimizer = make_optimizer(network, problem, config)
     # a stream of its own: the seed itself drew the weights
     sampler = torch.Generator().manual_seed(config.seed + 2**62)
     schedule = make_schedule(optimizer, config)
@@ -112,6 +118,8 @@ def _as_it_is(network: TwoLayerReLU, problem: Problem, config: TrainConfig) -> T
         "device": str(network.U.device),
         "beta": problem.beta if config.beta is not None else None,
         "loss": problem.loss.spec,
+        "output_bias": problem.biases.output if problem.biases.intercept else None,
+        "first_bias": problem.biases.first if problem.biases.first_free else None,
     }
     changes = {name: value for name, value in own.items() if getattr(config, name) != value}
     if make_loss(config.loss) == problem.loss:
@@ -132,8 +140,10 @@ def _as_it_is(network: TwoLayerReLU, problem: Problem, config: TrainConfig) -> T
     return config.replace(**changes) if changes else config
 
 
-def make_optimizer(network: TwoLayerReLU, beta: float, config: TrainConfig) -> Optimizer:
+def make_optimizer(network: TwoLayerReLU, problem: Problem, config: TrainConfig) -> Optimizer:
     """SGD, Adam or L-BFGS with coupled weight decay β on both layers: the gradient it sees is ∇L.
+
+    Where some columns of U are free of decay the loop adds that of the others itself (``add_decay_of_columns``).
 
     Raises
     ------
@@ -146,12 +156,25 @@ def make_optimizer(network: TwoLayerReLU, beta: float, config: TrainConfig) -> O
         )
     if config.optimizer == "lbfgs":
         return lbfgs(network)
+    decays = {"U": 0.0 if problem.biases.first_free else problem.beta, "alpha": problem.beta}
+    decays["intercept"] = problem.beta if problem.biases.output == "decayed" else 0.0
+    named = list(network.named_parameters())
+    groups = [
+        {"params": [part for name, part in named if decays[name] == decay], "weight_decay": decay}
+        for decay in sorted({decays[name] for name, _ in named}, reverse=True)
+    ]
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            network.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=beta
-        )
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
     # fused: half the overhead a step, which is most of a step on small data
-    return torch.optim.Adam(network.parameters(), lr=config.learning_rate, weight_decay=beta, fused=True)
+    return torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
+
+
+@torch.no_grad()
+def add_decay_of_columns(state: TrainState) -> None:
+    """Add βU to the gradient of the decayed columns, where free first-layer biases share U with them."""
+    grad = state.network.U.grad
+    if state.problem.biases.first_free and grad is not None:
+        grad[:, :-1].add_(state.network.U[:, :-1], alpha=state.beta)
 
 
 def make_schedule(optimizer: Optimizer, config: TrainConfig) -> lr_scheduler.LRScheduler:

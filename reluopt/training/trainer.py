@@ -17,7 +17,6 @@ from reluopt.errors import CheckpointError
 from reluopt.interrupts import Interrupted
 from reluopt.losses.protocol import each_sample
 from reluopt.network import TwoLayerReLU
-from reluopt.neurons import weight_decay
 from reluopt.patterns.drift import DriftRecorder
 from reluopt.runs import RunFolder
 from reluopt.threads import one_thread_if_small
@@ -31,9 +30,11 @@ from reluopt.training.callbacks import (
 )
 from reluopt.training.checkpoint import diverged, fingerprint, load_checkpoint
 from reluopt.training.config import TrainConfig
+from reluopt.training.decay import paid
+from reluopt.training.decay import residual as residual_of
 from reluopt.training.lbfgs import at_end, iterate
 from reluopt.training.process import finish_epoch_when_stopped
-from reluopt.training.state import begin
+from reluopt.training.state import add_decay_of_columns, begin
 from reluopt.training.stationary import StopWhenStationary
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ class Trainer:
         self._tell("on_epoch")  # checkpoints: of an unfinished run, also at the last epoch, until its record is made
         if last:
             state.stop("epochs")
-        elif passed is not None and at_end(state.optimizer, state.network, state.beta, passed[1]):
+        elif passed is not None and at_end(state.optimizer, state.network, state.problem, passed[1]):
             state.stop("no line search lowers L any more")
         if due or state.stopped_because is not None:
             record = self._make_record(*(passed or self._full_pass()))
@@ -187,8 +188,9 @@ class Trainer:
             self._mini_batches(config.batch_size)
         elif isinstance(state.optimizer, torch.optim.LBFGS):
             assert passed is not None
-            iterate(state.optimizer, state.network, state.beta, passed[1], lambda: self._full_pass()[1])
+            iterate(state.optimizer, state.network, state.problem, passed[1], lambda: self._full_pass()[1])
         else:
+            add_decay_of_columns(state)
             state.optimizer.step()
         state.scheduler.step()
         state.epoch += 1
@@ -212,6 +214,7 @@ class Trainer:
             factor = n / len(batch)
             weights = None if state.weights is None else factor * state.weights[batch]
             self._backward(state.X[batch], state.y[batch], weights, factor)
+            add_decay_of_columns(state)
             state.optimizer.step()
 
     def _backward(self, X: Tensor, y: Tensor, weights: Tensor | None, factor: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -219,7 +222,7 @@ class Trainer:
         network, loss = self.state.network, self.state.problem.loss
         self.state.optimizer.zero_grad()
         H = network.preactivations(X)
-        f = torch.relu(H) @ network.alpha
+        f = network.outputs_of(H)
         fit, kappa = f.detach(), factor if weights is None else weights
         values = loss.value(fit, y)
         value = (each_sample(kappa, values) * values).sum()
@@ -231,13 +234,12 @@ class Trainer:
     @torch.no_grad()
     def _make_record(self, H: Tensor, loss: Tensor) -> Record:
         """The record of the weights from which the last full pass was made."""
-        state = self.state
-        slopes = [(w.grad, w) for w in state.network.parameters() if w.grad is not None]
-        decay = float(weight_decay(state.network.U, state.network.alpha, state.beta))
+        state, network = self.state, self.state.network
+        decay = float(paid(network, state.problem))
         objective = float(loss) + decay
-        residual = math.hypot(*(float(torch.add(grad, w, alpha=state.beta).norm()) for grad, w in slopes))
-        size = math.sqrt(2 * decay / state.beta)  # ‖θ‖, since the decay is (β/2)‖θ‖²
-        name, score = state.problem.loss.score(torch.relu(H) @ state.network.alpha, state.y)
+        residual = residual_of(network, state.problem)
+        size = math.sqrt(2 * decay / state.beta)  # ‖θ‖ of the decayed weights, since the decay is (β/2)‖θ‖²
+        name, score = state.problem.loss.score(network.outputs_of(H), state.y)
         scalars = {
             "train/objective": objective,
             "train/loss": float(loss),

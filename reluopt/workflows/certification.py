@@ -65,7 +65,7 @@ def certify_run(
     say : receives a line on each step.
     """
     data = trained.data
-    initial_U, _ = load_weights(trained.folder, "initial")
+    initial_U, *_ = load_weights(trained.folder, "initial")
     drift = {k: v for k, v in trained.last.items() if k.startswith("patterns/")} or None
     about = {
         "name": data.name,

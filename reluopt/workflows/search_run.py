@@ -125,6 +125,7 @@ def refinement(
     """
     source = RunFolder.open(run)
     record = read_run(source)
+    record.problem.require_no_biases("Going on from a network")
     network = from_weights(*load_weights(source))
     with _begun(out, source.config()["data"], record, settings, network, replace, "reluopt refine") as search:
         yield search

@@ -80,6 +80,8 @@ def new_training(
     """
     train.torch_device()
     data = for_loss(data, train.loss)
+    if train.first_bias is not None and data.bias is None:
+        data = data.replace(bias=True)  # the biases are the weights on this column
     prepared = prepare(data, train, load)
     record = RunRecord(prepared.data, train, prepared.problem, prepared.beta_max)
     folder = RunFolder(out or next_folder(record.data.name))

@@ -8,7 +8,8 @@ counted against the claim.
 Exit code 0: every claim is proved. 1: refused, with the first reason. 2: the check could not be made.
 """
 
-from .certificate import FORMAT, VERSION, Certificate, Problem, fingerprint, parse, read_certificate
+from .biases import Biases
+from .certificate import FORMAT, VERSION, WITH_BIASES, Certificate, Problem, fingerprint, parse, read_certificate
 from .claims import WORDS, Verdict, check, optimum_lower, support_upper
 from .command import main
 from .data import read_data
@@ -20,7 +21,9 @@ __all__ = [
     "FORMAT",
     "PARAMETERS",
     "VERSION",
+    "WITH_BIASES",
     "WORDS",
+    "Biases",
     "CannotCheck",
     "Certificate",
     "Loss",

@@ -16,17 +16,20 @@ from typing import Any
 
 import numpy as np
 
+from .biases import NO_BIASES, Biases, read_biases
 from .losses import PARAMETERS, Loss
 from .numbers import LARGEST, Array, within_domain
 from .refusal import CannotCheck, Refused, require, shown
 
 FORMAT, VERSION = "reluopt-certificate", 3
+WITH_BIASES = 4  # the version of a problem that has the key "biases"
 MAX_BYTES = 2**33  # of a file, unless the caller says otherwise
 MAX_HEADER = 2**22
 CLAIMS = ("objective_at_most", "optimum_at_least", "ratio_at_most")
 NETWORK = ("U", "alpha")
 EVIDENCE = ("z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level")
 SLOPES = ("factor", "eta", "tilt")  # all of them or none
+OF_FREE_BIASES = ("centre", "reach", "spread")
 EVIDENCE_OF_OUTPUTS = ("z", "t", "groups", "paired", "nu", "r", "level")
 EVIDENCE_OF_SIMPLICES = ("z", "t", "basis", "plus", "minus", "level")
 WHOLE = ("tree", "groups", "paired")
@@ -47,6 +50,7 @@ class Problem:
     weights: bool
     beta: float
     outputs: int = 1
+    biases: Biases = NO_BIASES
 
     @property
     def row(self) -> tuple[int, ...]:
@@ -121,7 +125,7 @@ def outline(raw: bytes, size: int) -> tuple[Any, dict[str, tuple[np.dtype, tuple
     text = metadata.get("certificate") if isinstance(metadata, dict) and len(metadata) == 1 else None
     if not isinstance(text, str):
         raise Refused("the metadata must have the one key 'certificate', a text")
-    known = {*NETWORK, *EVIDENCE, *SLOPES, *EVIDENCE_OF_SIMPLICES, "weights"}
+    known = {*NETWORK, *EVIDENCE, *SLOPES, *EVIDENCE_OF_SIMPLICES, *OF_FREE_BIASES, "intercept", "weights"}
     require(set(header) <= known, f"an unknown tensor {shown(next(iter(set(header) - known), ''))}")
     table, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
@@ -193,15 +197,18 @@ def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
     require(document.get("format") == FORMAT, f"the format is not '{FORMAT}'")
     version = document.get("version")
     require(
-        type(version) is int and version == VERSION,
-        f"the version is {shown(version)}, not {VERSION}; 'reluopt certify RUN' writes a new certificate",
+        type(version) is int and version in (VERSION, WITH_BIASES),
+        f"the version is {shown(version)}, not {VERSION} or {WITH_BIASES}; "
+        "'reluopt certify RUN' writes a new certificate",
     )
     require(set(document) == _KEYS, f"the certificate must have exactly the keys {sorted(_KEYS)}")
     claims = document["claims"]
     require(isinstance(claims, dict) and len(claims) > 0, "there is no claim")
     require(set(claims) <= set(CLAIMS), f"an unknown claim; the known ones are {', '.join(CLAIMS)}")
     certificate = Certificate(
-        _problem(document["problem"]), {name: _float(claims[name], name) for name in claims}, tensors
+        _problem(document["problem"], version == WITH_BIASES),
+        {name: _float(claims[name], name) for name in claims},
+        tensors,
     )
     require(all(value >= 0 for value in certificate.claims.values()), "a claim is negative")
     several = certificate.problem.outputs > 1
@@ -209,17 +216,25 @@ def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
     evidence, fitting = document["evidence"], list(kinds) if certificate.with_evidence else [None]
     names = " or ".join(map(repr, fitting))
     require(evidence in fitting, f"the evidence is not {names}, which the claims need")
-    needed = kinds[evidence] if certificate.with_evidence else ()
-    wanted = {*(NETWORK if certificate.with_network else ()), *(needed if certificate.with_evidence else ())}
-    wanted |= {"weights"} if certificate.problem.weights else set()
-    sloped = evidence == "regions" and {*SLOPES} & set(tensors)
-    wanted |= {*SLOPES} if sloped else set()
+    wanted = _wanted(certificate, kinds[evidence] if certificate.with_evidence else (), evidence == "regions")
     require(set(tensors) == wanted, f"the claims need exactly the tensors {sorted(wanted)}, not {sorted(tensors)}")
     return certificate
 
 
-def _problem(content: Any) -> Problem:
-    require(isinstance(content, dict) and set(content) == _PROBLEM_KEYS, f"'problem' needs the keys {_PROBLEM_KEYS}")
+def _wanted(c: Certificate, needed: tuple[str, ...], regions: bool) -> set[str]:
+    """The tensors that the claims need; ``needed`` are those of the evidence."""
+    biases, wanted = c.problem.biases, {*needed, *(("weights",) if c.problem.weights else ())}
+    if c.with_network:
+        wanted |= {*NETWORK, *(("intercept",) if biases.intercept else ())}
+    if biases.first_free:
+        require("basis" not in needed, "free first-layer biases allow no simplices")
+        return wanted | {*(OF_FREE_BIASES if c.with_evidence else ())}
+    return wanted | {*(SLOPES if regions and {*SLOPES} & set(c.tensors) else ())}
+
+
+def _problem(content: Any, with_biases: bool) -> Problem:
+    keys = _PROBLEM_KEYS | ({"biases"} if with_biases else set())
+    require(isinstance(content, dict) and set(content) == keys, f"'problem' needs the keys {sorted(keys)}")
     for key in ("n", "d"):
         require(
             type(content[key]) is int and 1 <= content[key] < 2**40, f"'{key}' is not a whole number from 1 to 2^40"
@@ -233,7 +248,9 @@ def _problem(content: Any) -> Problem:
     require(beta > 0, "beta is not positive")
     loss = read_loss(content["loss"])
     require(outputs > 1 or loss.name != "cross_entropy", "the cross-entropy has several outputs")
-    return Problem(content["n"], content["d"], content["fingerprint"], loss, content["weights"], beta, outputs=outputs)
+    biases = read_biases(content["biases"]) if with_biases else NO_BIASES
+    sizes, data = (content["n"], content["d"]), content["fingerprint"]
+    return Problem(*sizes, data, loss, content["weights"], beta, outputs=outputs, biases=biases)
 
 
 def read_loss(content: Any) -> Loss:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import outputs, simplices
+from .biases import MORE_STEPS, intercept_part, lifted, read_lift
 from .certificate import Certificate, Problem, fingerprint
 from .leaf import Multipliers, leaf_upper
 from .losses import OF_CLASSES, PARAMETERS
@@ -24,6 +25,7 @@ from .slopes import Slopes
 def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
     """B ≥ |zᵀ(Xu)_+| for all ‖u‖ ≤ 1: the worst leaf and sign."""
     worst = Fraction(0)
+    X = lifted(X, *read_lift(c)) if c.problem.biases.first_free else X
     for leaf, sides in read_leaves(c):
         for sign, signed, m in zip("+-", (z, -z), sides, strict=True):
             try:
@@ -41,13 +43,18 @@ def read_leaves(c: Certificate) -> Iterator[tuple[Leaf, tuple[Multipliers, Multi
     w, low = c.tensor("w", 2, regions.forms, n), c.tensor("c", 2, regions.forms, n)
     nu, r = c.tensor("nu", 2, len(regions), n), c.tensor("r", 2, regions.squares)
     level, slopes = c.tensor("level", 2, len(regions)), read_slopes(c, len(regions))
+    lift = c.problem.biases.first_free
+    if lift:  # what section 6 says of groups is for ‖u‖ ≤ 1 alone, and a cut may not be compared with rows that moved
+        require(len(directions) == 0 and regions.squares == 0, "free first-layer biases allow no cuts and no groups")
+        spread = c.tensor("spread", 2)
 
     def multipliers(side: int, leaf: Leaf) -> Multipliers:
         own = [r[side, at].reshape(math.isqrt(at.stop - at.start), -1) for at in leaf.squares]
         forms, at = leaf.forms, leaf.number
         return Multipliers(
-            w[side, forms], low[side, forms], nu[side, at], own, float(level[side, at]), slopes(side, at)
-        )
+            w[side, forms], low[side, forms], nu[side, at], own, float(level[side, at]), slopes(side, at),
+            *((float(spread[side]), MORE_STEPS) if lift else ()),
+        )  # fmt: skip
 
     for leaf in regions:
         yield leaf, (multipliers(0, leaf), multipliers(1, leaf))
@@ -65,8 +72,8 @@ def read_slopes(c: Certificate, leaves: int) -> Callable[[int, int], Slopes | No
 
 
 def dual_value(problem: Problem, y: Array, weights: Array | None, z: Array, t: float) -> Fraction:
-    """≤ −Σ_i κ_i ℓ*(−t z_i/κ_i): p* is at least this where t·B ≤ β."""
-    total, multiple = Fraction(0), Fraction(t)
+    """≤ −Σ_i κ_i ℓ*(−t z_i/κ_i), less what an intercept takes: p* is at least this where t·B ≤ β."""
+    total, multiple = -intercept_part(problem.biases, problem.beta, z, t), Fraction(t)
     rows = (part.reshape(len(z), -1).tolist() for part in (z, y))
     for i, (values, targets) in enumerate(zip(*rows, strict=True)):
         weight = Fraction(1) if weights is None else Fraction(float(weights[i]))
@@ -109,6 +116,7 @@ class Verdict:
             "with sample weights" if problem.weights else "all sample weights 1",
             f"beta = {problem.beta!r}",
         ]
+        parts += [problem.biases.words] if problem.biases.intercept or problem.biases.first_free else []
         if self.network is not None:
             parts.append(f"network of {self.width} neurons, sha256 {self.network}")
         return "; ".join(parts)
@@ -130,6 +138,8 @@ def check(c: Certificate, X: Array, y: Array, weights: Array | None = None) -> V
     data = (X, y) if own is None else (X, y, own)
     require(problem.fingerprint == fingerprint(*data), "the fingerprint is that of other data")
     within_domain(X, "X"), within_domain(y, "y")
+    if problem.biases.first_free:
+        require(problem.d > 1 and (X[:, -1] == 1).all(), "free first-layer biases need a last column of ones in X")
     if problem.loss.name in OF_CLASSES:
         require((np.abs(y) == 1).all(), f"the {problem.loss.name} loss needs targets -1 and 1")
     if problem.loss.name == "cross_entropy":
@@ -139,8 +149,9 @@ def check(c: Certificate, X: Array, y: Array, weights: Array | None = None) -> V
         if c.with_network:
             U = c.tensor("U", None, problem.d)
             alpha = c.tensor("alpha", len(U), *problem.row)
-            upper = objective_upper(X, y, own, problem.loss, problem.beta, U, alpha)
-            network, width = fingerprint(U, alpha), len(U)
+            shift = [c.tensor("intercept", problem.outputs)] if problem.biases.intercept else []
+            upper = objective_upper(X, y, own, problem.loss, problem.beta, U, alpha, problem.biases, *shift)
+            network, width = fingerprint(U, alpha, *shift), len(U)
         if c.with_evidence:
             lower = optimum_lower(c, X, y, own)
     for name, value in c.claims.items():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .biases import levels
 from .numbers import SMALLEST_NU, UNDERFLOW, Array, at_least_sum, finite, gamma, norm, row_norms
 from .refusal import Refused, require
 from .regions import Leaf, decided
@@ -19,7 +20,10 @@ BLOCK = 4096  # samples at a time
 
 @dataclass(frozen=True)
 class Multipliers:
-    """w, c (1 + k, n), nu (n,), one matrix r (φ, φ) a group, λ, and affine slopes if there are any."""
+    """w, c (1 + k, n), nu (n,), one matrix r (φ, φ) a group, λ, and affine slopes if there are any.
+
+    With free first-layer biases (section 11) also the ``spread`` μ, and how many roundings the rows X bring.
+    """
 
     w: Array
     c: Array
@@ -27,6 +31,8 @@ class Multipliers:
     r: Sequence[Array]
     level: float
     slopes: Slopes | None = None
+    spread: float | None = None
+    more_steps: int = 0
 
 
 def leaf_upper(X: Array, z: Array, leaf: Leaf, m: Multipliers) -> Fraction:
@@ -38,7 +44,7 @@ def leaf_upper(X: Array, z: Array, leaf: Leaf, m: Multipliers) -> Fraction:
     check_signs(z, free, sign != 0, m, m.c[0] if m.slopes is None else check_slopes(X, free, m.c[0], m.slopes))
     F = np.zeros((1 + len(leaf.cuts), 1 + X.shape[1]))
     F[0, 0], F[1:, 1:] = 1.0, leaf.cuts
-    steps = len(leaf.groups)
+    steps = len(leaf.groups) + m.more_steps
     M, error = head(X, F, np.where(sign > 0, z, 0.0), m.w, m.c, np.where(free, m.nu, 0.0), steps)
     if m.slopes is not None:
         part, off = slanted(X, m.slopes, steps)
@@ -50,6 +56,9 @@ def leaf_upper(X: Array, z: Array, leaf: Leaf, m: Multipliers) -> Fraction:
         except np.linalg.LinAlgError as problem:
             raise Refused(f"group {number} is not definite") from problem
         M, error, slack = finite(M + part, "the matrix M"), error + off, slack + delta
+    if m.spread is not None:
+        gap = residual(M, levels(m.level, m.spread, 1, X.shape[1]))
+        return max(Fraction(0), 2 * Fraction(m.level) + 3 * (error + gap) + slack)
     return max(Fraction(0), 2 * Fraction(m.level) + 2 * (error + residual(M, m.level)) + slack)
 
 
@@ -143,8 +152,11 @@ def on_samples(rows: Array, p: int) -> Array:
     return rows[k : k + p] + rows[k + p :]
 
 
-def residual(M: Array, level: float) -> Fraction:
-    """≥ ‖E‖_F where λ(1 + ‖u‖²) − aᵀMa = ‖Ra‖² + aᵀEa, with R from an eigendecomposition; M taken as exact."""
+def residual(M: Array, level: float | Array) -> Fraction:
+    """≥ ‖E‖_F where λ(1 + ‖u‖²) − aᵀMa = ‖Ra‖² + aᵀEa, with R from an eigendecomposition; M taken as exact.
+
+    An array has a λ for each entry of a.
+    """
     gap = -M
     gap[np.diag_indices(len(M))] += level
     try:

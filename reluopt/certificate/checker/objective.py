@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from .biases import NO_BIASES, Biases
 from .losses import Loss, cross_entropy_above
 from .numbers import UNDERFLOW, Array, exact_dot, finite, gamma, on_grid_above
 
@@ -14,10 +15,23 @@ BLOCK = 2**20  # activations (samples × neurons) at a time
 
 
 def objective_upper(
-    X: Array, y: Array, weights: Array | None, loss: Loss, beta: float, U: Array, alpha: Array
+    X: Array,
+    y: Array,
+    weights: Array | None,
+    loss: Loss,
+    beta: float,
+    U: Array,
+    alpha: Array,
+    biases: Biases = NO_BIASES,
+    intercept: Array | None = None,
 ) -> Fraction:
-    """a' ≥ Σ_i κ_i ℓ(f_i, y_i) + (β/2)(‖U‖² + ‖α‖²), f = (XUᵀ)_+ α; ``weights`` None: κ = 1."""
+    """a' ≥ Σ_i κ_i ℓ(f_i, y_i) + (β/2)(‖U‖² + ‖α‖²), f = (XUᵀ)_+ α + c; ``weights`` None: κ = 1.
+
+    Biases that are not decayed are left out of the norms, and a decayed c is one more term of them.
+    """
     (m, d), total = U.shape, Fraction(0)
+    moved = np.zeros(alpha.shape[1:]) if intercept is None else intercept  # added exactly
+    c = [Fraction(v) for v in moved.ravel().tolist()]
     reach = np.abs(alpha).T @ np.abs(U)
     step = max(1, BLOCK // max(1, m))
     for start in range(0, len(X), step):
@@ -29,8 +43,10 @@ def objective_upper(
             zip(*map(_rows, (fit, off, y[start : start + step])), strict=True), start
         ):
             weight = Fraction(1) if weights is None else Fraction(float(weights[i]))
-            total += box_upper(loss, f, error, target, weight)
-    return total + Fraction(beta) / 2 * (exact_dot(U.ravel(), U.ravel()) + exact_dot(alpha.ravel(), alpha.ravel()))
+            total += box_upper(loss, [v + k for v, k in zip(f, c, strict=True)], error, target, weight)
+    paid = [np.ascontiguousarray(U[:, :-1] if biases.first_free else U), alpha]
+    paid += [intercept] if biases.output == "decayed" and intercept is not None else []
+    return total + Fraction(beta) / 2 * sum((exact_dot(part.ravel(), part.ravel()) for part in paid), Fraction(0))
 
 
 def _rows(values: Array) -> Iterator[list[Fraction]]:

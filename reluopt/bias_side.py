@@ -1,0 +1,107 @@
+r"""What biases that are not decayed make of a problem: which weights cost, and the best intercept of a fit."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt import neurons
+from reluopt.biases import Biases, decreasing_root
+from reluopt.losses import Loss
+from reluopt.losses.protocol import Array, each_sample, namespace
+
+#: The step of the envelope of a loss with kinks where its dual point wants an intercept, in units of the targets.
+SHARP = 1e-6
+#: Of the intercepts of a loss that couples its outputs.
+NEWTON_STEPS = 200
+
+
+class BiasSide:
+    """What depends on the biases of a problem; :class:`~reluopt.Problem` has it all."""
+
+    targets: Float[np.ndarray, "n ..."]
+    loss: Loss
+    beta: float
+    weights: Float[np.ndarray, " n"]
+    biases: Biases
+    intercept_ratio: float
+
+    @property
+    def intercept_decay(self) -> float | None:
+        """The factor of ½c² at the best networks: 0 where an intercept is free, None where there is none.
+
+        Free first-layer biases bring a free one, whose cost goes to 0 with the output weight of a constant neuron.
+        """
+        if self.biases.zero_sum:
+            return 0.0
+        return self.intercept_ratio * self.beta if self.biases.intercept else None
+
+    def decayed(self, U: Array) -> Array:
+        """The columns of U (m, d) that weight decay charges."""
+        return U[:, :-1] if self.biases.first_free else U
+
+    def strength(self, U: Array, alpha: Array) -> Array:
+        """‖u_j‖‖α_j‖ of every neuron (m,), of the decayed weights."""
+        return neurons.strength(self.decayed(U), alpha)
+
+    def balanced(self, U: Array, alpha: Array) -> tuple[Array, Array]:
+        """``neurons.balanced`` by the decayed weights; a neuron with none of them, a constant, stays as it is."""
+        if not self.biases.first_free:
+            return neurons.balanced(U, alpha)
+        constant = (self.decayed(U) == 0).all(1)
+        scaled, outer = neurons.balanced(U, alpha, self.decayed(U))
+        xp = namespace(U)
+        return xp.where(constant[:, None], U, scaled), xp.where(
+            constant[:, None] if alpha.ndim == 2 else constant, alpha, outer
+        )
+
+    def weight_decay(self, U: Array, alpha: Array, intercept: Array | float = 0.0) -> Array:
+        """(β/2)(Σ_j ‖u_j‖² + ‖α_j‖²) of the decayed weights, and what the intercept costs."""
+        paid = neurons.weight_decay(self.decayed(U), alpha, self.beta)
+        if self.biases.output != "decayed":
+            return paid
+        square: Any = intercept * intercept
+        return paid + 0.5 * self.intercept_ratio * self.beta * (square.sum() if hasattr(square, "sum") else square)
+
+    def best_intercept(self, f: Float[np.ndarray, "n ..."], smoothing: float = 0.0) -> Float[np.ndarray, ...]:
+        """argmin_c Σ κ ℓ(f + c, y) + ½·decay·c² of every output: 0 where there is no intercept.
+
+        Losses with kinks are replaced by their envelopes of step ``smoothing``.
+        """
+        decay, loss = self.intercept_decay, self.loss.smoothed(smoothing or SHARP)
+        c = np.zeros(f.shape[1:])
+        if decay is None:
+            return c
+        kappa, size = each_sample(self.weights, f), 1.0 + float(np.abs(f).max()) + float(np.abs(self.targets).max())
+
+        def slopes(c: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+            return np.asarray(-(kappa * loss.gradient(f + c, self.targets)).sum(axis=0) - decay * c)
+
+        if not self.loss.couples:
+            for k in np.ndindex(c.shape):
+
+                def slope(value: float, k: tuple[int, ...] = k) -> float:
+                    moved = c.copy()
+                    moved[k] = value
+                    return float(slopes(moved)[k])
+
+                c[k] = decreasing_root(slope, 0.0, size)
+            return c
+        for _ in range(NEWTON_STEPS):
+            p = self.targets + loss.gradient(f + c, self.targets)
+            hessian = np.diag((kappa * p).sum(axis=0) + decay) - (kappa * p).T @ p
+            step = np.linalg.lstsq(hessian, slopes(c), rcond=1e-13)[0]
+            top = float(np.abs(step).max())
+            c = c + step * min(1.0, 1.0 / top if top > 0 else 1.0)
+            if top < 1e-14 * size:
+                break
+        return c
+
+    @cached_property
+    def constant(self) -> Float[np.ndarray, "n ..."]:
+        """The best fit without neurons: 0, or the best intercept."""
+        zero = np.zeros_like(self.targets)
+        return zero + self.best_intercept(zero)

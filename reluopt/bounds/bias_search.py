@@ -1,0 +1,128 @@
+r"""Theorem B with free first-layer biases, over low-rank factors.
+
+.. math:: \min_{Y^± ⪰ 0} Σ_i κ_i \min_f ℓ(f, y_i) + (β/2) Σ_± (Y_{00} + tr Y_{uu}),  Y_{bb} ≤ tr Y_{uu},
+
+in the rows X̂ = (X − γ, ρ): the bias costs nothing, and is held by the last inequality. Factors R = (r_0, R_u, r_b)
+keep it by r_b = ‖R_u‖ q/max(1, ‖q‖), so that (r_0, R_u, q) are free.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from reluopt.bounds.bias_forms import Lift, LiftedEvidence
+from reluopt.bounds.evidence import Evidence, unsplit
+from reluopt.bounds.factors import FLOOR, ROWS, SMOOTHING, minimised, moments, multipliers, random_factors
+from reluopt.bounds.moment_search import MomentSearch
+from reluopt.clock import Clock
+from reluopt.problem import Problem
+
+Factors = Float[np.ndarray, "2 k e"]
+
+
+def lifted(P: Factors) -> Factors:
+    """(r_0, R_u, r_b) of (r_0, R_u, q)."""
+    size, length = _sizes(P)
+    return np.concatenate([P[:, :, :-1], size * P[:, :, -1:] / np.maximum(1.0, length)], axis=2)
+
+
+def pulled_back(P: Factors, by: Factors) -> Factors:
+    """The gradient by (r_0, R_u, q) from that by (r_0, R_u, r_b)."""
+    size, length = _sizes(P)
+    divisor = np.maximum(1.0, length)
+    v, by_b = P[:, :, -1:] / divisor, by[:, :, -1:]
+    along = (by_b * v).sum(axis=(1, 2), keepdims=True)
+    by_q = size * (by_b - np.where(length > 1.0, along, 0.0) * v) / divisor
+    by_u = by[:, :, 1:-1] + along * P[:, :, 1:-1] / size
+    return np.concatenate([by[:, :, :1], by_u, by_q], axis=2)
+
+
+def _sizes(P: Factors) -> tuple[Float[np.ndarray, "2 1 1"], Float[np.ndarray, "2 1 1"]]:
+    """‖R_u‖ and ‖q‖ of both signs."""
+    return (
+        np.sqrt(np.square(P[:, :, 1:-1]).sum(axis=(1, 2), keepdims=True) + FLOOR),
+        np.sqrt(np.square(P[:, :, -1:]).sum(axis=(1, 2), keepdims=True)),
+    )
+
+
+class BiasMomentSearch(MomentSearch):
+    """Theorem B's objective over (r_0, R_u, q), in scaled units."""
+
+    def __init__(
+        self, problem: Problem, *, device: str | torch.device = "cpu", seed: int = 0, envelope: float = 1.0
+    ) -> None:
+        super().__init__(problem, device=device, seed=seed, envelope=envelope)
+        self.lift = Lift.of(problem.X)
+        self.X = torch.as_tensor(self.lift.rows(problem.X) / self.units.x, device=self.X.device)
+
+    @property
+    def factors(self) -> None:  # type: ignore[override]
+        """None: no other search can begin with them."""
+        return None
+
+    def start_from(self, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]) -> None:
+        """Not used: the search starts at random factors."""
+
+    def objective(self, R: Factors, epsilon: float) -> tuple[float, Factors]:
+        """The smoothed objective and its gradient by (r_0, R_u, q)."""
+        whole = lifted(R)
+        value, by = super().objective(whole, epsilon)
+        bias = whole[:, :, -1:]
+        by[:, :, -1:] -= self.beta * bias
+        return value - 0.5 * self.beta * float(np.square(bias).sum()), pulled_back(R, by)
+
+    def evidence(self, epsilon: float) -> LiftedEvidence:  # type: ignore[override]
+        """z and the multipliers for X̂, in the data's own units."""
+        m = self._moments(lifted(self.R), epsilon)
+        z = self._dual_point(m, epsilon)
+        return LiftedEvidence(unsplit(z, self.problem.d, *multipliers(m, z, self.units.x)), self.lift)
+
+    def escape(self, evidence: Evidence | LiftedEvidence) -> None:
+        """Nothing is added to the factors."""
+
+
+def tighten_with_bias(
+    problem: Problem,
+    z: Float[np.ndarray, " n"],
+    *,
+    device: str | torch.device = "cpu",
+    clock: Clock | None = None,
+    iterations: int = 300,
+    seed: int = 0,
+) -> tuple[float, LiftedEvidence]:
+    """(B, evidence): the best proved B ≥ |zᵀ(Xu + b)_+| for ‖u‖ ≤ 1 and all b that was found for a z that sums to 0."""
+    clock, (_, units), lift = clock or Clock(), problem.scaled(), Lift.of(problem.X)
+    X = torch.as_tensor(lift.rows(problem.X) / units.x, device=device)
+    unit = float(np.linalg.norm(z)) / math.sqrt(len(z)) or 1.0
+    signed = torch.as_tensor(np.stack([z, -z]) / unit, dtype=torch.float64, device=device)
+    up, down, n = signed.clamp(min=0), signed.clamp(max=0), len(z)
+
+    def objective(P: Factors, epsilon: float) -> tuple[float, Factors]:
+        """Minus Σ over both signs of H_z/tr Y, the bias left out of the trace."""
+        R = lifted(P)
+        m = moments(X, torch.as_tensor(R, device=X.device), epsilon)
+        heights = (up * m.hi + down * m.lo).sum(1).cpu().numpy()[:, None, None]
+        paid = R.copy()
+        paid[:, :, -1] = 0.0
+        norms = np.square(paid).sum(axis=(1, 2), keepdims=True)
+        by = m.pull_back(X, up, down).cpu().numpy()
+        return -float((heights / norms).sum()) / n, pulled_back(P, -(by - 2 * heights / norms * paid) / (norms * n))
+
+    P, best = random_factors(ROWS, problem.d, seed), None
+    for epsilon in SMOOTHING:
+        if best is not None and clock.over:
+            break
+        P[:, :, :-1] /= np.linalg.norm(P[:, :, :-1], axis=(1, 2), keepdims=True)
+        P = minimised(partial(objective, epsilon=epsilon), P, iterations=iterations, seconds=clock.left)
+        m = moments(X, torch.as_tensor(lifted(P), device=X.device), epsilon)
+        evidence = LiftedEvidence(unsplit(z, problem.d, *multipliers(m, z, units.x)), lift)
+        bound = evidence.support_upper(problem.X)
+        if best is None or bound <= best[0]:
+            best = bound, evidence
+    assert best is not None
+    return best
