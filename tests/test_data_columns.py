@@ -81,6 +81,13 @@ def test_what_may_be_a_feature_is_kept(table, name, cells):
     assert data.feature_names == (name, "size")
 
 
+@pytest.mark.parametrize("name", ["review", "abstract", "comment"])
+def test_sentences_in_the_first_column_are_text_and_not_names_of_rows(table, name):
+    path = table({name: [f"the {i}th film that I saw in this year" for i in range(N)], **BASE})
+    refuses(lambda: load(path, target="y"), f"'{name}'", "it holds text", "--drop")
+    assert load(path, target="y", index_column=name, **RAW).feature_names == ("size",)
+
+
 def test_an_index_by_name_by_place_and_none(table):
     path = table({"t": range(N), **BASE})
     assert any("'t' numbers the rows" in remark for remark in remarks(load(path, target="y")))

@@ -20,6 +20,9 @@ from reluopt.errors import DataError
 #: Values that a column of text may have to become categories by itself.
 MOST_CATEGORIES = 50
 
+#: A name has at most so many words; a first column of longer texts is text, and not the names of the rows.
+NAME_WORDS = 5
+
 #: Texts that are at most this fraction of a column's cells are mistakes among numbers.
 RARE = 0.2
 
@@ -143,7 +146,11 @@ def _names_rows(column: Any, parsed: Parsed, *, unnamed: bool) -> bool:
     cells = texts(column)
     if len(pc.unique(cells)) < max(3, len(cells)):
         return False
-    return (unnamed and dates(cells) > 0.5) or not any(looks_numeric(cell) for cell in cells[:100].to_pylist())
+    if unnamed and dates(cells) > 0.5:
+        return True
+    first = cells[:100].to_pylist()
+    sentences = sum(len(cell.split()) > NAME_WORDS for cell in first)
+    return not any(looks_numeric(cell) for cell in first) and (unnamed or 2 * sentences <= len(first))
 
 
 def _text_rule(table: Table, j: int, parsed: Parsed, notation: Notation, categorical: str) -> ColumnRule:
