@@ -8,7 +8,7 @@ SOURCE := pyproject.toml requirements/cuda.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation -e .
 
-.PHONY: demo test thorough notebooks docs lint format install lock lowest stress check-lock clean help
+.PHONY: demo test thorough letter notebooks docs lint format install lock lowest stress check-lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ test: $(VENV)/.dev  ## the whole test suite
 
 thorough: $(VENV)/.dev  ## the test suite with every count in full: thousands of damaged files, hundreds of random problems
 	RELUOPT_THOROUGH=1 $(BIN)/python -m pytest -n 2
+
+letter: $(VENV)/.dev  ## follow README and tutorial to the letter: every command and script in them, in an empty folder
+	$(BIN)/python tests/letter.py
 
 notebooks: $(VENV)/.dev  ## run the notebooks from top to bottom (a cell may take 180 s)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=180 notebooks

@@ -16,6 +16,39 @@ from unittest import mock
 
 from reluopt.cli.main import run
 
+QUICK = ("--effort", "fast", "--time-budget", "0", "--gaussian-patterns", "0")
+PLANTED = ("planted", "--n", "14", "--d", "2")
+#: A line of each command, in a folder with {run} (a certified run of PLANTED), new.csv and grid.toml; it writes {out}.
+LINES: dict[str, tuple[str, ...]] = {
+    "train": ("train", *PLANTED, "--epochs", "3", "--width", "2", "--out", "{out}"),
+    "certify": ("certify", "{run}", *QUICK),
+    "verify": ("verify", "{run}"),
+    "data": ("data", *PLANTED, "--save", "{out}"),
+    "relax": ("relax", *PLANTED, "--patterns", "3", "--out", "{out}"),
+    "solve": ("solve", *PLANTED, "--budget", "1", "--gap", "10", "--out", "{out}"),
+    "refine": ("refine", "{run}", "--budget", "1", "--gap", "10", "--out", "{out}"),
+    "path": ("path", *PLANTED, "--fractions", "0.5", "--budget", "1", "--gap", "10", "--out", "{out}"),
+    "theory": ("theory", *PLANTED, "--patterns", "3", "--cones", "1", "--time-budget", "0"),
+    "sweep": ("sweep", "grid.toml", "--workers", "1", "--out", "{out}"),
+    "predict": ("predict", "{run}", "new.csv", "--out", "{out}"),
+    "report": ("report", "{run}", "--out", "{out}"),
+    "show": ("show", "{run}"),
+    "doctor": ("doctor",),
+}
+GRID = """
+[data]
+dataset = "planted"
+n = 14
+d = 2
+[train]
+epochs = 2
+width = 2
+[sweep]
+certify = false
+[grid]
+"train.seed" = [0]
+"""
+NEW = "x0,x1\n0.5,-1.0\n2.0,0.25\n"
 WIDE = {"COLUMNS": "200"}
 
 

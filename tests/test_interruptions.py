@@ -11,16 +11,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import reluopt
+from commands import GRID, LINES, NEW, PLANTED, reluopt
 
 from reluopt.certificate import certify, lower_bounds
+from reluopt.cli.main import COMMANDS
 from reluopt.interrupts import Interrupted
 from reluopt.runs import RunFolder
 from reluopt.training.checkpoint import read_checkpoint
 from reluopt.workflows.runs import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
-PLANTED = ("planted", "--n", "14", "--d", "2")
 LINE = ("certify", "run", "--time-budget", "1", "--gaussian-patterns", "3")
 
 
@@ -86,33 +86,40 @@ def test_one_that_is_stopped_before_anything_is_proved_writes_nothing(place, mon
     assert not (place / "run" / "certificate.json").exists()
 
 
-@pytest.mark.parametrize("name", ["relax", "solve", "theory", "data", "verify", "sweep"])
+#: What a command is doing when it is stopped: in the middle of it, or just before it writes what it has found.
+WHERE = {
+    "verify": "reluopt.certificate.checker.check",
+    "sweep": "reluopt.cli.sweep.run_point",
+    "relax": "reluopt.workflows.relax_run.relax",
+    "solve": "reluopt.workflows.solve_run.save_weights",
+    "refine": "reluopt.workflows.solve_run.save_weights",
+    "path": "reluopt.cli.path.regularization_path",
+    "theory": "reluopt.cli.theory.report",
+    "data": "reluopt.cli.data.write_atomically",
+    "predict": "reluopt.cli.predict.as_csv",
+    "report": "reluopt.report.render",
+    "show": "reluopt.cli.report.read_record",
+    "doctor": "reluopt.cli.doctor.metadata.version",
+}
+
+
+def test_every_command_is_stopped_somewhere_here():
+    assert set(WHERE) | {"train", "certify"} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", WHERE)
 def test_every_other_command_ends_with_130_and_leaves_no_half(name, place, monkeypatch):
-    """Stopped where the data are loaded or read: in the middle of the command."""
-    if name in ("verify",):
+    if name in ("verify", "show", "report"):
         assert reluopt(*LINE, "--effort", "fast", cwd=place).returncode == 0
 
     def stopped(*_, **__):
         raise Interrupted("", signal.SIGINT)
 
+    (place / "grid.toml").write_text(GRID)
+    (place / "new.csv").write_text(NEW)
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
-    (place / "grid.toml").write_text('[data]\ndataset = "planted"\n[grid]\n"train.seed" = [0, 1]\n')
-    before[place / "grid.toml"] = (place / "grid.toml").read_bytes()
-    where = {
-        "verify": "reluopt.certificate.checker.check",
-        "sweep": "reluopt.cli.sweep.run_point",
-        "relax": "reluopt.workflows.relax_run.relax",
-        "solve": "reluopt.workflows.solve_run.save_weights",
-        "theory": "reluopt.cli.theory.report",
-        "data": "reluopt.cli.data.beta_max_upper",
-    }[name]
-    monkeypatch.setattr(where, stopped)
-    line = {
-        "verify": ("verify", "run"),
-        "sweep": ("sweep", "grid.toml", "--workers", "1"),
-        "solve": ("solve", *PLANTED, "--gap", "10"),
-    }.get(name, (name, *PLANTED))
-    done = reluopt(*line, cwd=place)
+    monkeypatch.setattr(WHERE[name], stopped)
+    done = reluopt(*(word.format(run="run", out="new") for word in LINES[name]), cwd=place)
     assert done.returncode == 130, done.stderr
     assert "nterrupted" in done.stderr and "Traceback" not in done.stderr
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
@@ -137,6 +144,8 @@ IN_A_BOUND = """
 import os, signal, time
 from reluopt.certificate import lower_bounds
 original = lower_bounds.race
+from reluopt.cli.main import COMMANDS
+original = certify.race
 def race(*arguments, **options):
     for found in original(*arguments, **options):
         yield found

@@ -194,3 +194,16 @@ def test_onnx_says_what_is_missing_or_writes_the_network(runs, table, tmp_path):
     rows = model.preparation.transform(table)[:, :-1].astype(np.float32)
     (f,) = ReferenceEvaluator(onnx.load(path)).run(None, {"X": rows})
     np.testing.assert_allclose(f[:, 0], model.outputs(table), rtol=1e-4, atol=1e-4)
+
+
+def test_names_that_are_numbers_are_no_positions(tmp_path):
+    """Columns '1', '2', '3': where the new table lacks '2', its second column is not taken for it."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(30, 4)), columns=["1", "2", "3", "last"])
+    frame.to_csv(tmp_path / "all.csv", index=False)
+    call("train", tmp_path / "all.csv", "--header", "--target", "last", "--out", tmp_path / "run", *CHEAP)
+    model = reluopt.RunFolder.open(tmp_path / "run").load_model()
+    assert len(model.predict(frame[["3", "2", "1"]])) == 30
+    for missing in ("1", "2", "3"):
+        with pytest.raises(DataError, match=f"no column '{missing}', which the training data had"):
+            model.predict(frame.drop(columns=missing))

@@ -114,5 +114,5 @@ def show_problem(data: Dataset, problem: Problem, beta_max: float) -> None:
     )
     if beta >= beta_max:
         proved = beta >= beta_max_upper(problem, time_limit=10.0)
-        how = "is proved" if proved else "as far as a local search sees β_max"
+        how = "proved" if proved else "as far as a local search sees β_max"
         tell(f"β ≥ β_max: the optimum is the zero network ({how}). Choose a smaller --beta or --beta-fraction.")

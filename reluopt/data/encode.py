@@ -60,7 +60,7 @@ def encode_like(table: Table, encoding: Encoding, settings: TableSettings) -> Sa
     ------
     DataError : a column that is not there, an unknown category, a missing cell where none was filled, no target.
     """
-    y, missing_y = targets_of(table, [table.find(name, "target") for name in encoding.targets], encoding)
+    y, missing_y = targets_of(table, [table.place(name) for name in encoding.targets], encoding)
     X = encoding.filled(encoding.features(table))
     keep = ~missing_y & ~np.isnan(X).any(axis=1)
     if not keep.all() and settings.missing == "refuse":

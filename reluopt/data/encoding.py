@@ -112,7 +112,7 @@ class Encoding:
         for rule in self.columns:
             width = len(rule.features)
             if width:
-                column = table.columns[table.find(rule.name, "the table")]
+                column = table.columns[table.place(rule.name)]
                 X[:, at : at + width] = self._encoded(rule, column, table)
                 at += width
         return X

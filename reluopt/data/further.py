@@ -78,7 +78,7 @@ def further_of_table(table: Table, preparation: Preparation, target: str | None 
     y = None
     names = encoding.targets
     if target is not None or (names and all(name in table.names for name in names)):
-        columns = [table.find(n, "target") for n in names] if target is None else table.find_several(target, "target")
+        columns = [table.place(n) for n in names] if target is None else table.find_several(target, "--target")
         values, missing = targets_of(table, columns, encoding)
         of = table.origin.select(np.flatnonzero(~missing), len(values))
         known = preparation.target.apply(values[~missing], of)

@@ -161,6 +161,20 @@ class Table:
         """A column's name as it is, else the cells of a line of CSV."""
         return [names] if names in self._places else [name.strip() for name in next(csv.reader([names]), [])]
 
+    def place(self, name: str) -> int:
+        """The place of a column of the training data, by its very name: '3' is a name here, and no position.
+
+        Raises
+        ------
+        DataError : no such column.
+        """
+        if name not in self._places:
+            raise DataError(
+                f"{self.origin.name} has no column '{short(name)}', which the training data had.{self._reading()}",
+                f"Name the columns as there; these are in the table: {self.listed(name)}.",
+            )
+        return self._places[name]
+
     @cached_property
     def _places(self) -> dict[str, int]:
         return {name: j for j, name in enumerate(self.names)}

@@ -16,7 +16,7 @@ TABLES = {"data": DataConfig, "path": PathConfig}
 
 @with_settings(**TABLES)
 def path(
-    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
+    dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
     loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
     class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to make (default runs/DATASET-path).")] = None,

@@ -16,7 +16,7 @@ TABLES = {"data": DataConfig, "relax": RelaxConfig}
 
 @with_settings(**TABLES)
 def relax_command(
-    dataset: Annotated[str, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")],
+    dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
     beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
     beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
     loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",

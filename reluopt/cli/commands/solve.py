@@ -17,7 +17,7 @@ TABLES = {"data": DataConfig, "solve": SolveConfig}
 @with_settings(**TABLES)
 def solve(
     dataset: Annotated[
-        str | None, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")
+        str | None, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")
     ] = None,
     beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
     beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,

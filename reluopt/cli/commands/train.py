@@ -17,7 +17,7 @@ TABLES = {"data": DataConfig, "train": TrainConfig}
 @with_settings(**TABLES)
 def train(
     dataset: Annotated[
-        str | None, typer.Argument(help="A built-in name, a .csv or .npz file, or a folder of IDX files.")
+        str | None, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[train].")] = None,
