@@ -145,7 +145,7 @@ import os, signal, time
 from reluopt.certificate import lower_bounds
 original = lower_bounds.race
 from reluopt.cli.main import COMMANDS
-original = certify.race
+original = lower_bounds.race
 def race(*arguments, **options):
     for found in original(*arguments, **options):
         yield found

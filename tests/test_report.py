@@ -153,3 +153,17 @@ def test_latex_is_literal(runs):
     assert all(ord(sign) < 128 for sign in text)
     assert certificate["moment"].text() in text
     assert latex(r"50 % of a_b \input{x} $") == r"50 \% of a\_b \textbackslash{}input\{x\} \$"
+
+
+@pytest.mark.parametrize("command", ["show", "report"])
+def test_of_several_folders_those_that_are_no_runs_are_left_out_aloud(command, runs, tmp_path):
+    (tmp_path / "grid").mkdir()
+    out = ("--out", tmp_path / "page.html", "--no-check") if command == "report" else ()
+    result = CliRunner().invoke(app, [command, *map(str, runs), str(tmp_path / "grid"), *map(str, out)])
+    assert result.exit_code == 0, result.output
+    assert "left out, no run" in result.stderr
+    for folders in ([tmp_path / "grid"], [tmp_path / "grid", tmp_path]):
+        refused = CliRunner().invoke(
+            app, [command, *map(str, folders), *map(str, out), *(["--replace"] if out else [])]
+        )
+        assert refused.exit_code != 0

@@ -11,10 +11,10 @@ from rich.table import Table
 
 from reluopt import printing
 from reluopt.certificate.record import read_record
-from reluopt.cli.output import console, next_steps, quoted
+from reluopt.cli.output import console, next_steps, quoted, tell
 from reluopt.cli.scripting import result
 from reluopt.cli.show import show_certificate
-from reluopt.errors import ConfigError, DataError
+from reluopt.errors import CheckpointError, ConfigError, DataError
 from reluopt.runs import RunFolder
 from reluopt.writing import unwritable, write_atomically
 
@@ -26,13 +26,14 @@ def report(runs: list[Path], out: Path, replace: bool, check: bool, quiet: bool)
     """See :mod:`reluopt.cli.commands.report`."""
     from reluopt.report import collect, render
 
-    if len(runs) > MOST_RUNS:
-        raise ConfigError(f"{len(runs)} runs are too many for one page.", f"Give at most {MOST_RUNS}.")
+    folders = _opened(runs)
+    if len(folders) > MOST_RUNS:
+        raise ConfigError(f"{len(folders)} runs are too many for one page.", f"Give at most {MOST_RUNS}.")
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise DataError(f"'{out}' cannot be a file.", "Name a file in a folder that is there.")
     if out.exists() and not replace:
         raise DataError(f"The file '{out}' is there already.", "Say --replace, or name another file.")
-    views = [collect(RunFolder.open(path), "ABCDEF"[at], check=check) for at, path in enumerate(runs)]
+    views = [collect(folder, "ABCDEF"[at], check=check) for at, folder in enumerate(folders)]
     try:
         write_atomically(out, render(views))
     except OSError as error:
@@ -57,7 +58,7 @@ _STATES = {
 
 def show(runs: list[Path]) -> None:
     """See :mod:`reluopt.cli.commands.report`."""
-    folders = [RunFolder.open(path) for path in runs]
+    folders = _opened(runs)
     summaries = [_summary(folder) for folder in folders]
     result({"runs": summaries})
     if len(folders) == 1 and folders[0].certificate_file.is_file():
@@ -67,6 +68,21 @@ def show(runs: list[Path]) -> None:
         bare = [folder for folder in folders if not folder.certificate_file.is_file()]
         if bare:
             next_steps(("certify", f"reluopt certify {quoted(bare[0].path)}"))
+
+
+def _opened(paths: list[Path]) -> list[RunFolder]:
+    """The runs among the folders; of several, such as ``runs/*``, a path or a sweep among them is left out."""
+    folders = []
+    for path in paths:
+        try:
+            folders.append(RunFolder.open(path))
+        except CheckpointError:
+            if len(paths) == 1:
+                raise
+            tell(f"left out, no run: {path}")
+    if not folders:
+        raise DataError(f"None of the {len(paths)} folders is a run.", "Give folders that training wrote.")
+    return folders
 
 
 def _summary(folder: RunFolder) -> dict[str, Any]:
