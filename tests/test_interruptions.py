@@ -144,8 +144,6 @@ IN_A_BOUND = """
 import os, signal, time
 from reluopt.certificate import lower_bounds
 original = lower_bounds.race
-from reluopt.cli.main import COMMANDS
-original = lower_bounds.race
 def race(*arguments, **options):
     for found in original(*arguments, **options):
         yield found
