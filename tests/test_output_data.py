@@ -14,7 +14,7 @@ from reluopt.data import DataConfig, Dataset, describe, load_dataset
 from reluopt.data.remark import remarks
 from reluopt.errors import ConfigError, DataError
 from reluopt.runs import RunFolder
-from reluopt.tracking.tensorboard import confusion, confusion_figure
+from reluopt.tracking.pictures import confusion, confusion_figure
 from reluopt.workflows.prepare import for_loss
 from reluopt.workflows.runs import read_run
 

@@ -32,8 +32,8 @@ from reluopt.certificate.verdict import verdict
 from reluopt.cli import show, sweep, theory
 from reluopt.rigor import rounding
 from reluopt.runs import RunFolder
+from reluopt.tracking.certificate_board import log_certificate
 from reluopt.tracking.plots import ladder_figure
-from reluopt.tracking.tensorboard import log_certificate
 
 anything = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from reluopt.runs import RunFolder
 from reluopt.sweep.hparams import log_row
 from reluopt.sweep.run import RESULTS
-from reluopt.tracking.tensorboard import TensorBoard, drawn, flip_figure, flip_picture, log_certificate
+from reluopt.tracking.certificate_board import log_certificate
+from reluopt.tracking.pictures import drawn, flip_figure, flip_picture
+from reluopt.tracking.tensorboard import TensorBoard
 from reluopt.training import Callback, TrainConfig, Trainer
 
 TAGS = {
@@ -29,6 +32,7 @@ TAGS = {
 }
 CERTIFICATE = [
     "certificate/lower_bound", "certificate/proved_within_percent", "certificate/own_patterns_within_percent",
+    "certificate/own_patterns",
 ]  # fmt: skip
 CONFIG = TrainConfig(width=6, epochs=20, record_every=3, checkpoint_every=5)
 ESTIMATES = [
@@ -122,6 +126,7 @@ def test_a_certificate_is_in_the_same_run_and_replaces_the_one_before(tmp_path):
     bound, objective, own = Fraction(98.41995793), Fraction(103.2), Fraction(100.1)
     # rounded to the proved side, also in the float32 that TensorBoard keeps
     assert bound * (1 - Fraction(1, 10**6)) < values["certificate/lower_bound"] <= bound
+    assert own * (1 - Fraction(1, 10**6)) < values["certificate/own_patterns"] <= own
     for tag, exact in ((CERTIFICATE[1], objective / bound - 1), (CERTIFICATE[2], 1 - own / objective)):
         assert 100 * exact <= values[tag] < 100 * exact * (1 + Fraction(1, 10**6))
     (text,) = reader.Tensors("certificate/verdict/text_summary")
@@ -131,6 +136,14 @@ def test_a_certificate_is_in_the_same_run_and_replaces_the_one_before(tmp_path):
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}, "a bar within a cell ends it"
     assert len(reader.Images("certificate/ladder")) == 1
     assert_same_as_metrics(run, reader)  # the training's points stay
+    # the chart of L, p̃(S) and the bound has all three
+    stored = reader.Tensors(metadata.CONFIG_SUMMARY_TAG)[-1]
+    layout = layout_pb2.Layout.FromString(stored.tensor_proto.string_val[0])
+    charts = [list(chart.multiline.tag) for category in layout.category for chart in category.chart]
+    tags = reader.Tags()["scalars"]
+    seen = [{tag for tag in tags if any(re.search(r, tag) for r in chart)} for chart in charts]
+    assert seen[0] == {"train/objective", "certificate/lower_bound", "certificate/own_patterns"}
+    assert seen[1] == {"patterns/preserved_from_init", "patterns/entries_preserved"}
 
 
 def test_the_picture_has_the_most_flipped_first_and_keeps_the_mean():

@@ -19,8 +19,8 @@ from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder
 from reluopt.staging import staged
+from reluopt.tracking.certificate_board import log_certificate
 from reluopt.tracking.plots import save_ladder
-from reluopt.tracking.tensorboard import log_certificate
 from reluopt.training.checkpoint import load_weights
 from reluopt.workflows.runs import read_run
 from reluopt.writing import write_atomically

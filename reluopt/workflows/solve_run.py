@@ -19,7 +19,7 @@ from reluopt.runs import RunFolder
 from reluopt.search.records import Earlier, Progress, Solved
 from reluopt.staging import staged
 from reluopt.tracking.plots import save_race
-from reluopt.tracking.tensorboard import SolveBoard
+from reluopt.tracking.solve_board import SolveBoard
 from reluopt.training.checkpoint import save_weights
 from reluopt.workflows.new_run import new_run
 from reluopt.workflows.runs import RunRecord
