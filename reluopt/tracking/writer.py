@@ -14,7 +14,8 @@ from reluopt.runs import RunFolder
 #: How the names of event files begin, and how those of a certificate's end.
 EVENTS, CERTIFICATE = "events.out.tfevents.", ".certificate"
 
-#: TensorBoard's "Custom Scalars": L of training and search, p̃(S(θ)) and the lower bound in one chart. Tags are patterns.
+#: TensorBoard's "Custom Scalars": L of training and search, p̃(S(θ)) and the lower bound in one chart.
+#: The tags are regular expressions.
 LAYOUT = {
     "How far from the optimum": {
         "L(θ), its patterns p̃(S(θ)) from below, p* from below": [
