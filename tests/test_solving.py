@@ -3,7 +3,9 @@
 import itertools
 import math
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from reluopt import Problem, bounds, from_weights
+from reluopt.bounds import moment
 from reluopt.bounds.registry import BOUNDS
 from reluopt.certificate.file import write_certificate
 from reluopt.certificate.reading import read_bound
@@ -19,9 +22,10 @@ from reluopt.clock import Clock
 from reluopt.errors import CertificateError, ConfigError, DataError
 from reluopt.interrupts import Interrupted, exit_code
 from reluopt.losses import LOSSES, make_loss
-from reluopt.pricing import beta_max_estimate
-from reluopt.search import bounding, records, rounds
+from reluopt.pricing import beta_max_estimate, price
+from reluopt.search import bounding, records, rounds, solving
 from reluopt.search.records import Earlier, Solved, SolveInterrupted
+from reluopt.search.refinement import refinements
 from reluopt.search.solving import solve_problem
 
 
@@ -165,3 +169,28 @@ def test_the_tests_clock_is_that_of_every_search(ticking) -> None:
     clock = Clock(2.5)
     assert [clock.over for _ in range(4)] == [False, False, True, True]
     assert [clock.part(most=1.5).over for _ in range(2)] == [True, True]
+
+
+def test_what_a_bound_finds_dearer_than_beta_sends_the_search_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first search is blind and settles at the zero network; the bound knows a neuron; the second one uses it."""
+    made, calls = problem(10, n=20, d=3), []
+    dear = price(made, made.zero_dual_point, np.random.default_rng(0)).direction[None]
+    know = replace(moment(made), dearer=dear, factors=None)
+
+    def blind(*args: Any, **options: Any) -> Iterator[Any]:
+        calls.append(options["near"]())
+        for iterate in refinements(*args, **options):
+            yield replace(iterate, status="settled") if len(calls) == 1 else iterate
+            if len(calls) == 1:
+                return
+
+    def informed(*_: object, **__: object) -> Iterator[Any]:
+        yield know
+        while len(calls) < 2:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(solving, "refinements", blind)
+    monkeypatch.setattr(bounding, "race", informed)
+    solved = solve_problem(made, gap=1e-9, budget=20.0)
+    assert len(calls) == 2 and calls[0] is None and (calls[1] == dear).all()
+    assert solved.objective < 0.9 * made.zero_value

@@ -156,3 +156,7 @@ class DoublyNonnegative(BranchAndBound):
 
     most_regions: int = 1
     name: ClassVar[str] = "doubly nonnegative"
+
+    def suits(self, problem: Problem) -> bool:
+        """Never: branch and bound begins with it."""
+        return False

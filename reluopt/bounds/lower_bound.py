@@ -29,6 +29,7 @@ class LowerBound:
     seconds : wall-clock time of the search and the proof.
     factors : (2, k, 1 + d), or (1, k, C + d), second moments of neurons that were found on the way, for a search that
         goes on from there.
+    dearer : (k, d) directions at which |zᵀ(Xu)_+| was found to be above β: neurons for a search that goes down.
     """
 
     value: float
@@ -38,6 +39,7 @@ class LowerBound:
     scale: float
     seconds: float
     factors: Float[np.ndarray, "q k e"] | None = field(default=None, repr=False)
+    dearer: Float[np.ndarray, "k d"] | None = field(default=None, repr=False)
 
     @property
     def regions(self) -> Evidence:

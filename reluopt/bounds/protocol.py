@@ -57,9 +57,11 @@ class Bound(ABC):
     final: ClassVar[bool] = False
     #: Whether its search can do a problem with an output intercept. Free first-layer biases it must say itself.
     intercepts: ClassVar[bool] = False
+    #: Seconds that pay so well that a certificate spends them even where it is to be fast; 0 of most.
+    brisk: ClassVar[float] = 0.0
 
     def suits(self, problem: Problem) -> bool:
-        """Whether this bound is a good choice for this problem; any problem may be tried."""
+        """Whether this bound may be of use at this size: a race tries all that are. Any problem may be tried."""
         return True
 
     def takes(self, problem: Problem) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -75,6 +75,7 @@ class SmallRank(Bound):
     share: float = 0.4
     memory: int = 2**30
     name: ClassVar[str] = "simplicial"
+    brisk: ClassVar[float] = 3.0
 
     def suits(self, problem: Problem) -> bool:
         """Small rank."""
@@ -83,7 +84,7 @@ class SmallRank(Bound):
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
-        """A bound after every step that is better.
+        """A bound after every step that is better, or has found neurons dearer than β.
 
         Raises
         ------
@@ -101,8 +102,8 @@ class SmallRank(Bound):
             planes.improve(tolerance, clock.part(self.share))
             goal = 1.0 + self.nearer * max(tolerance, planes.price - 1.0)
             for found in self._at(problem, planes, space, trees, goal, clock, started):
-                if found.value > best:
-                    best = found.value
+                if found.value > best or found.dearer is not None:
+                    best = max(best, found.value)
                     yield found
             if clock.over:
                 return
@@ -136,8 +137,8 @@ class SmallRank(Bound):
                 level = max(goal, 1.0 + self.step * (min(level, max(t.level for t in trees) / problem.beta) - 1.0))
                 reached = [tree.refine(level * problem.beta, clock, most) for tree in trees]
                 done = all(reached)
-            yield _proved(problem, z, space, trees, started)
             dearer = np.vstack([tree.dearer for tree in trees]) @ space.B
+            yield replace(_proved(problem, z, space, trees, started), dearer=dearer if len(dearer) else None)
             if clock.over or not len(dearer):
                 return
             planes.improve((goal - 1.0) / self.nearer, clock.part(self.share), near=dearer)

@@ -53,23 +53,31 @@ def lower_bounds(
     start, found = Start(network=(case.U, case.alpha)), dict[str, LowerBound]()
     for name in (name for name, bound in BOUNDS.items() if bound.quick and bound.takes(case.problem)):
         if case.stopped is None:
-            start = _raced(case, [name], start, case.clock.part(FIRST_SHARE), objective, found)
+            start = _raced(case, [name], start, case.clock.part(FIRST_SHARE), objective, found, name)
     if not found:
         assert case.stopped is not None
         raise case.stopped  # nothing is proved yet
-    seconds = TIGHTENING_SECONDS[case.config.effort] * _larger(case.problem)
-    able = {name: bound for name, bound in BOUNDS.items() if bound.takes(case.problem)}
-    slow = [name for name, bound in able.items() if not bound.quick and bound.suits(case.problem)][:1]
-    if seconds and slow and case.stopped is None and not case.clock.over:
-        case.say(f"tightening the lower bound for up to {min(seconds, case.clock.left):.0f} s")
-        tightened = dict[str, LowerBound]()
-        _raced(case, slow, start, case.clock.part(0.8, seconds), objective, tightened)
-        if tightened:
-            found["tightened"] = tightened[slow[0]]
+    _tightened(case, start, objective, found)
     for bound in (bound for bound in foreign if bound.takes(case.problem)):
         if case.stopped is None and not case.clock.over:
             _from_outside(case, bound, start, found)
     return max(found.values(), key=lambda bound: bound.value), [_estimate(name, b) for name, b in found.items()]
+
+
+def _tightened(case: Case, start: Start, objective: float, found: dict[str, LowerBound]) -> None:
+    """The best of a race of the bounds that are not quick, where there is time; brisk ones have theirs in any case."""
+    seconds, names = TIGHTENING_SECONDS[case.config.effort] * _larger(case.problem), None
+    if not seconds:
+        suitable = [bound for bound in BOUNDS.values() if bound.takes(case.problem) and bound.suits(case.problem)]
+        brisk = [bound for bound in suitable if bound.brisk and not any(other.final for other in suitable)]
+        seconds, names = max((bound.brisk for bound in brisk), default=0.0), [bound.name for bound in brisk]
+    if not seconds or case.stopped is not None or case.clock.over:
+        return
+    case.say(f"tightening the lower bound for up to {min(seconds, case.clock.left):.0f} s")
+    best, clock = dict[str, LowerBound](), case.clock.part(0.8, seconds)
+    _raced(case, names, start, clock, objective, best)
+    if best:
+        found["tightened"] = best["tightened"]
 
 
 def _from_outside(case: Case, bound: Bound, start: Start, found: dict[str, LowerBound]) -> None:
@@ -91,12 +99,18 @@ def _from_outside(case: Case, bound: Bound, start: Start, found: dict[str, Lower
 
 
 def _raced(
-    case: Case, names: list[str], start: Start, clock: Clock, objective: float, found: dict[str, LowerBound]
+    case: Case,
+    names: list[str] | None,
+    start: Start,
+    clock: Clock,
+    objective: float,
+    found: dict[str, LowerBound],
+    name: str = "tightened",
 ) -> Start:
-    """Run some bounds; the best of each goes into ``found``. Ctrl-C ends them and keeps what they proved."""
+    """Run some bounds, or a race; the best goes into ``found``. Ctrl-C ends them and keeps what they proved."""
     try:
-        for bound in race(case.problem, start, clock, names=names, stop_at=objective * (1 - CLOSED)):
-            name = names[0]
+        stop_at = objective * (1 - CLOSED)
+        for bound in race(case.problem, start, clock, names=names, quick=False, stop_at=stop_at):
             if name not in found or bound.value >= found[name].value:
                 found[name] = bound
             start = start.after(bound)

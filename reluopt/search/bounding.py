@@ -30,6 +30,8 @@ class Bounding:
         self.problem, self.clock, self.gap, self.device, self.best = problem, clock, gap, device, best
         self.iterate: Refined | None = None
         self.moments: LowerBound | None = None
+        self.dearer: Float[np.ndarray, "k d"] | None = None
+        self.new_dearer: Float[np.ndarray, "k d"] | None = None
         self.failed: BaseException | None = None
         self.ready, self.news = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._run, name="bounds", daemon=True)
@@ -42,9 +44,19 @@ class Bounding:
             self.ready.set()
 
     def directions(self) -> Float[np.ndarray, "k d"] | None:
-        """The second moments of neurons that the bound found, as starts of pricing."""
-        factors = None if self.moments is None else self.moments.factors
-        return None if factors is None else factors[:, :, 1:].reshape(-1, factors.shape[2] - 1)
+        """Neurons that the bounds found, as starts of pricing: second moments, and those dearer than β."""
+        found = [] if self.moments is None or self.moments.factors is None else [self.moments.factors]
+        parts = [factors[:, :, -self.problem.d :].reshape(-1, self.problem.d) for factors in found]
+        parts += [] if self.dearer is None else [self.dearer]
+        return np.vstack(parts) if parts else None
+
+    def finds_dearer(self, tolerance: float) -> bool:
+        """Whether a bound has found, since this was last asked, a neuron dearer than β(1 + tolerance) at the last z."""
+        new, self.new_dearer = self.new_dearer, None
+        if new is None or self.iterate is None:
+            return False
+        prices = self.iterate.z.T @ np.maximum(self.problem.X @ new.T, 0.0)
+        return bool((np.abs(prices) > self.problem.beta * (1.0 + tolerance)).any())
 
     @property
     def ended(self) -> bool:
@@ -89,6 +101,9 @@ class Bounding:
         for found in race(self.problem, start, share, stop_at=iterate.objective / (1.0 + self.gap), device=self.device):
             if found.factors is not None:
                 self.moments = found
+            if found.dearer is not None:
+                self.dearer = self.new_dearer = found.dearer
+                self.news.set()
             if self.best is None or found.value > self.best.value:
                 self.best = found
                 self.news.set()

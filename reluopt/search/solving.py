@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 import torch
 
@@ -69,8 +70,8 @@ def solve_problem(
     before = 0.0 if earlier is None else earlier.seconds
     clock = clock or Clock(max(0.0, budget - before))
     side = Bounding(problem, clock, gap, device, None if earlier is None else earlier.bound)
-    iterates = refinements(
-        problem, network, clock=clock, tolerance=tolerance, seed=seed, near=side.directions, most_rounds=most_rounds
+    down = partial(
+        refinements, problem, clock=clock, tolerance=tolerance, near=side.directions, most_rounds=most_rounds
     )
     story = _Story(problem, gap, side, clock, callback, keep, earlier)
     stopped: KeyboardInterrupt | None = None
@@ -78,14 +79,20 @@ def solve_problem(
         try:
             if bounds:
                 side.thread.start()
-            for iterate in iterates:
-                story.tell(iterate)
-                side.offer(iterate)
-                if story.closed or iterate.status == "time":
-                    break
-            while not (story.closed or side.ended or clock.over):
-                side.news.wait(min(LOOK, clock.left))
-                story.look()
+            going = True
+            while going:
+                going = False
+                for iterate in down(network, seed=seed):
+                    story.tell(iterate)
+                    side.offer(iterate)
+                    if story.closed or iterate.status == "time":
+                        break
+                while not (going or story.closed or side.ended or clock.over):
+                    side.news.wait(min(LOOK, clock.left))
+                    story.look()
+                    # where a bound prices exactly it may find what the search did not
+                    going = iterate.status == "settled" and side.finds_dearer(tolerance)
+                    network, seed = iterate.network, seed + 1
         except KeyboardInterrupt as stop:
             stopped = stop
         finally:
