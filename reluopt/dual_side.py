@@ -20,11 +20,36 @@ from reluopt.bias_side import BiasSide
 from reluopt.biases import sums, with_zero_sums
 from reluopt.losses import exact
 from reluopt.losses.protocol import Array, each_sample
+from reluopt.pooling import Pooling
 from reluopt.rigor import rounding
 
 
 class DualSide(BiasSide):
     """What is asked of a dual candidate z, of the shape of the targets; :class:`~reluopt.Problem` has it all."""
+
+    X: Float[np.ndarray, "N d"]
+    pooling: Pooling | None
+
+    def spread(self, z: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "N ..."]:
+        """Aᵀz: the dual vector of the rows of X; z itself without pooling."""
+        return z if self.pooling is None else self.pooling.back(z)
+
+    def pooled(self, values: Array) -> Array:
+        """A values: from the rows of X (N, ...) to the samples (n, ...); values themselves without pooling."""
+        return values if self.pooling is None else self.pooling.forward(values)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def support_of_samples(self, z: Float[np.ndarray, "n ..."], v: Float[np.ndarray, "N ..."], support: float) -> float:
+        """≥ ‖(Aᵀz)ᵀ(Xu)_+‖ for ‖u‖ ≤ 1, where ``support`` is that for v, which is about Aᵀz.
+
+        It is at most support + ‖v − Aᵀz‖_F‖X‖_F, as ‖(Xu)_+‖ ≤ ‖X‖_F‖u‖; the same number without pooling.
+        """
+        if self.pooling is None:
+            return support
+        computed = self.pooling.back(z)
+        apart = rounding.frobenius_upper(v - computed) * (1 + rounding.gamma(4)) + self.pooling.back_error(z)
+        total = (support + apart * rounding.frobenius_upper(self.X) * (1 + rounding.gamma(8))) * (1 + rounding.gamma(4))
+        return math.nextafter(total, math.inf) if math.isfinite(total) else math.inf
 
     @cached_property
     def is_weighted(self) -> bool:

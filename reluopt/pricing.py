@@ -89,7 +89,7 @@ def price(
     Parameters
     ----------
     X : the features (n, d), or the problem that has them.
-    z : the dual point (n,) or (n, C), such as ``problem.dual_point(f)``.
+    z : the dual point (n,) or (n, C), such as ``problem.dual_point(f)``; a problem brings it to its pooled rows.
     starts : 256 unless given, fewer for large X.
     clock : what was reached when it is over is returned.
     near : more starts, each (directions (k, d), signs (k,)): neurons, :func:`kink_flips` of them, factors of a bound.
@@ -98,7 +98,9 @@ def price(
     ------
     DataError : z of another length than X has rows.
     """
-    X = X.X if isinstance(X, Problem) else X
+    if isinstance(X, Problem):
+        problem, X = X, X.X
+        z = problem.spread(z)
     if z.ndim not in (1, 2) or len(z) != len(X):
         raise DataError(f"z has shape {z.shape} for {len(X)} samples.", "Give one entry a sample.")
     # fewer starts on large data, so that one iteration stays near a billion products
@@ -198,7 +200,7 @@ def largest_price(
     """The value of the dearest neuron found; with free first-layer biases over (u, b) with ‖u‖ ≤ 1 and any b."""
     if problem.biases.first_free:
         return largest_price_with_bias(problem.X, z, rng, clock)
-    return price(problem.X, z, rng, clock=clock).value
+    return price(problem, z, rng, clock=clock).value
 
 
 def _ascend(

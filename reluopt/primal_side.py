@@ -26,8 +26,6 @@ from reluopt.rigor import rounding
 class PrimalSide(DualSide):
     """What is asked of a network (U, α) or its fit f; :class:`~reluopt.Problem` has it all."""
 
-    X: Float[np.ndarray, "n d"]
-
     def loss_value(self, f: Array) -> float:
         """Σ κ_i ℓ(f_i, y_i)."""
         values = self.loss.value(f, self.targets)
@@ -48,8 +46,8 @@ class PrimalSide(DualSide):
         return max(0.0, math.nextafter(below * (1 - 2.0**-50), -math.inf))
 
     def predict(self, U: Array, alpha: Array, intercept: Array | float = 0.0) -> Array:
-        """f = Σ_j (X u_j)_+ α_j + c."""
-        return neurons.predict(self.X, U, alpha, intercept)
+        """f = Σ_j (X u_j)_+ α_j + c, A Σ_j (X u_j)_+ α_j of pooled rows."""
+        return self.pooled(neurons.predict(self.X, U, alpha, intercept))
 
     def objective(self, U: Array, alpha: Array, intercept: Array | float = 0.0) -> float:
         """L(U, α, c)."""
@@ -62,7 +60,7 @@ class PrimalSide(DualSide):
         """
         h = self.X @ U.T
         active = h > 0
-        z = self.dual_point((h * active) @ alpha + intercept)
+        z = self.spread(self.dual_point(self.pooled((h * active) @ alpha) + intercept))
         pulls = active * neurons.back(z, alpha)
         by_U = -(pulls.T @ self.X)
         by_U[:, : self.decayed(U).shape[1]] += self.beta * self.decayed(U)
@@ -83,6 +81,9 @@ class PrimalSide(DualSide):
         low, high = rounding.fit_interval(self.X, U, alpha)
         if self.biases.intercept:
             low, high = np.nextafter(low + c, -np.inf), np.nextafter(high + c, np.inf)
+        if self.pooling is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                low, high = self.pooling.interval(low, high)
         loss = exact.loss_upper(self.loss, low, high, self.targets, self.weights)
         if not math.isfinite(loss):
             return math.inf

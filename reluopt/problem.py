@@ -25,10 +25,11 @@ from jaxtyping import Float
 
 from reluopt.biases import NO_BIASES, Biases
 from reluopt.class_weights import balanced_weights
-from reluopt.errors import ConfigError
+from reluopt.errors import ConfigError, DataError
 from reluopt.fingerprint import data_fingerprint
 from reluopt.gate import as_beta, as_matrix, as_targets, as_weights
 from reluopt.losses import Loss, make_loss
+from reluopt.pooling import Pooling
 from reluopt.primal_side import PrimalSide
 from reluopt.units import Units, mean_square_unit, spectral_unit
 
@@ -47,14 +48,16 @@ class Problem(PrimalSide):
     weights : (n,) sample weights κ ≥ 0, one at least positive; all 1 where they are not given. A sample of weight k
         counts as k samples.
     biases : the intercept of the outputs, and whether the weights on the last column of X (all ones) are decayed.
+    pooling : a :class:`~reluopt.pooling.Pooling` of N rows of X to n samples, f = A (X u)_+ α; X is (N, d) then. Not
+        together with biases.
 
     Raises
     ------
-    DataError : features, targets or weights that cannot be used. ConfigError : β or a loss that cannot; free
-        first-layer biases without a column of ones at the end of X.
+    DataError : features, targets, weights or a pooling that cannot be used. ConfigError : β or a loss that cannot; free
+        first-layer biases without a column of ones at the end of X; biases of pooled rows.
     """
 
-    X: Float[np.ndarray, "n d"]
+    X: Float[np.ndarray, "N d"]
     targets: Float[np.ndarray, "n ..."]
     loss: Loss
     beta: float
@@ -62,6 +65,7 @@ class Problem(PrimalSide):
     biases: Biases = NO_BIASES
     #: (the factor of ½c²)/β of a decayed intercept: 1 in the data's own units.
     intercept_ratio: float = 1.0
+    pooling: Pooling | None = None
 
     def __init__(
         self,
@@ -71,19 +75,32 @@ class Problem(PrimalSide):
         beta: Any = 1.0,
         weights: Any = None,
         biases: Biases | None = None,
+        *,
+        pooling: Pooling | None = None,
     ) -> None:
         loss, biases = make_loss(loss), biases or NO_BIASES
         X = as_matrix(X)
-        targets = loss.encoded(as_targets(targets, len(X)))
+        if pooling is not None and pooling.total != len(X):
+            raise DataError(
+                f"The pooling is one of {pooling.total} rows, and X has {len(X)}.", "Give the pooling of these rows."
+            )
+        n = len(X) if pooling is None else pooling.n
+        targets = loss.encoded(as_targets(targets, n))
         loss.check_targets(targets)
         if biases.first_free and not (X.shape[1] > 1 and (X[:, -1] == 1.0).all()):
             raise ConfigError(
                 "Free first-layer biases are the weights on a last column of ones, and X has none.",
                 "Append a column of ones to X.",
             )
+        if biases and pooling is not None:
+            raise ConfigError(
+                f"The rows are pooled, and the problem has {biases.words}.",
+                "Leave one of the two out; a decayed first-layer bias is a column of ones in X.",
+            )
         self._set(
-            X=X, targets=targets, loss=loss, beta=as_beta(beta), weights=as_weights(weights, len(X)), biases=biases
-        )
+            X=X, targets=targets, loss=loss, beta=as_beta(beta), weights=as_weights(weights, n), biases=biases,
+            pooling=pooling,
+        )  # fmt: skip
 
     def _set(self, **parts: Any) -> None:
         for name, value in parts.items():
@@ -100,7 +117,7 @@ class Problem(PrimalSide):
     @property
     def n(self) -> int:
         """Number of samples."""
-        return self.X.shape[0]
+        return self.targets.shape[0]
 
     @property
     def d(self) -> int:
@@ -143,6 +160,19 @@ class Problem(PrimalSide):
         """The same data, loss and β without intercept and with all weights decayed."""
         return self._with(biases=NO_BIASES)
 
+    def require_unpooled(self, what: str) -> None:
+        """Refuse what is there for rows that are samples only.
+
+        Raises
+        ------
+        ConfigError : the problem has pooled rows.
+        """
+        if self.pooling is not None:
+            raise ConfigError(
+                f"{what} is not there for pooled rows.",
+                "certify, verify and the Trainer take them; see reluopt.pooling.",
+            )
+
     @property
     def y(self) -> Float[np.ndarray, "n ..."]:
         """The targets, as formulas call them."""
@@ -151,7 +181,7 @@ class Problem(PrimalSide):
     @cached_property
     def fingerprint(self) -> str:
         """The sha256 of the data, see :func:`data_fingerprint`; loss, β and biases are not in it."""
-        return data_fingerprint(self.X, self.targets, self.weights if self.is_weighted else None)
+        return data_fingerprint(self.X, self.targets, self.weights if self.is_weighted else None, self.pooling)
 
     def with_beta(self, beta: Any) -> Problem:
         """The same problem with another weight decay."""
@@ -170,7 +200,10 @@ class Problem(PrimalSide):
         return self._with(weights=weights)
 
     def select(self, index: np.ndarray) -> Problem:
-        """The problem of some samples."""
+        """The problem of some samples (of pooled rows: all rows stay)."""
+        if self.pooling is not None:
+            targets, weights = (np.ascontiguousarray(part[index]) for part in (self.targets, self.weights))
+            return self._with(targets=targets, weights=weights, pooling=self.pooling.select(index))
         X, targets, weights = (np.ascontiguousarray(part[index]) for part in (self.X, self.targets, self.weights))
         return self._with(X=X, targets=targets, weights=weights)
 
@@ -184,7 +217,7 @@ class Problem(PrimalSide):
         problem, units = self._scaled
         if norm is None:
             return problem, units
-        factor = math.sqrt(self.n) / norm
+        factor = math.sqrt(len(self.X)) / norm
         smaller = problem._with(
             X=problem.X / factor, beta=problem.beta / factor, intercept_ratio=problem.intercept_ratio * factor
         )

@@ -66,8 +66,8 @@ class Cliques(Bound):
     name: ClassVar[str] = "cliques"
 
     def takes(self, problem: Problem) -> bool:
-        """Any number of outputs, without biases of its own."""
-        return not problem.biases
+        """Any number of outputs, without pooled rows and biases of its own."""
+        return not problem.biases and problem.pooling is None
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"

@@ -26,6 +26,8 @@ class LowerBound:
     method : how it was found; the proof is the evidence alone.
     evidence : z and the multipliers that prove ``support``.
     support : B ≥ |zᵀ(Xu)_+|, or ‖zᵀ(Xu)_+‖, for all ‖u‖ ≤ 1. ``scale`` : t ≤ β/B, so that tz is dual feasible.
+    z : the dual point before scaling, of the shape of the targets; with pooled rows that of the evidence is Aᵀz, as
+        rounded, and ``support`` bounds ‖(Aᵀz)ᵀ(Xu)_+‖.
     seconds : wall-clock time of the search and the proof.
     factors : (2, k, 1 + d), or (1, k, C + d), second moments of neurons that were found on the way, for a search that
         goes on from there.
@@ -37,6 +39,7 @@ class LowerBound:
     evidence: Evidence | OutputEvidence | Simplices | LiftedEvidence
     support: float
     scale: float
+    z: Float[np.ndarray, "n ..."]
     seconds: float
     factors: Float[np.ndarray, "q k e"] | None = field(default=None, repr=False)
     dearer: Float[np.ndarray, "k d"] | None = field(default=None, repr=False)
@@ -55,11 +58,20 @@ def prove(
     method: str,
     started: float,
     factors: Float[np.ndarray, "q k e"] | None = None,
+    z: Float[np.ndarray, "n ..."] | None = None,
 ) -> LowerBound:
-    """The proved value of an evidence: equation (*) with B of the evidence. ``started`` : of ``time.perf_counter``."""
+    """The proved value of an evidence: equation (*) with B of the evidence. ``started`` : of ``time.perf_counter``.
+
+    z : with pooled rows, whose evidence is for Aᵀz: the dual point of the samples.
+    """
     if isinstance(evidence, OutputEvidence | Simplices | LiftedEvidence):
         support = evidence.support_upper(problem.X)
     else:
         support = evidence_upper(problem.X, evidence)
-    value, scale = problem.proved_value(evidence.z, support)
-    return LowerBound(value, method, evidence, support, scale, time.perf_counter() - started, factors)
+    if problem.pooling is None:
+        z = evidence.z
+    else:
+        assert z is not None
+        support = problem.support_of_samples(z, evidence.z, support)
+    value, scale = problem.proved_value(z, support)
+    return LowerBound(value, method, evidence, support, scale, z, time.perf_counter() - started, factors)

@@ -63,6 +63,7 @@ class MomentSearch:
         #: The output intercept, in scaled units; the objective is at this one, and leaves its slope by it in ``by_c``.
         self.c, self.by_c = float(scaled.constant[0]), 0.0
         self.R = random_factors(rows, problem.d, seed)
+        self.z = np.zeros(problem.n)  # the samples' dual point of the last evidence
 
     @property
     def factors(self) -> Float[np.ndarray, "2 k e"]:
@@ -103,8 +104,25 @@ class MomentSearch:
 
     def _ends(self, m: Moments, c: float) -> Float[Tensor, "2 n"]:
         """min(high, f°) and max(low, f°)."""
-        high, low = m.hi[0] - m.lo[1] + c, m.lo[0] - m.hi[1] + c
+        high, low = self._pooled(m.hi[0] - m.lo[1] + c, m.lo[0] - m.hi[1] + c)
         return torch.stack([torch.minimum(high, self.nearest), torch.maximum(low, self.nearest)])
+
+    def _pooled(self, high: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+        """The ends of A s for s in [low, high]: A₊high − A₋low and A₊low − A₋high."""
+        if self.problem.pooling is None:
+            return high, low
+        up, down = self.problem.pooling.parts
+        tops, bottoms = high.cpu().numpy(), low.cpu().numpy()
+        ends = (up @ tops - down @ bottoms, up @ bottoms - down @ tops)
+        return torch.as_tensor(ends[0], device=high.device), torch.as_tensor(ends[1], device=high.device)
+
+    def _on_rows(self, pulls: Float[Tensor, "2 n"]) -> Float[Tensor, "2 N"]:
+        """The pulls on the ends of the rows: A₊ᵀ of those of the samples, and A₋ᵀ of those on the other end."""
+        if self.problem.pooling is None:
+            return pulls
+        up, down = self.problem.pooling.parts
+        of = pulls.cpu().numpy()
+        return torch.as_tensor(np.stack([up.T @ a + down.T @ b for a, b in (of, of[::-1])]), device=pulls.device)
 
     def _pulls(self, ends: Float[Tensor, "2 n"], loss: Loss) -> Float[Tensor, "2 n"]:
         """How hard ℓ pulls f up (row 0, −κℓ' ≥ 0) and down (row 1, κℓ' ≥ 0)."""
@@ -117,6 +135,7 @@ class MomentSearch:
         ends = self._ends(m, self.c)
         value = loss.value(ends, self.y).sum(0) - loss.value(self.nearest, self.y)
         pulls = self._pulls(ends, loss)
+        pulls = self._on_rows(pulls)
         by_R = m.pull_back(self.X, -pulls, pulls.flip(0))
         paid = 0.5 * self.beta * float((R * R).sum())
         if self.decay is not None:
@@ -157,8 +176,9 @@ class MomentSearch:
     def evidence(self, epsilon: float) -> Evidence:
         """z = −κℓ' and Theorem A's multipliers, in the data's own units."""
         m = self._moments(self.R, epsilon)
-        z = self._dual_point(m, epsilon)
-        return unsplit(z, self.problem.d, *multipliers(m, z, self.units.x))
+        self.z = self._dual_point(m, epsilon)
+        v = self.problem.spread(self.z)
+        return unsplit(v, self.problem.d, *multipliers(m, v, self.units.x))
 
     def escape(self, evidence: Evidence) -> None:
         """Put the top eigenvector of C into the emptiest row of R where it lowers the objective: λmax(C) > β/2."""

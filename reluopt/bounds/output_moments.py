@@ -58,7 +58,8 @@ class OutputMoments(Bound):
                 break
             more = 2**number if problem.loss.smooth else 2
             value = search.descend(step, self.iterations * more, clock.left)
-            bound = prove(problem, search.evidence(step), method=self.name, started=started, factors=search.factors)
+            evidence = search.evidence(step)
+            bound = prove(problem, evidence, method=self.name, started=started, factors=search.factors, z=search.z)
             if best is None or bound.value > best.value:
                 best = bound
                 yield best
@@ -68,7 +69,7 @@ class OutputMoments(Bound):
         if best.support > problem.beta * (1 + self.close) and not clock.over:
             # near β_max the factors vanish and say nothing of ν: it has its own search at this z
             _, evidence = tighten_outputs(problem, best.evidence.z, device=device, clock=clock, seed=self.seed)
-            bound = prove(problem, evidence, method=self.name, started=started, factors=best.factors)
+            bound = prove(problem, evidence, method=self.name, started=started, factors=best.factors, z=best.z)
             if bound.value > best.value:
                 yield bound
 

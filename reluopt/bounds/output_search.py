@@ -42,7 +42,8 @@ class OutputMomentSearch:
         self.C, rng = problem.outputs, np.random.default_rng(seed)
         self.shape = (rows, self.C + problem.d)
         R = 0.3 / math.sqrt(math.prod(self.shape)) * rng.standard_normal(self.shape)
-        V = 0.5 / math.sqrt(rows) * rng.standard_normal((problem.n, rows))
+        V = 0.5 / math.sqrt(rows) * rng.standard_normal((len(problem.X), rows))
+        self.z = np.zeros_like(problem.targets)  # the samples' dual point of the last evidence
         #: The decay of an intercept c (C,), which stands behind R and V; None without one.
         self.decay = self.scaled.intercept_decay
         own = [] if self.decay is None else [self.scaled.constant[0]]
@@ -63,11 +64,11 @@ class OutputMomentSearch:
         outside, divisor = length > 1, length.clamp(min=1.0)
         q = V / divisor
         S = 0.5 * (H + reach * q)
-        f = S @ A if self.decay is None else S @ A + c
+        f = self._pooled(S @ A) if self.decay is None else S @ A + c
         values = loss.value(f, self.y)
         kappa = self.kappa if values.ndim == 2 else self.kappa[:, 0]
         value = float((kappa * values).sum()) + 0.5 * self.scaled.beta * float(R.square().sum())
-        z = -self.kappa * loss.gradient(f, self.y)
+        z = self._spread(-self.kappa * loss.gradient(f, self.y))
         by_S = -(z @ A.T)
         along = (by_S * q).sum(1, keepdim=True)
         by_V = 0.5 * reach * (by_S - torch.where(outside, along, torch.zeros_like(along)) * q) / divisor
@@ -92,14 +93,27 @@ class OutputMomentSearch:
         A, U = R[:, : self.C], R[:, self.C :]
         H = self.X @ U.T
         reach = (H.square().sum(1, keepdim=True) + FLOOR).sqrt()
-        f = 0.5 * (H + reach * V / V.norm(dim=1, keepdim=True).clamp(min=1.0)) @ A
+        f = self._pooled(0.5 * (H + reach * V / V.norm(dim=1, keepdim=True).clamp(min=1.0)) @ A)
         if self.decay is not None:
             c = self.scaled.best_intercept(f.cpu().numpy(), smoothing)
             f = f + torch.as_tensor(c, device=self.X.device)
         z = -self.kappa * self.scaled.loss.smoothed(smoothing).gradient(f, self.y)
-        nu = (z @ A.T).norm(dim=1) / reach[:, 0]
-        settled = self.problem.settled(self.units.z * z.cpu().numpy())
-        return balanced(self.problem.X, theorem_c(settled, self.units.nu * nu.cpu().numpy()))
+        nu = (self._spread(z) @ A.T).norm(dim=1) / reach[:, 0]
+        self.z = self.problem.settled(self.units.z * z.cpu().numpy())
+        v = self.problem.spread(self.z)
+        return balanced(self.problem.X, theorem_c(v, self.units.nu * nu.cpu().numpy()))
+
+    def _pooled(self, values: Tensor) -> Tensor:
+        """A values, of the rows."""
+        if self.problem.pooling is None:
+            return values
+        return torch.as_tensor(self.problem.pooling.forward(values.cpu().numpy()), device=values.device)
+
+    def _spread(self, z: Tensor) -> Tensor:
+        """Aᵀz."""
+        if self.problem.pooling is None:
+            return z
+        return torch.as_tensor(self.problem.pooling.back(z.cpu().numpy()), device=z.device)
 
     def _parts(
         self, theta: Float[np.ndarray, " q"]

@@ -38,7 +38,7 @@ class Start:
 
     def after(self, bound: LowerBound) -> Start:
         """This start with what a bound of the same problem brings."""
-        z = bound.scale * bound.evidence.z
+        z = bound.scale * bound.z
         return replace(self, moments=self.moments if bound.factors is None else bound, z=z if z.any() else self.z)
 
 
@@ -65,9 +65,10 @@ class Bound(ABC):
         return True
 
     def takes(self, problem: Problem) -> bool:
-        """Whether this bound can do this problem at all: one output and no biases, unless a bound says otherwise."""
+        """Whether it can do this problem at all: one output, no pooled rows or biases, unless a bound says otherwise."""
         biases = problem.biases
-        return problem.outputs == 1 and (not biases or (self.intercepts and not biases.first_free))
+        plain = problem.outputs == 1 and problem.pooling is None
+        return plain and (not biases or (self.intercepts and not biases.first_free))
 
     def require(self, problem: Problem) -> None:
         """Refuse a problem that this bound does not take.
@@ -77,6 +78,7 @@ class Bound(ABC):
         ConfigError : it has several outputs, or one only, or biases that the bound cannot do.
         """
         if not self.takes(problem):
+            problem.require_unpooled(f"The {self.name} bound")
             own = f" and {problem.biases.words}" if problem.biases else ""
             raise ConfigError(
                 f"The {self.name} bound is not one of problems with {problem.outputs} output"

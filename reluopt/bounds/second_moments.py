@@ -107,7 +107,7 @@ class SecondMoments(Bound):
                 break
             search.descend(epsilon, self.iterations, clock.left)
             evidence = search.evidence(epsilon)
-            bound = prove(problem, evidence, method=self.name, started=started, factors=search.factors)
+            bound = prove(problem, evidence, method=self.name, started=started, factors=search.factors, z=search.z)
             if best is None or bound.value >= best.value:
                 best = bound
                 yield best
@@ -116,10 +116,11 @@ class SecondMoments(Bound):
         assert best is not None
         if best.support > problem.beta * (1 + LOOSE) and not clock.over:
             # the factors of one sign vanish (β ≥ β_max, say): its multipliers want their own search at this z
-            z, settings = best.evidence.z, {"iterations": self.iterations, "seed": self.seed}
+            v, settings = best.evidence.z, {"iterations": self.iterations, "seed": self.seed}
             search_at_z = tighten_with_bias if problem.biases.first_free else tighten
-            _, at_z = search_at_z(problem, z, device=device, clock=clock, **settings)
-            best = max(best, prove(problem, at_z, method=self.name, started=started), key=lambda b: b.value)
+            _, at_z = search_at_z(problem, v, device=device, clock=clock, **settings)
+            again = prove(problem, at_z, method=self.name, started=started, z=best.z)
+            best = max(best, again, key=lambda b: b.value)
         yield replace(best, factors=search.factors, seconds=time.perf_counter() - started)
 
 
@@ -148,11 +149,12 @@ def beta_max_upper(
     z = problem.zero_dual_point
     if problem.biases.first_free:
         return tighten_with_bias(problem, z, device=device, clock=Clock(time_limit))[0]
-    simple = closed_form_support(problem.X, z)
+    v = problem.spread(z)
+    simple = closed_form_support(problem.X, v)
     if time_limit is not None and proof_operations(problem.X) > time_limit * OPERATIONS:
-        return simple
+        return problem.support_of_samples(z, v, simple)
     search = tighten_outputs if problem.outputs > 1 else tighten
-    return min(simple, search(problem, z, device=device, clock=Clock(time_limit))[0])
+    return problem.support_of_samples(z, v, min(simple, search(problem, v, device=device, clock=Clock(time_limit))[0]))
 
 
 def with_moments(problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu") -> Start:

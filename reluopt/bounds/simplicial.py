@@ -157,4 +157,4 @@ def _proved(
     value, scale = problem.proved_value(z, support)
     evidence = Simplices(z, space.B, (trees[0].preorder(), trees[1].preorder()), level)
     method = f"{sum(tree.leaves for tree in trees)} simplicial cones"
-    return LowerBound(value, method, evidence, support, scale, time.perf_counter() - started)
+    return LowerBound(value, method, evidence, support, scale, evidence.z, time.perf_counter() - started)

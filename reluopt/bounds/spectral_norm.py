@@ -58,14 +58,16 @@ class SpectralNorm(Bound):
         """One bound."""
         started = time.perf_counter()
         _, units = problem.scaled()
-        z, top = problem.zero_dual_point, units.x * float(np.sqrt(problem.n))
+        z, top = problem.zero_dual_point, units.x * float(np.sqrt(len(problem.X)))
         if problem.outputs > 1:
             z = problem.settled(z)
-            nu = np.full(problem.n, _ratio(float(np.linalg.norm(z, 2)), top))
-            yield prove(problem, theorem_c(z, nu), method=self.name, started=started)
+            v = problem.spread(z)
+            nu = np.full(len(v), _ratio(float(np.linalg.norm(v, 2)), top))
+            yield prove(problem, theorem_c(v, nu), method=self.name, started=started, z=z)
             return
-        evidence = unsplit(z, problem.d, _one_nu(z, top), _one_nu(-z, top))
-        yield prove(problem, evidence, method=self.name, started=started)
+        v = problem.spread(z)
+        evidence = unsplit(v, problem.d, _one_nu(v, top), _one_nu(-v, top))
+        yield prove(problem, evidence, method=self.name, started=started, z=z)
 
 
 def _one_nu(z: Float[np.ndarray, " n"], top: float) -> Multipliers:

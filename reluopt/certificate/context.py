@@ -31,6 +31,8 @@ def pricing_of(case: Case) -> Pricing:
 def theory_of(case: Case) -> TheoryFacts:
     """κ of the data (for n that allow it), and the factors that follow from it and from n."""
     problem, n = case.problem, case.problem.n
+    if problem.pooling is not None:
+        return TheoryFacts(math.nan, math.nan, log_factor(n))
     if n > KAPPA_SAMPLES:
         case.notes.append(f"κ was left out: n = {n} exceeds {KAPPA_SAMPLES} (it needs an n×n eigenvalue problem).")
         kappa = math.nan

@@ -15,13 +15,13 @@ from jaxtyping import Float
 
 from reluopt import neurons, printing
 from reluopt.certificate.case import Case
-from reluopt.certificate.estimates import Estimate, PatternGap, Quantity, Relation, Stationarity, Status
+from reluopt.certificate.estimates import VECTOR, Estimate, PatternGap, Quantity, Relation, Stationarity, Status
 from reluopt.certificate.stationarity import clarke_residual, kept_patterns
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.programs.dual import dual_bound
 from reluopt.programs.mapping import blocks_from_network
-from reluopt.programs.outputs import relaxed_support
+from reluopt.programs.outputs import pooled_bound, relaxed_support
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.rigor import rounding
 from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, VectorSolver, solve
@@ -78,7 +78,9 @@ def _bound_over(case: Case, patterns: PatternSet) -> float:
     clock = case.clock.part(PROOF_SHARE, PROOF_SECONDS)
     # an intercept changes the dual objective and asks something of z; the norms of the blocks are the same
     plain, stop = case.problem.without_biases() if biases else case.problem, lambda: clock.over
-    if biases and plain.outputs > 1:
+    if case.problem.pooling is not None:
+        value = pooled_bound(case.problem, patterns.dense, case.z, stop=stop)
+    elif biases and plain.outputs > 1:
         support = relaxed_support(plain.X, patterns.dense, case.z, enough=0.0, stop=stop)
         value = case.problem.proved_value(case.z, support)[0]
     else:
@@ -95,6 +97,9 @@ def own_estimates(case: Case, found: Stationarity, objective: float) -> tuple[St
     primal, status, method = math.nan, "no program was solved (no time for it)", "none"
     if len(patterns) == 0:
         primal, status = case.problem.zero_value, "the network is zero"
+    elif case.problem.pooling is not None:
+        primal, method = case.problem.balanced_objective(case.U, case.alpha), VECTOR
+        status = "no program has pooled rows"
     elif case.problem.biases:
         primal, method = case.problem.balanced_objective(case.U, case.alpha, case.intercept), "network"
         status = "no program has biases of its own"
@@ -127,6 +132,11 @@ def own_estimates(case: Case, found: Stationarity, objective: float) -> tuple[St
 def comparisons(case: Case, initial_U: Float[np.ndarray, "m d"] | None) -> tuple[int | None, list[Estimate]]:
     """|S_kept|, and p̃ over Gaussian patterns and over those kept since initialisation (KP Thm 2.1, 2.5)."""
     found: list[Estimate] = []
+    if case.problem.pooling is not None:
+        case.notes.append(
+            "The rows are pooled, and no convex program is solved for them: random and kept patterns are left out."
+        )
+        return None, found
     if case.problem.biases:
         unknown = "; nor is d_S(z) known" if case.problem.biases.first_free else ""
         case.notes.append(

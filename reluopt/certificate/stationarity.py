@@ -110,7 +110,7 @@ def clarke_residual(
     """
     grad_u, grad_alpha = problem.gradient(U, alpha)
     plain = float(np.sqrt((grad_u**2).sum() + (grad_alpha**2).sum()))
-    pulls = -neurons.back(problem.dual_point(problem.predict(U, alpha)), alpha)
+    pulls = -neurons.back(problem.spread(problem.dual_point(problem.predict(U, alpha))), alpha)
     kink = kinks(problem.X, U.T, kink_tolerance)
     strictly = (problem.X @ U.T > 0) & kink
     squares = (grad_u**2).sum(axis=1)

@@ -65,6 +65,7 @@ class ConvexProgram:
     name: ClassVar[str] = "convex"
 
     def __post_init__(self) -> None:
+        self.problem.require_unpooled("A convex program")
         several = isinstance(self.penalty, NuclearNorm | NeuronNorm)
         self.problem.require_no_biases("A convex program")
         if not several:

@@ -30,6 +30,20 @@ def gated_bound(problem: Problem, patterns: Bool[np.ndarray, "n P"], z: Float[np
     return problem.proved_value(z, gated_support(problem.X, patterns, z))[0]
 
 
+def pooled_bound(
+    problem: Problem,
+    patterns: Bool[np.ndarray, "N P"],
+    z: Float[np.ndarray, "n ..."],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> float:
+    """≤ p̃(S), proved, over patterns of pooled rows: the dual value of z, which is Aᵀz on the rows."""
+    z = problem.settled(z)
+    v = problem.spread(z)
+    support = relaxed_support(problem.X, patterns, v.reshape(len(v), -1), stop=stop)
+    return problem.proved_value(z, problem.support_of_samples(z, v, support))[0]
+
+
 @np.errstate(over="ignore", invalid="ignore")
 def gated_support(X: Float[np.ndarray, "n d"], patterns: Bool[np.ndarray, "n P"], z: Float[np.ndarray, "n C"]) -> float:
     """≥ σ_max(zᵀDX) for every pattern D; ``inf`` where it overflows."""

@@ -42,8 +42,8 @@ def descend(
         H = X @ U.T
         on = H > 0
         np.maximum(H, 0, out=H)
-        f = (H @ outer).astype(np.float64, copy=False)
-        z = problem.dual_point(f)
+        f = problem.pooled((H @ outer).astype(np.float64, copy=False))
+        z = problem.spread(problem.dual_point(f))
         small_z = z.astype(dtype, copy=False)
         back_alpha = -(H.T @ small_z)
         np.multiply(on, neurons.back(small_z, outer), out=H)

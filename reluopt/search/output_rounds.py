@@ -36,7 +36,7 @@ def weighed(
     """
     norms = np.linalg.norm(U, axis=1)
     W, w = U[norms > 0] / norms[norms > 0, None], norms[norms > 0, None] * alpha[norms > 0]
-    A = np.maximum(problem.X @ W.T, 0.0)
+    A = problem.pooled(np.maximum(problem.X @ W.T, 0.0))
     gram = A.T @ A if A.shape[1] <= len(A) else A @ A.T
     curvature = problem.loss.lipschitz * float(problem.weights.max()) * float(np.linalg.eigvalsh(gram)[-1])
     if not (len(w) and np.isfinite(curvature) and curvature > 0):
@@ -88,7 +88,8 @@ class OutputSearch:
         if self.exact.loss.smooth:
             return self.exact
         loss = self.exact.loss.smoothed(self.smoothing)
-        return Problem(self.exact.X, self.exact.targets, loss, self.exact.beta, self.exact.weights)
+        exact = self.exact
+        return Problem(exact.X, exact.targets, loss, exact.beta, exact.weights, pooling=exact.pooling)
 
     def iterates(
         self, tolerance: float, most_rounds: int, near: Callable[[], Float[np.ndarray, "k d"] | None]
@@ -130,7 +131,7 @@ class OutputSearch:
         """Add the neurons, go down, drop what has become nothing."""
         problem = self.problem
         curvature = problem.loss.lipschitz * float(problem.weights.max())
-        sizes = np.square(np.maximum(problem.X @ U.T, 0.0)).sum(axis=0)
+        sizes = np.square(problem.pooled(np.maximum(problem.X @ U.T, 0.0))).sum(axis=0)
         root = np.sqrt((values - problem.beta) / (curvature * sizes * max(1, len(U))))[:, None]
         U, alpha = np.vstack([self.U, root * U]), np.vstack([self.alpha, root * a])
         U, alpha = weighed(problem, U, alpha, WEIGHINGS, self.clock)

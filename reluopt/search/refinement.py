@@ -96,6 +96,8 @@ def refinements(
         raise DataError(f"The network takes {U.shape[1]} inputs, the data have {problem.d} columns.", "Use its data.")
     if alpha.shape[1:] != problem.targets.shape[1:]:
         raise DataError(f"The network has other outputs than the {problem.outputs} of the targets.", "Use its targets.")
+    if problem.outputs == 1:
+        problem.require_unpooled("The search for networks of one output")
     kind = Search if problem.outputs == 1 else OutputSearch
     search = kind(problem, U, alpha, settings or RefineSettings(), np.random.default_rng(seed), clock or Clock())
     return search.iterates(tolerance, most_rounds, near or (lambda: None))

@@ -133,7 +133,7 @@ class SaveCheckpoints(Callback):
 
     def on_start(self, state: TrainState) -> None:
         """Keep the initial weights, exactly: drift and S_kept are measured against them."""
-        self.data = fingerprint(state.X, state.y, state.weights)
+        self.data = fingerprint(state.X, state.y, state.weights, state.problem.pooling)
         self._resumed_at = state.epoch
         if not state.resumed:
             save_checkpoint(self.run.initial_checkpoint, state, self.data)

@@ -25,6 +25,7 @@ from reluopt.checkpoint_file import CHECKPOINT_FORMAT, damaged, read_checkpoint,
 from reluopt.config import short
 from reluopt.errors import CheckpointError, TrainingError
 from reluopt.network import TwoLayerReLU
+from reluopt.pooling import Pooling
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder
 from reluopt.training.lbfgs import flattened, put_back
@@ -35,10 +36,11 @@ from reluopt.writing import write_atomically
 FREE_SETTINGS = {"checkpoint_every"}
 
 
-def fingerprint(X: Tensor, y: Tensor, weights: Tensor | None = None) -> str:
-    """sha256 of the data as the trainer sees them: dtype, shape and bytes of X, y and weights, where there are any."""
+def fingerprint(X: Tensor, y: Tensor, weights: Tensor | None = None, pooling: Pooling | None = None) -> str:
+    """sha256 of the data as the trainer sees them: dtype, shape and bytes of X, y, weights and pooling, where given."""
     digest = hashlib.sha256()
-    for array in (part.cpu().numpy() for part in (X, y, weights) if part is not None):
+    arrays = [part.cpu().numpy() for part in (X, y, weights) if part is not None]
+    for array in (*arrays, *(() if pooling is None else pooling.arrays)):
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
@@ -168,8 +170,8 @@ def require_as_trained(run: RunFolder, problem: Problem, config: Mapping[str, An
 
 def _data_of(problem: Problem, dtype: torch.dtype) -> str:
     """The fingerprint of a problem's data in the precision of a network."""
-    parts = (problem.X, problem.targets, *((problem.weights,) if problem.is_weighted else ()))
-    return fingerprint(*(torch.as_tensor(part).to(dtype) for part in parts))
+    X, y, weights = (torch.as_tensor(part).to(dtype) for part in (problem.X, problem.targets, problem.weights))
+    return fingerprint(X, y, weights if problem.is_weighted else None, problem.pooling)
 
 
 def load_weights(run: RunFolder, which: str = "latest") -> tuple[Any, ...]:

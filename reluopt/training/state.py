@@ -23,8 +23,8 @@ from reluopt.training.lbfgs import lbfgs
 class TrainState:
     """What the loop moves and what callbacks see. ``epoch`` counts the epochs that the weights have behind them.
 
-    ``X`` (n, d), ``y`` (n,) or (n, C), and ``weights`` (n,) (None where all are 1) are the problem's, on the
-    network's device and in its precision.
+    ``X`` (n, d), or (N, d) of pooled rows, ``y`` (n,) or (n, C), and ``weights`` (n,) (None where all are 1) are the
+    problem's, on the network's device and in its precision.
 
     ``interrupted`` is the number of the signal that asked to stop, 0 as long as none did.
     """
@@ -85,6 +85,8 @@ def begin(network: TwoLayerReLU, problem: Problem, config: TrainConfig, run: Run
             "Train in float64, or standardise the data.",
         )
     weights = torch.from_numpy(problem.weights).to(network.U) if problem.is_weighted else None
+    if config.batch_size is not None:
+        problem.require_unpooled("Training in mini-batches")
     if config.batch_size is not None and config.batch_size > len(X):
         raise ConfigError(
             f"'batch_size' is {config.batch_size}, but there are {len(X)} samples.", "Leave it out for full batches."

@@ -68,10 +68,12 @@ def _idle(state: TrainState, record: Record, tolerance: float) -> torch.Tensor:
 
 
 def _residual(state: TrainState, record: Record) -> torch.Tensor:
-    """The vector z = −κ ∘ ∂ℓ/∂f, for the squared loss y − f."""
-    fit = torch.relu(record.preactivations) @ state.network.alpha.detach()
-    z = -state.problem.loss.gradient(fit, state.y)
-    return z if state.weights is None else each_sample(state.weights, z) * z
+    """The vector z = −κ ∘ ∂ℓ/∂f of the rows of X, for the squared loss y − f; Aᵀz of pooled ones."""
+    problem = state.problem
+    fit = problem.pooled(torch.relu(record.preactivations) @ state.network.alpha.detach())
+    z = -problem.loss.gradient(fit, state.y)
+    z = z if state.weights is None else each_sample(state.weights, z) * z
+    return z if problem.pooling is None else torch.as_tensor(problem.spread(z.cpu().numpy())).to(z)
 
 
 def _own_price(state: TrainState, record: Record, idle: torch.Tensor) -> float:

@@ -222,7 +222,7 @@ class Trainer:
         network, loss = self.state.network, self.state.problem.loss
         self.state.optimizer.zero_grad()
         H = network.preactivations(X)
-        f = network.outputs_of(H)
+        f = self.state.problem.pooled(network.outputs_of(H))
         fit, kappa = f.detach(), factor if weights is None else weights
         values = loss.value(fit, y)
         value = (each_sample(kappa, values) * values).sum()
@@ -239,7 +239,7 @@ class Trainer:
         objective = float(loss) + decay
         residual = residual_of(network, state.problem)
         size = math.sqrt(2 * decay / state.beta)  # ‖θ‖ of the decayed weights, since the decay is (β/2)‖θ‖²
-        name, score = state.problem.loss.score(network.outputs_of(H), state.y)
+        name, score = state.problem.loss.score(state.problem.pooled(network.outputs_of(H)), state.y)
         scalars = {
             "train/objective": objective,
             "train/loss": float(loss),
@@ -267,7 +267,7 @@ class Trainer:
         if resume:
             run.remove_leftovers()
             if present:
-                load_checkpoint(present[0], state, fingerprint(state.X, state.y, state.weights))
+                load_checkpoint(present[0], state, fingerprint(state.X, state.y, state.weights, state.problem.pooling))
             logger.info("%s resumes at epoch %d", run.path, state.epoch)
 
     def _tell(self, event: str, *arguments: Any) -> None:
