@@ -65,7 +65,7 @@ class Bound(ABC):
         return True
 
     def takes(self, problem: Problem) -> bool:
-        """Whether it can do this problem at all: one output, no pooled rows or biases, unless a bound says otherwise."""
+        """Whether it can do this problem at all: one output, no pooled rows, no biases, unless it says otherwise."""
         biases = problem.biases
         plain = problem.outputs == 1 and problem.pooling is None
         return plain and (not biases or (self.intercepts and not biases.first_free))
