@@ -29,8 +29,8 @@ from reluopt.solvers import Status as SolverStatus
 
 #: Each of the three values d_S(z) gets at most this long, and this share of the clock; what is proved by then stands.
 PROOF_SECONDS, PROOF_SHARE = 20.0, 0.15
-#: Programs of several outputs are solved to this relative gap at best.
-VECTOR_TOLERANCE = 1e-5
+#: Programs of several outputs are solved to this relative gap at best, and for so long at most.
+VECTOR_TOLERANCE, VECTOR_SECONDS = 1e-4, 10.0
 
 
 def stationarity(case: Case, objective: float) -> Stationarity:
@@ -187,7 +187,7 @@ def _solve(
     limit, tolerance = max(0.1, _seconds(case, share)), case.config.tolerance
     solver: Solver = NativeSolver(tolerance=tolerance, time_limit=limit)
     if case.problem.outputs > 1:
-        solver = VectorSolver(tolerance=max(tolerance, VECTOR_TOLERANCE), time_limit=limit)
+        solver = VectorSolver(tolerance=max(tolerance, VECTOR_TOLERANCE), time_limit=min(limit, VECTOR_SECONDS))
     elif case.config.solver != "native":
         solver = CvxpySolver(backend=case.config.solver, tolerance=tolerance, time_limit=limit)
     solution = solve(program, solver, warm_start=warm_start)
