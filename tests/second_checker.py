@@ -18,6 +18,7 @@ EVIDENCE = {"z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", 
 OF_SIMPLICES = {"z", "t", "basis", "plus", "minus", "level"}
 OF_OUTPUTS = {"z", "t", "groups", "paired", "nu", "r", "level"}
 SLOPES = {"factor", "eta", "tilt"}
+BALL = {"span", "ball"}
 LIFT = {"centre", "reach", "spread"}
 LARGEST = 2**256
 PARAMETER = {"huber": "delta", "quantile": "tau"}
@@ -99,7 +100,7 @@ class File:
         self.document(read_json(meta["certificate"]))
 
     def read_tensor(self, name, entry, covered):
-        names = EVIDENCE | SLOPES | OF_SIMPLICES | LIFT | {"U", "alpha", "intercept", "weights"}
+        names = EVIDENCE | SLOPES | BALL | OF_SIMPLICES | LIFT | {"U", "alpha", "intercept", "weights"}
         must(name in names, "unknown tensor")
         must(isinstance(entry, dict), "entry")
         kind, shape, ends = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
@@ -144,8 +145,8 @@ class File:
         if self.first == "free":
             must(kind != "simplices", "simplices")
             wanted |= LIFT if lower else set()
-        else:
-            wanted |= SLOPES if kind == "regions" and SLOPES & set(self.tensors) else set()
+        for optional in (SLOPES, BALL) if self.first != "free" else ():
+            wanted |= optional if kind == "regions" and optional & set(self.tensors) else set()
         must(set(self.tensors) == wanted, "tensors")
 
     def problem(self, p, with_biases):
@@ -459,6 +460,7 @@ class File:
         w, c = (self.shaped(name, 2, forms, self.n) for name in ("w", "c"))
         nu, r, level = self.shaped("nu", 2, L, self.n), self.shaped("r", 2, area), self.shaped("level", 2, L)
         worst, n, slopes = Fraction(0), self.n, self.slopes(L)
+        balls = self.balls([[w + 2 * len(group) for group in own] for w, own in zip(widths, groups, strict=True)])
         for side, sign in enumerate((1, -1)):
             first = corner = 0
             for leaf, path in enumerate(paths):
@@ -475,7 +477,7 @@ class File:
                 own_nu = nu[(side * L + leaf) * n :][:n]
                 signed = [sign * v for v in z]
                 numbers = own_w, own_c, own_nu, own_r, level[side * L + leaf]
-                bound = self.leaf(side, signed, cuts, groups[leaf], *numbers, *slopes[side * L + leaf])
+                bound = self.leaf(side, signed, cuts, groups[leaf], *numbers, *slopes[side * L + leaf], balls[side][leaf])
                 worst, first = max(worst, bound), first + widths[leaf]
         return worst
 
@@ -495,7 +497,28 @@ class File:
             result.append((W, eta[place * n :][:n], tilt[place]))
         return result
 
-    def leaf(self, side, z, cuts, groups, w, c, nu, r, level, W, eta, tilt):
+    def balls(self, forms):
+        """The rows k of every sign, leaf and group; ``forms`` says how many each group has."""
+        d, L, total = self.d, len(forms), sum(map(sum, forms))
+        if "ball" not in self.tensors:
+            return [[[[[Fraction(0)] * d] * width for width in own] for own in forms]] * 2
+        have, flat = self.tensors["span"]
+        must(len(have) == 3 and have[0] == 2 and have[1] % L == 0 and have[2] == d, "shape of span")
+        must(all(abs(v) <= 1 for v in flat), "domain of span")
+        size = have[1] // L
+        omega, result, row = self.shaped("ball", 2, total, size), [[], []], 0
+        for side in range(2):
+            for leaf, own in enumerate(forms):
+                G = [flat[((side * L + leaf) * size + j) * d :][:d] for j in range(size)]
+                result[side].append([])
+                for width in own:
+                    lines = [omega[(row + f) * size :][:size] for f in range(width)]
+                    result[side][leaf].append([mix(line, G) if G else [Fraction(0)] * d for line in lines])
+                    must(not any(lines[0]), "a ball product of the form 1")
+                    row += width
+        return result
+
+    def leaf(self, side, z, cuts, groups, w, c, nu, r, level, W, eta, tilt, balls):
         paired = {s for group in groups for s in group}
         F = [[Fraction(1)] + [Fraction(0)] * self.d] + [[Fraction(0), *g] for g in cuts]
         e0, size = F[0], 1 + self.d
@@ -527,7 +550,9 @@ class File:
                 add(M, 1 / (4 * nu[i]), psi, psi)
         for a in range(size):
             M[a][a] += tilt if a == 0 else -tilt
-        for group, square in zip(groups, r, strict=True):
+        for group, square, ball in zip(groups, r, balls, strict=True):
+            for f, k in enumerate(ball):
+                must((square[0][f] + square[f][0]) ** 2 >= dot(k, k), "r below |k|")
             self.eliminate(
                 M,
                 [[v * e for e in e0] for v in z],
@@ -536,10 +561,11 @@ class File:
                 [nu[s] for s in group],
                 group,
                 square,
+                ball,
             )
         return self.bounded(M, level, side)
 
-    def eliminate(self, M, heads, F, rows, nu, group, square):
+    def eliminate(self, M, heads, F, rows, nu, group, square, ball=()):
         """Add aᵀ(H + BᵀA⁻¹B)a: the maximum over s of the group's form; ``heads`` are the forms of a that multiply s."""
         p, e = len(group), len(M)
         zero = [Fraction(0)] * e
@@ -551,6 +577,8 @@ class File:
             for b, factor in enumerate(row):
                 if factor:
                     add(C, factor, whole[a], whole[b])
+        for f, k in enumerate(ball):
+            add(C, Fraction(-1), whole[f], [Fraction(0), *k, *[Fraction(0)] * p])
         for j, s in enumerate(group):
             unit = [Fraction(0)] * (e + p)
             unit[e + j] = Fraction(1)

@@ -7,7 +7,9 @@ a = α or a (C rows), ``S`` = s of every sample. Over V,
 
 is minimised, with the forms F = (α, s_g, s_g − X_g u) of every group g (``lifting.py``; without α where there are
 several outputs), where Λ' is not cut off at zero for the products s_i (s_i − x_iᵀu), which must vanish. Then Λ' takes
-the place of Λ: the method of multipliers.
+the place of Λ: the method of multipliers. With one output there are products with the ball too: as ‖u‖ = α for every
+neuron, (E[αF_i], E[u F_i]) is in the second-order cone for F = s_i and s_i − x_iᵀu, and E[α²] = E[‖u‖²]; multipliers
+(κ_i, k_i), of that cone, and ω. u is seen through few directions, the rows of ``span``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reluopt.bounds.ball_products import BallProducts
 from reluopt.bounds.factors import minimised
 from reluopt.bounds.lifting import Lifting
 from reluopt.losses import Loss
@@ -44,6 +47,7 @@ class AugmentedLagrangian:
         empty slots.
     loss : ℓ, smooth. ``head`` (signs, C + d, k) and ``S`` (signs, slots, k) : the start, to which noise and columns of
         noise are added.
+    ball : the multipliers of products with the ball, None without any.
     """
 
     def __init__(
@@ -57,13 +61,14 @@ class AugmentedLagrangian:
         head: Float[Tensor, "q e k"],
         S: Float[Tensor, "q N k"],
         multipliers: Float[Tensor, "q G f f"],
+        ball: BallProducts | None = None,
     ) -> None:
         self.X, self.norms, self.beta, self.device = X, norms, beta, X.device
         self.y, self.kappa, self.loss, self.C = y, kappa, loss, y.shape[1]
         self.F = torch.eye(1 if self.C == 1 else 0, head.shape[1], dtype=torch.float64, device=self.device)
         self.signs = torch.tensor([1.0, -1.0], dtype=torch.float64, device=self.device)[: len(head), None, None]
         self.multipliers, self.size = multipliers, (multipliers.shape[2] - len(self.F)) // 2
-        self.penalty = 1.0
+        self.penalty, self.ball = 1.0, ball
         more = max(0, min(MOST_ROWS, max(ROWS, X.shape[1] // FEATURES)) - head.shape[2])
         self.head = torch.nn.functional.pad(head, (0, more))
         self.S = torch.nn.functional.pad(S, (0, more))
@@ -125,6 +130,8 @@ class AugmentedLagrangian:
             own = torch.cat([torch.arange(f), first, 2 * g + first])
             joined[:, :, own[:, None], own] += half[:, :, part]
         self.multipliers, self.size = joined, 2 * g
+        if self.ball is not None:
+            self.ball.join(g)
 
     def update(self, penalty: float, iterations: int, seconds: float, *, curved: bool) -> float:
         """Minimise over the factors, then move the multipliers. Returns the primal value, which may be infeasible.
@@ -145,7 +152,10 @@ class AugmentedLagrangian:
         start = _joined(inverse @ self.head, self.S)
         head, self.S = self._parts(minimised(objective, start, iterations=iterations, seconds=seconds, memory=MEMORY))
         self.head = basis @ head
-        self.multipliers = self._moved(self._forms(self.head, self.S))
+        F = self._forms(self.head, self.S)
+        self.multipliers = self._moved(F)
+        if self.ball is not None:
+            self.ball.move(F[:, :, len(self.F) :], self.head, self.penalty)
         return self._losses(self._fit(self.head, self.S)) + 0.5 * self.beta * float(self.head.square().sum())
 
     def _basis(self, curved: bool) -> tuple[Float[Tensor, "q e e"], Float[Tensor, "q e e"]]:
@@ -207,9 +217,14 @@ class AugmentedLagrangian:
         value = self._losses(f) + 0.5 * self.beta * float(head.square().sum())
         value += (float(M.square().sum()) - constant) / (4 * self.penalty)
         by_F = -torch.bmm(M.flatten(0, 1), F.flatten(0, 1)).view(F.shape)
+        of_ball: Tensor | float = 0.0
+        if self.ball is not None:
+            more, by_forms, of_ball = self.ball.lagrangian(F[:, :, len(self.F) :], head, self.penalty)
+            value += more
+            by_F[:, :, len(self.F) :] += by_forms
         by_head, by_S = self.lifting.adjoint(by_F)
         pull = self.signs * (self.norms[:, None] * self._dual_point(f))
-        by_head = by_head + self.beta * head
+        by_head = by_head + self.beta * head + of_ball
         by_head[:, : self.C] -= pull.mT @ S
         return value, by_head, by_S.reshape(S.shape) - pull @ head[:, : self.C]
 

@@ -12,10 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reluopt.bounds.augmented import AugmentedLagrangian
+from reluopt.bounds.ball import SAFETY, Ball
+from reluopt.bounds.ball_products import BallProducts
 from reluopt.bounds.clique_order import nested_order
 from reluopt.bounds.evidence import Evidence, Multipliers, Region, restored
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.schur import Elimination
+from reluopt.bounds.slopes import Slopes
 from reluopt.clock import Clock
 from reluopt.problem import Problem
 
@@ -37,6 +40,8 @@ class CliqueSettings:
     enough : multipliers are good enough when the level is this close to β/2.
     edge : how far from the edge of its range a slope of Theorem A is smoothed, in units of the moments.
     idle : ν of a sample whose row is zero, in units of |z|: whatever it is, it costs |z|/4ν and nothing else.
+    ball : whether there are products with the ball, with one output. ``directions`` : u is seen through at most so many
+        in them.
     envelopes : steps of the Moreau envelope of a loss with kinks: at first, at last; it falls by ``falls`` an update.
     """
 
@@ -57,6 +62,8 @@ class CliqueSettings:
     idle: float = 1e12
     envelopes: tuple[float, float] = (0.3, 0.05)
     falls: float = 0.7
+    ball: bool = True
+    directions: int = 64
 
 
 class CliqueSearch:
@@ -97,12 +104,16 @@ class CliqueSearch:
         norms = np.linalg.norm(self.scaled.X, axis=1)
         return self._spread(self.scaled.X / np.where(norms > 0, norms, 1.0)[:, None]), norms
 
-    def _lagrangian(self, head: Tensor, S: Tensor, multipliers: Tensor) -> AugmentedLagrangian:
+    def _lagrangian(
+        self, head: Tensor, S: Tensor, multipliers: Tensor, ball: BallProducts | None = None
+    ) -> AugmentedLagrangian:
         """From this start."""
         scaled, (rows, norms) = self.scaled, self._rows()
         y, kappa, norm = (self._spread(part) for part in (scaled.y, scaled.weights, norms))
         loss = scaled.loss.smoothed(self.settings.envelopes[0])
-        return AugmentedLagrangian(rows, norm, y.view(len(rows), -1), kappa, loss, scaled.beta, head, S, multipliers)
+        return AugmentedLagrangian(
+            rows, norm, y.view(len(rows), -1), kappa, loss, scaled.beta, head, S, multipliers, ball
+        )
 
     def _core(self, factors: Float[np.ndarray, "q k e"], moments: LowerBound, groups: int) -> AugmentedLagrangian:
         """At the moment bound's multipliers; s_i is at the end of its range that the sign of z_i asks for."""
@@ -122,7 +133,30 @@ class CliqueSearch:
             a, length = G @ r0, G.norm(dim=1)
             upper = 0.5 * (G + length[:, None] * (r0 / r0.norm().clamp(min=1e-300)))
             S.append(torch.where((z > 0)[:, None], upper, torch.where((a > 0)[:, None], G, 0.0 * G)))
-        return self._lagrangian(head, torch.stack(S), multipliers)
+        ball = self._ball(head, region, multipliers) if self.settings.ball else None
+        return self._lagrangian(head, torch.stack(S), multipliers, ball)
+
+    def _ball(self, head: Float[Tensor, "q e k"], region: Region, multipliers: Tensor) -> BallProducts:
+        """The affine slopes of the start as products with the ball; their κ is taken off the other multipliers."""
+        d, i, norms = head.shape[1] - 1, min(head.shape[1] - 1, self.settings.directions), self._rows()[1]
+        span = torch.linalg.svd(head[:, 1:], full_matrices=True).U[:, :, :i].mT.contiguous()
+        if i == d:
+            span = torch.eye(d, dtype=head.dtype, device=head.device).expand(2, d, d).contiguous()
+        shape = (multipliers.shape[1], multipliers.shape[2] // 2, i)
+        cones, tilt = [], []
+        for V, m, own in zip(span, (region.positive, region.negative), multipliers, strict=True):
+            k = torch.zeros(*shape, dtype=head.dtype, device=head.device)
+            if m.slopes is not None:
+                W = m.slopes.factor.T @ (m.slopes.factor @ self.problem.X.T)
+                k = (self._spread((m.slopes.eta * norms / self.units.z)[:, None] * W.T) @ V.T).view(shape)
+            size = torch.minimum(k.norm(dim=-1), torch.minimum(own[:, 0, 1 : 1 + shape[1]], own[:, 0, 1 + shape[1] :]))
+            k = k * (size / k.norm(dim=-1).clamp(min=1e-300))[..., None]
+            both = torch.cat([size, size], 1)
+            cones.append(torch.cat([both[..., None], torch.cat([-k, k], 1)], -1))
+            own[:, 0, 1:] -= both
+            own[:, 1:, 0] -= both
+            tilt.append(0.0 if m.slopes is None else m.slopes.tilt / (self.units.z * self.units.x))
+        return BallProducts(span, torch.stack(cones), head.new_tensor(tilt))
 
     # -- the search --------------------------------------------------------------------------------------------------
 
@@ -156,10 +190,11 @@ class CliqueSearch:
         """The multipliers of both signs, improved at this z until the clock is over, the worse one first."""
         core, sides = self.core, []
         s, p = core.equal
-        for sign, head, nu, M in zip((1, -1), core.head, core.nu, core.multipliers, strict=False):
+        for number, (sign, head, nu, M) in enumerate(zip((1, -1), core.head, core.nu, core.multipliers, strict=False)):
             z, products = sign * core.z.view(len(nu), -1) * core.norms[:, None], M.clone()
             products[:, s, p] = products[:, p, s] = 0.0
-            sides.append(Elimination(core.X, z, nu, products, self._moment_multipliers(z, head)))
+            ball = None if core.ball is None else core.ball.of_sign(number)
+            sides.append(Elimination(core.X, z, nu, products, self._moment_multipliers(z, head), ball))
         for number, side in enumerate(sorted(sides, key=lambda side: -side.level)):
             side.run(0.5 * core.beta * self.settings.enough, clock.part(1 / (len(sides) - number)))
             yield sides
@@ -198,7 +233,24 @@ class CliqueSearch:
         w, nu = np.zeros((1, n)), np.zeros(n)
         w[0, self.idle], nu[self.idle] = np.maximum(z[self.idle], 0.0), self.settings.idle * np.abs(z[self.idle])
         nu[self.slots[here]] = self._nu(side)
-        return Multipliers(w, np.zeros((1, n)), nu, self._products(side))
+        slopes = ball = None
+        if len(side.span):
+            at, d = torch.as_tensor(side.best), self.problem.d
+            slopes = Slopes(np.zeros((0, d)), np.zeros(n), float(at[side.on_ball][-1]))
+            ball = Ball(side.span.cpu().numpy(), self._omega(side))
+        return Multipliers(w, np.zeros((1, n)), nu, self._products(side), slopes, ball)
+
+    def _omega(self, side: Elimination) -> tuple[Float[np.ndarray, "_ i"], ...]:
+        """ω of the forms of every clique, rows as they are, samples in rising order; a little smaller."""
+        all_omega, g = side.omega(torch.as_tensor(side.best, device=side.z.device)).cpu().numpy(), self.core.size
+        norms, result = self.core.norms.cpu().numpy().reshape(-1, g), []
+        for omega, slots, size in zip(all_omega, self.slots.reshape(-1, g), norms, strict=True):
+            there = np.flatnonzero(slots >= 0)
+            kept = there[np.argsort(slots[there])]
+            scale = (1 - SAFETY) / np.concatenate([size[kept], size[kept]])
+            own = scale[:, None] * omega[np.concatenate([kept, g + kept])]
+            result.append(np.vstack([np.zeros((1, own.shape[1])), own]))
+        return tuple(result)
 
     def _nu(self, side: Elimination) -> Float[np.ndarray, " m"]:
         """ν of the samples at the slots that are not empty, rows as they are."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from reluopt.bounds.ball import Ball
 from reluopt.bounds.slopes import Slopes
 from reluopt.units import Units
 
@@ -31,7 +32,8 @@ class Multipliers:
     nu : (n,) multipliers of s_i² = s_i x_iᵀu: ≥ 0 for free samples (zero only where w is), 0 for decided ones.
     r : for each group of p samples a matrix (1 + k + 2p, 1 + k + 2p) ≥ 0, multipliers of the products of the forms
         (F, s_j, s_j − x_jᵀu).
-    slopes : affine slopes of the free samples, None without any.
+    slopes : affine slopes of the free samples, with the tilt, None without any.
+    ball : products of the forms of groups with the ball, None without any.
     """
 
     w: Float[np.ndarray, "f n"]
@@ -39,6 +41,7 @@ class Multipliers:
     nu: Float[np.ndarray, " n"]
     r: tuple[Float[np.ndarray, "_ _"], ...]
     slopes: Slopes | None = None
+    ball: Ball | None = None
 
     def with_tilt(self, tilt: float) -> Multipliers:
         """The same with another tilt."""
@@ -95,7 +98,7 @@ def restored(m: Multipliers, z: Float[np.ndarray, " n"], units: Units) -> Multip
     """Multipliers found in scaled units as those of z (n,) in the data's units.
 
     The forms linear in u are in units of X, so that w, c of s_i F_f, ν of s_i², r of F_a F_b follow; w[0] ≥ z + c[0] is
-    made to hold exactly again.
+    made to hold exactly again. Slopes are those of a tilt alone.
     """
     forms = np.full(len(m.w), 1.0 / units.x)
     forms[0] = 1.0
@@ -107,4 +110,6 @@ def restored(m: Multipliers, z: Float[np.ndarray, " n"], units: Units) -> Multip
         scale = np.full(len(part), 1.0 / units.x)
         scale[0] = 1.0
         r.append(units.z * units.x * scale[:, None] * part * scale)
-    return Multipliers(w, c, units.nu * m.nu, tuple(r))
+    slopes = None if m.slopes is None else replace(m.slopes, tilt=units.z * units.x * m.slopes.tilt)
+    ball = None if m.ball is None else m.ball.scaled(units.z)
+    return Multipliers(w, c, units.nu * m.nu, tuple(r), slopes, ball)

@@ -58,6 +58,7 @@ class Geometry:
         return bool(
             (m.c >= 0).all()
             and all((r >= 0).all() for r in m.r)
+            and (m.ball is None or m.ball.allows(m.r))
             and (m.nu[free] >= 0).all()
             and (m.nu[self.idle] == 0).all()
             and (m.w[:, ~free] == 0).all()
@@ -80,8 +81,9 @@ class Geometry:
         """
         M, error = self._head(z, m)
         slack, steps = 0.0, len(self.groups)
-        for group, r in zip(self.groups, m.r, strict=True):
-            part, off, more = group_bound(Lifting(self.X[group], self.F), z[group], m.nu[group], r, steps)
+        for number, (group, r) in enumerate(zip(self.groups, m.r, strict=True)):
+            ball = None if m.ball is None else (m.ball.rows(number), m.ball.sizes(number), len(m.ball.span))
+            part, off, more = group_bound(Lifting(self.X[group], self.F), z[group], m.nu[group], r, steps, ball)
             M, error, slack = M + part, error + off, slack + more
         spare = 1 + rounding.gamma(steps)
         return M, error * spare, slack * spare
@@ -147,24 +149,29 @@ def group_bound(
     nu: Float[np.ndarray, " p"],
     r: Float[np.ndarray, "a a"],
     steps: int,
+    ball: tuple[Float[np.ndarray, "a d"], Float[np.ndarray, "a d"], int] | None = None,
 ) -> tuple[Float[np.ndarray, "e e"], float, float]:
     """(H + YᵀY, e, δ): the group's form is at most hᵀ(H + YᵀY)h + δ on its head h, and e bounds the rounding.
 
-    ``steps`` additions will follow. 2sᵀ(B − LY)h − sᵀ(A − LLᵀ)s ≤ δ as ‖h‖ ≤ √2 and ‖s‖ ≤ ‖X‖_F.
+    ``steps`` additions will follow; ``ball`` has the rows k of ball products as computed, the sizes of what was added
+    up in them, and how many terms that were. 2sᵀ(B − LY)h − sᵀ(A − LLᵀ)s ≤ δ as ‖h‖ ≤ √2 and ‖s‖ ≤ ‖X‖_F.
 
     Raises ``LinAlgError`` where A is not definite.
     """
     X, F, e = lifting.X, lifting.F, lifting.F.shape[1]
-    H, B, A = lifting.blocks(z, nu, lifting.summed(0.5 * (r + r.T)))
+    k, k_size, terms = (None, None, 0) if ball is None else (ball[0], -ball[1], ball[2])
+    H, B, A = lifting.blocks(z, nu, lifting.summed(0.5 * (r + r.T)), k)
     found = eliminated(B, A)
     if found is None:
         raise np.linalg.LinAlgError("a group is not definite")
     L, Y = found
     # one sign for all that is added up: sums of absolute values
-    sizes = Lifting(-np.abs(X), np.abs(F)).matrix(np.abs(z), -np.abs(nu), 0.5 * (r + r.T))
+    sizes = Lifting(-np.abs(X), np.abs(F)).matrix(np.abs(z), -np.abs(nu), 0.5 * (r + r.T), k_size)
     reach, on_s, on_a = size_of(X), size_of(L), size_of(Y)
-    share = rounding.gamma(2 * len(r) + steps + 16) * 1.01
-    tiny = rounding.TINY * (len(r) + e) ** 4 * np.square(_largest(X, F, r))
+    share = rounding.gamma(2 * len(r) + terms + steps + 16) * 1.01
+    tiny = (
+        rounding.TINY * (len(r) + e + terms) ** 4 * np.square(_largest(X, F, r, *([] if k_size is None else [k_size])))
+    )
     off = share * (size_of(sizes[:e, :e]) + on_a * on_a) + tiny
     by_B = size_of(B - L @ Y) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, :e]) + on_s * on_a) + tiny
     by_A = size_of(A - L @ L.T) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, e:]) + on_s * on_s) + tiny

@@ -69,7 +69,11 @@ class RowSpace:
 def in_rows_of(space: RowSpace, region: Region) -> Region:
     """A region without cuts and its multipliers for L in the place of X."""
     sides = (
-        m if m.slopes is None else replace(m, slopes=m.slopes.seen_through(space.Q))
+        replace(
+            m,
+            slopes=m.slopes and m.slopes.seen_through(space.Q),
+            ball=m.ball and m.ball.seen_through(space.Q),
+        )
         for m in (region.positive, region.negative)
     )
     return Region(np.zeros((0, space.L.shape[1])), region.groups, *sides)

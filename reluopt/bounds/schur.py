@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ LEAST = 0.02
 #: What is added to a definite start's ν, in units of its mean, and shares of the given start in a mixture with the safe
 #: one: the best of these is where the search begins.
 LIFTS, SHARES = 10.0 ** np.arange(-3.0, 1.5, 0.5), (1.0, 0.9, 0.7, 0.4, 0.1)
+#: ε of κ = √(‖ω‖² + ε²), in units of the mean of ‖ω‖.
+SOFT = 1e-3
 #: Eigenvectors of less weight than this do not enter the gradient.
 NEGLIGIBLE = 1e-6
 #: The value where A is not definite, in units of the level: the line search turns back.
@@ -52,7 +55,9 @@ class Eliminated(NamedTuple):
 class Elimination:
     """min λmax over ν and the r that are not zero at the start; X (slots, d) has rows of norm one, or zero.
 
-    A point is the r of t with every s and p of each group (with one output), ν, and the r of the searched pairs.
+    A point is the r of t with every s and p of each group (with one output), ν, what ball products need, and the r of
+    the searched pairs. With ball products (``ball.py``) every form F_i has F_i(κ_i − k_iᵀu), k_i = Vᵀω_i and κ_i a
+    little above ‖ω_i‖, as V has orthonormal rows; κ_i adds to the r of t. The tilt ω adds ω(t² − ‖u‖²).
 
     Parameters
     ----------
@@ -68,15 +73,27 @@ class Elimination:
         nu: Float[Tensor, " slots"],
         products: Float[Tensor, "groups f f"],
         safe: tuple[Float[Tensor, "groups f f"], Float[Tensor, " slots"]],
+        ball: tuple[Float[Tensor, "i d"], Float[Tensor, "groups f c"], float] | None = None,
     ) -> None:
         (N, d), self.groups, self.forms, C = X.shape, products.shape[0], products.shape[1], z.shape[1]
         self.g = N // self.groups
         F = torch.eye(self.forms - 2 * self.g, C + d, dtype=X.dtype, device=X.device)
         self.lifting, self.z = Lifting(X.view(self.groups, self.g, d), F), z.view(self.groups, self.g, C)
-        #: Where the r of t, ν, and the r of pairs are in a point.
-        first = len(F) * 2 * N
-        self.on_first, self.on_nu, self.on_pairs = slice(0, first), slice(first, first + N), slice(first + N, None)
         f = len(F)
+        #: V, and the start of what ball products and tilt have in a point: ω of every form, and the tilt.
+        self.span, of_ball = X.new_zeros(0, d), X.new_zeros(0)
+        first, self.least_norm = f * 2 * N, 0.0
+        if ball is not None:
+            self.span, cones, tilt = ball
+            omega, kappa = -cones[..., 1:], cones[..., 0]
+            of_ball = torch.cat([omega.reshape(-1), X.new_tensor([tilt])])
+            self.least_norm = SOFT * float(omega.norm(dim=-1).mean())
+            products = products.clone()
+            products[:, 0, 1:] += (kappa - omega.norm(dim=-1)).clamp(min=0)
+        #: Where the r of t, ν, ω and tilt, and the r of pairs are in a point.
+        ends = np.cumsum([0, first, N, len(of_ball)])
+        self.on_first, self.on_nu, self.on_ball = (slice(a, b) for a, b in pairwise(ends.tolist()))
+        self.on_pairs = slice(int(ends[-1]), None)
         searched = torch.triu(products, 1) > 0
         searched[:, :f] = False
         self.pairs = torch.zeros(3, 0, dtype=torch.long, device=X.device)
@@ -84,8 +101,8 @@ class Elimination:
         #: The best point so far, and its λmax; infinite until a definite one was found.
         self.level, self.best = math.inf, np.zeros(0)
         starts = [
-            torch.cat([r[:, :f, f:].reshape(-1), nu.clamp(min=0), r[tuple(self.pairs)]]).cpu().numpy()
-            for r, nu in ((products, nu), safe)
+            torch.cat([r[:, :f, f:].reshape(-1), nu.clamp(min=0), own, r[tuple(self.pairs)]]).cpu().numpy()
+            for r, nu, own in ((products, nu, of_ball), (*safe, 0 * of_ball))
         ]
         for share in SHARES:
             before = self.level
@@ -127,24 +144,46 @@ class Elimination:
 
     def products(self, point: Float[np.ndarray, " q"]) -> Float[Tensor, "groups f f"]:
         """r as symmetric matrices R with FᵀRF = Σ_{a<b} r_ab F_a F_b."""
-        half, f = 0.5 * torch.as_tensor(point, device=self.z.device), len(self.lifting.F)
-        R = half.new_zeros(self.groups, self.forms, self.forms)
-        R[:, :f, f:] = half[self.on_first].view(self.groups, f, 2 * self.g)
-        R[tuple(self.pairs)] = half[self.on_pairs]
+        at, f = torch.as_tensor(point, device=self.z.device), len(self.lifting.F)
+        R = at.new_zeros(self.groups, self.forms, self.forms)
+        R[:, :f, f:] = 0.5 * self._of_head(at)
+        R[tuple(self.pairs)] = 0.5 * at[self.on_pairs]
         return R + R.mT
+
+    def _of_head(self, at: Float[Tensor, " q"]) -> Float[Tensor, "groups f h"]:
+        """r of t with every s and p, with what ball products ask for."""
+        own = at[self.on_first].view(self.groups, len(self.lifting.F), 2 * self.g)
+        return own if not len(self.span) else own + self._kappa(self.omega(at))[:, None]
+
+    def _kappa(self, omega: Float[Tensor, "groups h i"]) -> Float[Tensor, "groups h"]:
+        """κ = √(‖ω‖² + ε²): smooth, and above ‖k‖."""
+        return (omega.square().sum(-1) + self.least_norm**2).sqrt()
+
+    def omega(self, at: Float[Tensor, " q"]) -> Float[Tensor, "groups h i"]:
+        """ω of all forms but t."""
+        return at[self.on_ball][:-1].view(self.groups, 2 * self.g, len(self.span))
 
     def _forms(self, point: Float[np.ndarray, " q"]) -> tuple[Tensor, Tensor, Tensor]:
         """H (e, e), summed over the groups, B (groups, g, e) and A (groups, g, g)."""
         groups, g, f = self.groups, self.g, len(self.lifting.F)
         at = torch.as_tensor(point, device=self.z.device)
-        of_s, of_p = (0.5 * at[self.on_first]).view(groups, f, 2, g).unbind(2)
+        of_s, of_p = (0.5 * self._of_head(at)).view(groups, f, 2, g).unbind(2)
         r, nu = 0.5 * at[self.on_pairs], at[self.on_nu].view(groups, g)
         both, cross, only_p = (
             r.new_zeros(groups * g * g).index_add_(0, places, r[which]).view(groups, g, g)
             for which, places in self.places
         )
         summed = Products(r.new_zeros(f, f), of_s, of_p, both, cross, only_p)
-        return self.lifting.blocks(self.z, nu, summed)
+        if not len(self.span):
+            return self.lifting.blocks(self.z, nu, summed)
+        k = torch.nn.functional.pad(self.omega(at) @ self.span, (0, 0, 1, 0))
+        H, B, A = self.lifting.blocks(self.z, nu, summed, k)
+        H += at[self.on_ball][-1] * self._tilted(len(H), at)
+        return H, B, A
+
+    def _tilted(self, size: int, like: Tensor) -> Float[Tensor, "e e"]:
+        """diag(1, −I)."""
+        return torch.diag(like.new_tensor([1.0, *[-1.0] * (size - 1)]))
 
     def _eliminated(self, point: Float[np.ndarray, " q"]) -> Eliminated | None:
         """The form without s; None where A is not definite. Keeps the best point."""
@@ -173,27 +212,38 @@ class Elimination:
         if found is None:
             return WALL * self.level, np.zeros_like(point)
         excess = torch.logsumexp((found.values - found.values[-1]) / temperature, 0)
-        F = self._at_the_top(found, temperature)
+        F, head = self._at_the_top(found, temperature)
         (group, i, j), f = self.pairs, len(self.lifting.F)
         by_first = (F[:, :f, None] * F[:, None, f:]).sum(3).reshape(-1)
         by_r = (F[group, i] * F[group, j]).sum(1)
         by_nu = -(F[:, self.lifting.s] * F[:, self.lifting.p]).sum(2).reshape(-1)
-        gradient = torch.cat([by_first, by_nu, by_r]).cpu().numpy()
+        by_ball = self._by_ball(torch.as_tensor(point, device=F.device), F, head, by_first)
+        gradient = torch.cat([by_first, by_nu, by_ball, by_r]).cpu().numpy()
         return float(found.values[-1] + temperature * excess), gradient
 
-    def _at_the_top(self, found: Eliminated, temperature: float) -> Float[Tensor, "G f q"]:
-        """The forms at the top eigenvectors, each times the root of its weight; s is where the form is largest."""
+    def _by_ball(self, at: Tensor, F: Tensor, head: Tensor, by_first: Tensor) -> Tensor:
+        """The gradient by ω and the tilt."""
+        if not len(self.span):
+            return F.new_zeros(0)
+        omega = self.omega(at)
+        along = omega / self._kappa(omega).clamp(min=1e-300)[..., None] * by_first.view(*omega.shape[:2], 1)
+        by_omega = along - F[:, 1:] @ (self.span @ head[1:]).T
+        by_tilt = head[0].square().sum() - head[1:].square().sum()
+        return torch.cat([by_omega.reshape(-1), by_tilt[None]])
+
+    def _at_the_top(self, found: Eliminated, temperature: float) -> tuple[Float[Tensor, "G f q"], Float[Tensor, "e q"]]:
+        """The forms at the top eigenvectors, and these, each times the root of its weight; s makes the form largest."""
         weights = torch.softmax(found.values / temperature, 0)
         keep = weights > NEGLIGIBLE
         head = found.vectors[:, keep] * weights[keep].sqrt()
         S = torch.linalg.solve_triangular(found.L.mT, found.half @ head, upper=True)
-        return self.lifting.forms(head, S)
+        return self.lifting.forms(head, S), head
 
     def extend(self, temperature: float) -> None:
         """Let those r leave zero whose constraints E[F_a F_b] ≥ 0 the best point violates most."""
         found = self._eliminated(self.best)
         assert found is not None
-        F = self._at_the_top(found, temperature)
+        F, _ = self._at_the_top(found, temperature)
         W = torch.triu(F @ F.mT, 1)
         s = len(self.lifting.F) + torch.arange(self.g)
         W[:, : len(self.lifting.F)] = W[:, s, s + self.g] = 0.0
@@ -217,6 +267,7 @@ class Elimination:
             if number >= EXTEND_FROM:
                 self.extend(relative * unit)
             lowest = np.zeros(len(self.best))
+            lowest[self.on_ball] = -np.inf
             lowest[self.on_nu] = LEAST * self.best[self.on_nu].mean()
             objective = partial(self._in_units, unit, relative * unit)
             options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 15}

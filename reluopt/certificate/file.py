@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from safetensors.numpy import save
 
 import reluopt
 from reluopt.bounds.bias_forms import LiftedEvidence
-from reluopt.bounds.evidence import Evidence, Multipliers
+from reluopt.bounds.evidence import Evidence, Multipliers, Region
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.region_forms import Geometry
@@ -183,18 +184,22 @@ def tensors_of(evidence: AnyEvidence, d: int) -> dict[str, np.ndarray]:
         }
     sides = [[r.positive for r in evidence.regions], [r.negative for r in evidence.regions]]
     groups = [(i, group) for i, r in enumerate(evidence.regions) for group in r.groups]
-    return _slopes(sides, (len(evidence.z), d)) | {
-        "z": evidence.z,
-        "directions": evidence.directions,
-        "tree": evidence.tree.astype(np.int64),
-        "groups": np.array([(i, len(group)) for i, group in groups], dtype=np.int64).reshape(-1, 2),
-        "paired": np.concatenate([np.zeros(0, dtype=np.int64), *(group for _, group in groups)]),
-        "w": np.stack([np.concatenate([m.w for m in side]) for side in sides]),
-        "c": np.stack([np.concatenate([m.c for m in side]) for side in sides]),
-        "nu": np.stack([np.stack([m.nu for m in side]) for side in sides]),
-        "r": np.stack([np.concatenate([*(r.ravel() for m in side for r in m.r), np.zeros(0)]) for side in sides]),
-        "level": np.zeros((2, len(evidence.regions))),
-    }
+    return (
+        _slopes(sides, (len(evidence.z), d))
+        | _ball(sides, evidence.regions, d)
+        | {
+            "z": evidence.z,
+            "directions": evidence.directions,
+            "tree": evidence.tree.astype(np.int64),
+            "groups": np.array([(i, len(group)) for i, group in groups], dtype=np.int64).reshape(-1, 2),
+            "paired": np.concatenate([np.zeros(0, dtype=np.int64), *(group for _, group in groups)]),
+            "w": np.stack([np.concatenate([m.w for m in side]) for side in sides]),
+            "c": np.stack([np.concatenate([m.c for m in side]) for side in sides]),
+            "nu": np.stack([np.stack([m.nu for m in side]) for side in sides]),
+            "r": np.stack([np.concatenate([*(r.ravel() for m in side for r in m.r), np.zeros(0)]) for side in sides]),
+            "level": np.zeros((2, len(evidence.regions))),
+        }
+    )
 
 
 def _levels(X: Float[np.ndarray, "n d"], evidence: Evidence | OutputEvidence) -> np.ndarray:
@@ -220,6 +225,26 @@ def _slopes(sides: list[list[Multipliers]], shape: tuple[int, int]) -> dict[str,
         "eta": np.stack([np.stack([slopes.eta for slopes in side]) for side in every]),
         "tilt": np.array([[slopes.tilt for slopes in side] for side in every]),
     }
+
+
+def _ball(sides: list[list[Multipliers]], regions: Sequence[Region], d: int) -> dict[str, np.ndarray]:
+    """The tensors of ball products, if any region has them; spans get rows of zeros up to the longest."""
+    if all(m.ball is None for side in sides for m in side):
+        return {}
+    most = max(len(m.ball.span) for side in sides for m in side if m.ball is not None)
+    spans, omegas = [], []
+    for side in sides:
+        span, omega = np.zeros((len(regions), most, d)), [np.zeros((0, most))]
+        for number, (m, region) in enumerate(zip(side, regions, strict=True)):
+            if m.ball is None:
+                forms = 1 + len(region.cuts)
+                omega += [np.zeros((forms + 2 * len(group), most)) for group in region.groups]
+                continue
+            span[number, : len(m.ball.span)] = m.ball.span
+            omega += [np.pad(part, ((0, 0), (0, most - part.shape[1]))) for part in m.ball.omega]
+        spans.append(span.reshape(-1, d))
+        omegas.append(np.concatenate(omega))
+    return {"span": np.stack(spans), "ball": np.stack(omegas)}
 
 
 def _within_domain(evidence: Evidence | OutputEvidence) -> Evidence | OutputEvidence:

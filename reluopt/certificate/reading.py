@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reluopt.bounds.ball import Ball
 from reluopt.bounds.bias_forms import Lift, LiftedEvidence
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
 from reluopt.bounds.lower_bound import LowerBound, prove
@@ -124,7 +125,11 @@ def _multipliers(m: ReadMultipliers) -> Multipliers:
     if m.slopes is not None:
         factor = m.slopes.factor
         slopes = Slopes(factor[factor.any(axis=1)], np.array(m.slopes.eta), m.slopes.tilt)
-    return Multipliers(np.array(m.w), np.array(m.c), np.array(m.nu), tuple(m.r), slopes)
+    ball = None
+    if m.balls is not None:
+        span = m.balls[0].span if m.balls else np.zeros((0, m.w.shape[1]))
+        ball = Ball(np.array(span), tuple(np.array(own.omega) for own in m.balls))
+    return Multipliers(np.array(m.w), np.array(m.c), np.array(m.nu), tuple(m.r), slopes, ball)
 
 
 def _method(path: Path) -> str:

@@ -29,6 +29,7 @@ CLAIMS = ("objective_at_most", "optimum_at_least", "ratio_at_most")
 NETWORK = ("U", "alpha")
 EVIDENCE = ("z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level")
 SLOPES = ("factor", "eta", "tilt")  # all of them or none
+BALL = ("span", "ball")  # the same
 OF_FREE_BIASES = ("centre", "reach", "spread")
 EVIDENCE_OF_OUTPUTS = ("z", "t", "groups", "paired", "nu", "r", "level")
 EVIDENCE_OF_SIMPLICES = ("z", "t", "basis", "plus", "minus", "level")
@@ -125,7 +126,7 @@ def outline(raw: bytes, size: int) -> tuple[Any, dict[str, tuple[np.dtype, tuple
     text = metadata.get("certificate") if isinstance(metadata, dict) and len(metadata) == 1 else None
     if not isinstance(text, str):
         raise Refused("the metadata must have the one key 'certificate', a text")
-    known = {*NETWORK, *EVIDENCE, *SLOPES, *EVIDENCE_OF_SIMPLICES, *OF_FREE_BIASES, "intercept", "weights"}
+    known = {*NETWORK, *EVIDENCE, *SLOPES, *BALL, *EVIDENCE_OF_SIMPLICES, *OF_FREE_BIASES, "intercept", "weights"}
     require(set(header) <= known, f"an unknown tensor {shown(next(iter(set(header) - known), ''))}")
     table, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
@@ -229,7 +230,9 @@ def _wanted(c: Certificate, needed: tuple[str, ...], regions: bool) -> set[str]:
     if biases.first_free:
         require("basis" not in needed, "free first-layer biases allow no simplices")
         return wanted | {*(OF_FREE_BIASES if c.with_evidence else ())}
-    return wanted | {*(SLOPES if regions and {*SLOPES} & set(c.tensors) else ())}
+    for optional in (SLOPES, BALL):
+        wanted |= {*(optional if regions and {*optional} & set(c.tensors) else ())}
+    return wanted
 
 
 def _problem(content: Any, with_biases: bool) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import outputs, simplices
+from .ball import Ball
 from .biases import MORE_STEPS, intercept_part, lifted, read_lift
 from .certificate import Certificate, Problem, fingerprint
 from .leaf import Multipliers, leaf_upper
@@ -47,14 +48,14 @@ def read_leaves(c: Certificate) -> Iterator[tuple[Leaf, tuple[Multipliers, Multi
     if lift:  # what section 6 says of groups is for ‖u‖ ≤ 1 alone, and a cut may not be compared with rows that moved
         require(len(directions) == 0 and regions.squares == 0, "free first-layer biases allow no cuts and no groups")
         spread = c.tensor("spread", 2)
+    balls = read_balls(c, len(regions), regions.rows)
 
     def multipliers(side: int, leaf: Leaf) -> Multipliers:
         own = [r[side, at].reshape(math.isqrt(at.stop - at.start), -1) for at in leaf.squares]
         forms, at = leaf.forms, leaf.number
-        return Multipliers(
-            w[side, forms], low[side, forms], nu[side, at], own, float(level[side, at]), slopes(side, at),
-            *((float(spread[side]), MORE_STEPS) if lift else ()),
-        )  # fmt: skip
+        parts = w[side, forms], low[side, forms], nu[side, at], own, float(level[side, at])
+        more = (float(spread[side]), MORE_STEPS) if lift else ()
+        return Multipliers(*parts, slopes(side, at), balls(side, leaf), *more)
 
     for leaf in regions:
         yield leaf, (multipliers(0, leaf), multipliers(1, leaf))
@@ -69,6 +70,19 @@ def read_slopes(c: Certificate, leaves: int) -> Callable[[int, int], Slopes | No
     require(factor.shape[1] % leaves == 0, "the rows of 'factor' are not the same number for every leaf")
     k = factor.shape[1] // leaves
     return lambda side, leaf: Slopes(factor[side, leaf * k : (leaf + 1) * k], eta[side, leaf], float(tilt[side, leaf]))
+
+
+def read_balls(c: Certificate, leaves: int, rows: int) -> Callable[[int, Leaf], Sequence[Ball] | None]:
+    """The ball products of a sign and a leaf, one for each group; None where the file has none."""
+    if "ball" not in c.tensors:
+        return lambda side, leaf: None
+    span = c.tensor("span", 2, None, c.problem.d)
+    require(span.shape[1] % leaves == 0, "the rows of 'span' are not the same number for every leaf")
+    k = span.shape[1] // leaves
+    omega = c.tensor("ball", 2, rows, k)
+    return lambda side, leaf: [
+        Ball(span[side, leaf.number * k : (leaf.number + 1) * k], omega[side, at]) for at in leaf.rows
+    ]
 
 
 def dual_value(problem: Problem, y: Array, weights: Array | None, z: Array, t: float) -> Fraction:

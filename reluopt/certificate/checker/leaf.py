@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .ball import Ball, added, check_ball
 from .biases import levels
 from .numbers import SMALLEST_NU, UNDERFLOW, Array, at_least_sum, finite, gamma, norm, row_norms
 from .refusal import Refused, require
@@ -20,7 +21,7 @@ BLOCK = 4096  # samples at a time
 
 @dataclass(frozen=True)
 class Multipliers:
-    """w, c (1 + k, n), nu (n,), one matrix r (φ, φ) a group, λ, and affine slopes if there are any.
+    """w, c (1 + k, n), nu (n,), one matrix r (φ, φ) a group, λ; affine slopes and ball products if there are any.
 
     With free first-layer biases (section 11) also the ``spread`` μ, and how many roundings the rows X bring.
     """
@@ -31,6 +32,7 @@ class Multipliers:
     r: Sequence[Array]
     level: float
     slopes: Slopes | None = None
+    balls: Sequence[Ball] | None = None
     spread: float | None = None
     more_steps: int = 0
 
@@ -51,8 +53,9 @@ def leaf_upper(X: Array, z: Array, leaf: Leaf, m: Multipliers) -> Fraction:
         M, error = finite(M + part, "the matrix M"), error + off
     slack = Fraction(0)
     for number, (group, r) in enumerate(zip(leaf.groups, m.r, strict=True)):
+        ball = None if m.balls is None else m.balls[number]
         try:
-            part, off, delta = eliminated(X[group], z[group], F, m.nu[group], r, steps)
+            part, off, delta = eliminated(X[group], z[group], F, m.nu[group], r, steps, ball)
         except np.linalg.LinAlgError as problem:
             raise Refused(f"group {number} is not definite") from problem
         M, error, slack = finite(M + part, "the matrix M"), error + off, slack + delta
@@ -101,17 +104,22 @@ def head(X: Array, F: Array, fixed: Array, w: Array, c: Array, nu: Array, steps:
     return finite(0.5 * (M + M.T), "the matrix M"), share * size + Fraction(UNDERFLOW)
 
 
-def eliminated(X: Array, z: Array, F: Array, nu: Array, r: Array, steps: int) -> tuple[Array, Fraction, Fraction]:
+def eliminated(
+    X: Array, z: Array, F: Array, nu: Array, r: Array, steps: int, ball: Ball | None = None
+) -> tuple[Array, Fraction, Fraction]:
     """(H + YᵀY, E_g, δ_g) of a group with samples X (p, d): its form is at most aᵀ(H + YᵀY)a + δ_g on a = (1, u).
 
     E_g ≥ the Frobenius norm of the rounding of H + YᵀY.
     """
+    if ball is not None:
+        check_ball(ball, r)
     r = 0.5 * (r + r.T)
-    H, B, A = blocks(X, z, F, nu, r)
+    H, B, A = blocks(X, z, F, nu, r, None if ball is None else ball.rows())
     L = finite(np.linalg.cholesky(finite(A, "A of a group")), "L of a group")
     Y = finite(np.linalg.solve(L, finite(B, "B of a group")), "Y of a group")
-    share, lost = Fraction(gamma(2 * len(r) + steps + 32)), Fraction(UNDERFLOW)
-    size_H, size_B, size_A = sizes(X, z, F, nu, r)
+    share = Fraction(gamma(2 * len(r) + (0 if ball is None else ball.terms) + steps + 32))
+    lost = Fraction(UNDERFLOW)
+    size_H, size_B, size_A = sizes(X, z, F, nu, r, ball)
     reach, on_L, on_Y = (Fraction(norm(part)) for part in (X, L, Y))
     off_B = Fraction(norm(finite(B - L @ Y, "B - LY of a group"))) + share * (size_B + on_L * on_Y) + lost
     off_A = Fraction(norm(finite(A - L @ L.T, "A - LL' of a group"))) + share * (size_A + on_L**2) + lost
@@ -119,25 +127,40 @@ def eliminated(X: Array, z: Array, F: Array, nu: Array, r: Array, steps: int) ->
     return finite(H + Y.T @ Y, "the matrix of a group"), share * (size_H + on_Y**2) + lost, delta
 
 
-def blocks(X: Array, z: Array, F: Array, nu: Array, r: Array) -> tuple[Array, Array, Array]:
-    """H = QᵀrQ, B = SᵀrQ + ½(z, diag(ν)X), A = diag(ν) − SᵀrS: the forms of the group are Qa + Ss, r symmetric."""
+def blocks(X: Array, z: Array, F: Array, nu: Array, r: Array, k: Array | None = None) -> tuple[Array, Array, Array]:
+    """H = QᵀrQ, B = SᵀrQ + ½(z, diag(ν)X), A = diag(ν) − SᵀrS: the forms of the group are Qa + Ss, r symmetric.
+
+    With rows k of ball products, K̂ = (0, k), H loses sym(QᵀK̂) and B loses ½SᵀK̂.
+    """
     outputs = F.shape[1] - X.shape[1]  # 1; with several outputs a is (a, u), and z a form of its first entries
     rows = np.hstack([np.zeros((len(X), outputs)), X])  # x_jᵀu as forms of a = (1, u)
     Q = np.vstack([F, 0.0 * rows, -rows])
     rQ = r @ Q
     B = on_samples(rQ, len(X)) + 0.5 * nu[:, None] * rows
     B[:, :outputs] += 0.5 * z.reshape(len(X), outputs)
-    return Q.T @ rQ, B, np.diag(nu) - on_samples(on_samples(r, len(X)).T, len(X))
+    H = Q.T @ rQ
+    if k is not None:
+        B[:, 1:] -= 0.5 * on_samples(k, len(X))
+        half = 0.5 * (Q.T @ k)
+        H[:, 1:] -= half
+        H[1:] -= half.T
+    return H, B, np.diag(nu) - on_samples(on_samples(r, len(X)).T, len(X))
 
 
-def sizes(X: Array, z: Array, F: Array, nu: Array, r: Array) -> tuple[Fraction, Fraction, Fraction]:
+def sizes(
+    X: Array, z: Array, F: Array, nu: Array, r: Array, ball: Ball | None = None
+) -> tuple[Fraction, Fraction, Fraction]:
     """≥ the Frobenius norms of all that is added up in H, B and A, in absolute values; q are the norms of Q's rows."""
     reach, p = row_norms(X), len(X)
     q = np.concatenate([row_norms(F), 0.0 * reach, reach])
     rq = r @ q
     of_B = on_samples(rq, p) + 0.5 * (row_norms(z.reshape(p, F.shape[1] - X.shape[1])) + np.abs(nu) * reach)
     of_A = on_samples(on_samples(r, p).T, p) + np.diag(np.abs(nu))
-    return exactly(q @ rq), Fraction(norm(of_B)), Fraction(norm(of_A))
+    size_H = exactly(q @ rq)
+    if ball is not None:
+        more, of_ball = added(ball, q, p)
+        size_H, of_B = size_H + more, of_B + of_ball
+    return size_H, Fraction(norm(of_B)), Fraction(norm(of_A))
 
 
 def exactly(value: Any) -> Fraction:

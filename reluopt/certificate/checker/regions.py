@@ -64,6 +64,7 @@ class Leaf:
     groups: list[Array]
     forms: slice
     squares: list[slice]
+    rows: list[slice]
 
     @property
     def paired(self) -> Array:
@@ -73,7 +74,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Regions:
-    """All regions; ``forms`` is Φ, ``squares`` the length of r."""
+    """All regions; ``forms`` is Φ, ``squares`` the length of r, ``rows`` Σφ over the groups."""
 
     tree: Tree
     directions: Array
@@ -81,23 +82,26 @@ class Regions:
     paired: Array
     forms: int
     squares: int
+    rows: int
 
     def __len__(self) -> int:
         return len(self.tree.leaves)
 
     def __iter__(self) -> Iterator[Leaf]:
         """The leaves, each made when it is asked for."""
-        form = row = sample = square = 0
+        form = row = sample = square = first = 0
         for number in range(len(self)):
             cuts, signs = self.tree.path(number)
-            groups, squares = [], []
+            groups, squares, rows = [], [], []
             while row < len(self.groups) and self.groups[row, 0] == number:
                 size = int(self.groups[row, 1])
                 groups.append(self.paired[sample : sample + size])
-                squares.append(slice(square, square + (1 + len(cuts) + 2 * size) ** 2))
-                row, sample, square = row + 1, sample + size, squares[-1].stop
+                width = 1 + len(cuts) + 2 * size
+                squares.append(slice(square, square + width**2))
+                rows.append(slice(first, first + width))
+                row, sample, square, first = row + 1, sample + size, squares[-1].stop, rows[-1].stop
             signed = np.array(signs)[:, None] * self.directions[cuts]
-            leaf = Leaf(number, signed, groups, slice(form, form + 1 + len(cuts)), squares)
+            leaf = Leaf(number, signed, groups, slice(form, form + 1 + len(cuts)), squares, rows)
             _check_groups(leaf)
             form = leaf.forms.stop
             yield leaf
@@ -116,13 +120,14 @@ def read_regions(tree: Array, directions: Array, groups: Array, paired: Array, n
     require(((owner >= 0) & (owner < count)).all(), "a group names a leaf that does not exist")
     require((owner[1:] >= owner[:-1]).all(), "the groups are not in the order of their leaves")
     require(((size >= 0) & (size <= n)).all(), "a group has a size outside of 0 ... n")
-    members = squares = 0
+    members = squares = rows = 0
     for leaf, p in zip(owner, size, strict=True):  # whole numbers of Python, which do not overflow
-        members, squares = members + int(p), squares + (1 + int(whole.depth[leaf]) + 2 * int(p)) ** 2
+        width = 1 + int(whole.depth[leaf]) + 2 * int(p)
+        members, squares, rows = members + int(p), squares + width**2, rows + width
     require(members == len(paired), "'paired' has another length than the groups together")
     require(((paired >= 0) & (paired < n)).all(), "a group names a sample that does not exist")
     forms = count + sum(map(int, whole.depth))
-    return Regions(whole, directions, groups, paired, forms, squares)
+    return Regions(whole, directions, groups, paired, forms, squares, rows)
 
 
 def decided(X: Array, cuts: Array) -> Array:
