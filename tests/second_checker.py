@@ -477,7 +477,8 @@ class File:
                 own_nu = nu[(side * L + leaf) * n :][:n]
                 signed = [sign * v for v in z]
                 numbers = own_w, own_c, own_nu, own_r, level[side * L + leaf]
-                bound = self.leaf(side, signed, cuts, groups[leaf], *numbers, *slopes[side * L + leaf], balls[side][leaf])
+                numbers += (*slopes[side * L + leaf], balls[side][leaf])
+                bound = self.leaf(side, signed, cuts, groups[leaf], *numbers)
                 worst, first = max(worst, bound), first + widths[leaf]
         return worst
 

@@ -19,6 +19,7 @@ from reluopt.certificate import checker
 from reluopt.certificate.checker import leaf as leaves
 from reluopt.certificate.checker import regions
 from reluopt.certificate.checker import slopes as affine
+from reluopt.certificate.checker.ball import Ball
 from reluopt.certificate.checker.certificate import read_loss
 
 MARGIN = 1e-9
@@ -71,7 +72,18 @@ def random_slopes(rng, X, z, free):
     return affine.Slopes(factor, eta, float(0.1 * rng.standard_normal()))
 
 
-def multipliers(rng, X, z, leaf, slopes=False):
+def random_balls(rng, X, r):
+    """Random ball products of one leaf and one sign, with almost the least r that they need."""
+    span, found = rng.uniform(-1, 1, (2, X.shape[1])), []
+    for square in r:
+        omega = rng.standard_normal((len(square), 2))
+        omega *= ((1 - 1e-9) * (square[0] + square[:, 0]) / np.linalg.norm(omega @ span, axis=1))[:, None]
+        omega[0] = 0.0
+        found.append(Ball(span, omega * rng.integers(0, 2, (len(omega), 1))))
+    return found
+
+
+def multipliers(rng, X, z, leaf, slopes=False, ball=False):
     """Random numbers that obey the rules for one leaf and one sign."""
     n, k = len(X), len(leaf.cuts)
     free = regions.decided(X, leaf.cuts) == 0
@@ -86,11 +98,13 @@ def multipliers(rng, X, z, leaf, slopes=False):
     nu = np.where(free, np.abs(z) + 0.1, 0.0)
     nu[leaf.paired] = 1 + np.abs(z[leaf.paired])
     r = [0.1 / (1 + len(g)) * np.abs(rng.standard_normal((1 + k + 2 * len(g),) * 2)) for g in leaf.groups]
-    top = float(np.linalg.eigvalsh(matrix(X, z, leaf, w, c, nu, r, own))[-1])
-    return w, c, nu, np.concatenate([*(square.ravel() for square in r), np.zeros(0)]), max(0.0, top) * (1 + 1e-6), own
+    balls = random_balls(rng, X, r) if ball else None
+    top = float(np.linalg.eigvalsh(matrix(X, z, leaf, w, c, nu, r, own, balls))[-1])
+    flat = np.concatenate([*(square.ravel() for square in r), np.zeros(0)])
+    return w, c, nu, flat, max(0.0, top) * (1 + 1e-6), own, balls
 
 
-def matrix(X, z, leaf, w, c, nu, r, slopes=None):
+def matrix(X, z, leaf, w, c, nu, r, slopes=None, balls=None):
     """The matrix on (1, u) that the checker computes."""
     F = np.vstack([np.eye(1, 1 + X.shape[1]), np.hstack([np.zeros((len(leaf.cuts), 1)), leaf.cuts])])
     sign = regions.decided(X, leaf.cuts)
@@ -100,8 +114,8 @@ def matrix(X, z, leaf, w, c, nu, r, slopes=None):
     M, _ = leaves.head(X, F, np.where(sign > 0, z, 0.0), w, c, np.where(free, nu, 0.0), len(r))
     if slopes is not None:
         M = M + affine.slanted(X, slopes, 0)[0]
-    for g, square in zip(leaf.groups, r, strict=True):
-        M = M + leaves.eliminated(X[g], z[g], F, nu[g], square, len(r))[0]
+    for g, square, ball in zip(leaf.groups, r, balls or [None] * len(r), strict=True):
+        M = M + leaves.eliminated(X[g], z[g], F, nu[g], square, len(r), ball)[0]
     return M
 
 
@@ -139,7 +153,9 @@ def dual_point(rng, y, loss, kappa):
     return kappa * np.where(y > 0, high, low) * share, 0.9
 
 
-def certificate(X, y, beta, *, seed=0, cuts=0, groups=(), network=True, loss=SQUARED, weighted=False, slopes=False):
+def certificate(
+    X, y, beta, *, seed=0, cuts=0, groups=(), network=True, loss=SQUARED, weighted=False, slopes=False, ball=False
+):
     """(document, tensors) of a valid certificate; ``groups`` are (leaf, its paired samples)."""
     rng = np.random.default_rng(seed)
     n, d = X.shape
@@ -156,7 +172,7 @@ def certificate(X, y, beta, *, seed=0, cuts=0, groups=(), network=True, loss=SQU
         "paired": np.array([sample for _, own in groups for sample in own], dtype=np.int64),
     }
     whole = all_regions(tensors, n)
-    sides = [[multipliers(rng, X, signed, leaf, slopes) for leaf in whole] for signed in (z, -z)]
+    sides = [[multipliers(rng, X, signed, leaf, slopes, ball) for leaf in whole] for signed in (z, -z)]
     for index, name in enumerate(("w", "c", "nu", "r")):
         join = np.stack if name == "nu" else np.concatenate
         tensors[name] = np.stack([join([m[index] for m in side]) for side in sides])
@@ -165,6 +181,11 @@ def certificate(X, y, beta, *, seed=0, cuts=0, groups=(), network=True, loss=SQU
         tensors["factor"] = np.stack([np.concatenate([m[5].factor for m in side]) for side in sides])
         tensors["eta"] = np.stack([np.stack([m[5].eta for m in side]) for side in sides])
         tensors["tilt"] = np.array([[m[5].tilt for m in side] for side in sides])
+    if ball:
+        spans = [[m[6][0].span if m[6] else np.zeros((2, d)) for m in side] for side in sides]
+        tensors["span"] = np.stack([np.concatenate(side) for side in spans])
+        omegas = [[own.omega for m in side for own in m[6]] for side in sides]
+        tensors["ball"] = np.stack([np.concatenate([np.zeros((0, 2)), *side]) for side in omegas])
     if weighted:
         tensors["weights"] = kappa
     own = kappa if weighted else None
@@ -222,6 +243,8 @@ KINDS = [
     {"network": False, "cuts": 2},
     {"slopes": True},
     {"slopes": True, "cuts": 3, "groups": [(0, [1, 5]), (1, [])]},
+    {"ball": True, "groups": [(0, [1, 4, 6])]},
+    {"ball": True, "slopes": True, "cuts": 2, "groups": [(0, [1, 5]), (0, []), (2, [3])]},
     {"weighted": True, "cuts": 1},
     *({"loss": loss, "weighted": k % 2 == 1, "cuts": k % 3, "slopes": k % 2 == 0} for k, loss in enumerate(LOSSES[1:])),
 ]
@@ -302,14 +325,18 @@ def test_another_order_of_summation_is_accepted(valid):
 
 def reordered_groups(tensors, rank):
     """``paired`` and ``r`` when sample i becomes sample rank[i]: within a group they keep to the rising order."""
-    paired, squares = [np.zeros(0, np.int64)], [np.zeros((2, 0))]
+    paired, squares, rows = [np.zeros(0, np.int64)], [np.zeros((2, 0))], []
     for leaf in all_regions(tensors, len(rank)):
-        for group, at in zip(leaf.groups, leaf.squares, strict=True):
+        for group, at, own in zip(leaf.groups, leaf.squares, leaf.rows, strict=True):
             place, k = np.argsort(rank[group]), len(leaf.cuts)
             forms = np.concatenate([np.arange(1 + k), 1 + k + place, 1 + k + len(group) + place])
             paired.append(rank[group][place])
             squares.append(tensors["r"][:, at].reshape(2, len(forms), -1)[:, forms][:, :, forms].reshape(2, -1))
-    return {"paired": np.concatenate(paired), "r": np.concatenate(squares, axis=1)}
+            rows.append(own.start + forms)
+    result = {"paired": np.concatenate(paired), "r": np.concatenate(squares, axis=1)}
+    if "ball" in tensors:
+        result["ball"] = np.ascontiguousarray(tensors["ball"][:, np.concatenate(rows)])
+    return result
 
 
 # -- what is refused, and why ----------------------------------------------------------------------------------------
@@ -520,6 +547,36 @@ def test_every_malformed_slope_is_refused_with_its_reason(number):
         verdict(packed(document, tensors), X, y)
 
 
+BALL_REFUSALS = [
+    (drop("span"), "exactly the tensors"),
+    (drop("ball"), "exactly the tensors"),
+    (put("span", lambda G: G[:, :-1]), "not the same number for every leaf"),
+    (put("span", lambda G: G[:, :, :-1]), "'span' has shape"),
+    (put("span", lambda G: G[:1]), "'span' has shape"),
+    (put("span", lambda G: 3 * np.sign(G)), "entry of span is larger than 1"),
+    (put("span", lambda G: G * np.nan), "'span' has an entry that is NaN"),
+    (put("ball", lambda own: own[:, :-1]), "'ball' has shape"),
+    (put("ball", lambda own: own[:, :, :1]), "'ball' has shape"),
+    (put("ball", lambda own: own + np.inf), "'ball' has an entry that is NaN"),
+    (put("ball", lambda own: own * (1 + 1e-6)), "r is below"),
+    (put("ball", lambda own: own * 1e70), "r is below"),
+    (put("ball", lambda own: own + 1e-9), "form 1"),
+    (put("r", lambda r: r * (1 - 1e-6)), "r is below"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(BALL_REFUSALS)))
+def test_every_malformed_ball_product_is_refused_with_its_reason(number):
+    change, reason = BALL_REFUSALS[number]
+    X, y, beta = problem(np.random.default_rng(5))
+    document, tensors = certificate(X, y, beta, seed=5, cuts=1, groups=[(0, [1, 4]), (1, [2, 3])], ball=True)
+    assert tensors["ball"].any(axis=(1, 2)).all()
+    verdict(packed(document, tensors), X, y)
+    change(document, tensors)
+    with pytest.raises(checker.Refused, match=reason):
+        verdict(packed(document, tensors), X, y)
+
+
 def test_slopes_without_evidence_are_refused():
     X, y, beta = problem(np.random.default_rng(5))
     document, tensors = certificate(X, y, beta, seed=5, slopes=True)
@@ -598,7 +655,7 @@ def test_damaged_files_are_refused(damage):
 
 def plain_lower(X, y, beta, tensors, loss=SQUARED):
     """What the evidence proves, without any care for rounding: an independent reading of SPEC.md, sections 5 to 7."""
-    z, worst, first, corner, start = tensors["z"], 0.0, 0, [0, 0], 0
+    z, worst, first, corner, start, row = tensors["z"], 0.0, 0, [0, 0], 0, [0, 0]
     paths, todo, d = {}, [(0, [])], X.shape[1]
     while todo:
         node, path = todo.pop()
@@ -636,7 +693,9 @@ def plain_lower(X, y, beta, tensors, loss=SQUARED):
                 f = len(forms) + 2 * len(group)
                 r = tensors["r"][side, corner[side] : corner[side] + f * f].reshape(f, f)
                 corner[side] += f * f
-                C = group_matrix(x[group], signed[group], forms, nu[group], r)
+                K = plain_ball(tensors, side, leaf, len(paths), slice(row[side], row[side] + f), r, d)
+                row[side] += f
+                C = group_matrix(x[group], signed[group], forms, nu[group], r, K)
                 H, B, A = C[: 1 + d, : 1 + d], C[1 + d :, : 1 + d], -C[1 + d :, 1 + d :]
                 if len(group) and np.linalg.eigvalsh(A)[0] <= 0:
                     worst = np.inf
@@ -646,6 +705,16 @@ def plain_lower(X, y, beta, tensors, loss=SQUARED):
     t = float(tensors["t"][0])
     v = (min(t, beta / worst) if worst else t) * z
     return plain_dual(v, y, tensors.get("weights", np.ones(len(y))), loss)
+
+
+def plain_ball(tensors, side, leaf, leaves, rows, r, d):
+    """K of one group."""
+    if "ball" not in tensors:
+        return np.zeros((len(r), d))
+    K = tensors["ball"][side, rows] @ tensors["span"][side].reshape(leaves, -1, d)[leaf]
+    assert (np.linalg.norm(K, axis=1) <= (r[0] + r[:, 0]) * (1 + 1e-12)).all()
+    assert not K[0].any()
+    return K
 
 
 def plain_slopes(tensors, side, leaf, leaves, shape):
@@ -678,13 +747,13 @@ def plain_dual(v, y, kappa, loss):
     return float(y @ v) if name == "hinge" else quadratic
 
 
-def group_matrix(x, z, forms, nu, r):
+def group_matrix(x, z, forms, nu, r, K):
     """The symmetric matrix of one group's form on (1, u, s), from all of its forms as dense vectors."""
     p, e = x.shape
     s = np.hstack([np.zeros((p, e)), np.eye(p)])
     rows, one = np.hstack([x, np.zeros((p, p))]), np.eye(1, e + p)[0]
     every = np.vstack([np.hstack([forms, np.zeros((len(forms), p))]), s, s - rows])
-    C = every.T @ r @ every
+    C = every.T @ r @ every - every.T @ np.hstack([np.zeros((len(r), 1)), K, np.zeros((len(r), p))])
     for j in range(p):
         C += z[j] * np.outer(one, s[j]) - nu[j] * np.outer(s[j], s[j] - rows[j])
     return (C + C.T) / 2

@@ -22,7 +22,7 @@ def small_certificate(number):
     X, y, beta = oracle.problem_for(rng, loss)
     X, y = np.ascontiguousarray(X[:5, :2]), y[:5].copy()
     kind = {"cuts": cuts, "groups": groups, "network": network, "loss": loss, "weighted": weighted}
-    kind["slopes"] = number % 3 == 1
+    kind |= {"slopes": number % 3 == 1, "ball": bool(groups) and number % 2 == 0}
     return X, y, *oracle.certificate(X, y, beta, seed=number, **kind)
 
 

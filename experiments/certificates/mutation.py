@@ -30,7 +30,8 @@ from reluopt.certificate import checker
 GROUPS = ([], [(0, [1, 3]), (0, []), (0, [2, 5, 6])])
 KINDS = [
     {"cuts": cuts, "groups": groups, "network": network, "loss": loss, "weighted": weighted, "slopes": slopes}
-    for loss in oracle.LOSSES
+    | {"ball": bool(groups) and number % 2 == 0}
+    for number, loss in enumerate(oracle.LOSSES)
     for cuts, weighted, groups, network, slopes in (
         (0, False, GROUPS[0], True, False), (0, True, GROUPS[1], True, False), (1, True, GROUPS[0], False, True),
         (2, False, GROUPS[1], True, False), (4, True, GROUPS[0], True, True), (6, False, GROUPS[0], False, False),

@@ -73,7 +73,7 @@ class Elimination:
         nu: Float[Tensor, " slots"],
         products: Float[Tensor, "groups f f"],
         safe: tuple[Float[Tensor, "groups f f"], Float[Tensor, " slots"]],
-        ball: tuple[Float[Tensor, "i d"], Float[Tensor, "groups f c"], float] | None = None,
+        ball: tuple[Float[Tensor, "i d"], Float[Tensor, "groups h c"], float] | None = None,
     ) -> None:
         (N, d), self.groups, self.forms, C = X.shape, products.shape[0], products.shape[1], z.shape[1]
         self.g = N // self.groups

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
@@ -40,10 +39,3 @@ def check_ball(ball: Ball, r: Array) -> None:
     reach = finite((row_norms(ball.rows()) + off) * (1.0 + gamma(8)), "the norm of a ball product")
     have = np.nextafter(finite(r[0] + r[:, 0], "r"), 0.0)
     require((have >= np.where((ball.omega == 0).all(axis=1), 0.0, reach)).all(), "r is below |k| of a ball product")
-
-
-def added(ball: Ball, q: Array, p: int) -> tuple[Fraction, Array]:
-    """What ball products add to the sizes of H and of B (p,), with q the norms of Q's rows."""
-    sizes = ball.sizes()
-    total = float(finite(q @ sizes, "the size of a ball product"))
-    return Fraction(total), 0.5 * (sizes[len(sizes) - 2 * p : len(sizes) - p] + sizes[len(sizes) - p :])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .ball import Ball, added, check_ball
+from .ball import Ball, check_ball
 from .biases import levels
 from .numbers import SMALLEST_NU, UNDERFLOW, Array, at_least_sum, finite, gamma, norm, row_norms
 from .refusal import Refused, require
@@ -158,8 +158,8 @@ def sizes(
     of_A = on_samples(on_samples(r, p).T, p) + np.diag(np.abs(nu))
     size_H = exactly(q @ rq)
     if ball is not None:
-        more, of_ball = added(ball, q, p)
-        size_H, of_B = size_H + more, of_B + of_ball
+        of_K = ball.sizes()
+        size_H, of_B = size_H + exactly(q @ of_K), of_B + 0.5 * on_samples(of_K, p)
     return size_H, Fraction(norm(of_B)), Fraction(norm(of_A))
 
 
