@@ -9,12 +9,15 @@ from reluopt.programs import cone_faces, cones, face_store
 from reluopt.programs.cone_faces import ConeFaces
 
 
-@pytest.fixture(params=["numpy", "torch", "shelves"])
+@pytest.fixture(params=["numpy", "torch", "shelves", "no room"])
 def faces(request, monkeypatch):
     """Faces of random cones, 40 × 6, and the data they belong to."""
 
     if request.param == "shelves":  # what large problems use
         monkeypatch.setattr(face_store, "DENSE", 0)
+        monkeypatch.setattr(face_store, "LEAST", 2)
+    elif request.param == "no room":  # what is far larger: most faces are found again from their rows
+        monkeypatch.setattr(face_store, "MOST", 6 * 12)
         monkeypatch.setattr(face_store, "LEAST", 2)
 
     def build(X, draws=12, seed=0):
@@ -134,6 +137,27 @@ def test_many_cones_hold_no_more_than_their_faces(monkeypatch):
     p, exact = made.project(g, torch.arange(80))
     assert exact.all()
     check(made, X, patterns, owner, g, p)
+
+
+def test_no_more_is_held_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(face_store, "LEAST", 4)
+    X = data(80, 30)
+    patterns = sample_patterns(X, 40, np.random.default_rng(0))
+    owner = torch.arange(40).repeat(2)
+    signs = torch.tensor(np.ascontiguousarray(patterns.signs.T))
+    found = []
+    for most in (80 * 30 * 30, 20_000, 1_000):
+        monkeypatch.setattr(face_store, "MOST", most)
+        made = ConeFaces(torch.tensor(X), signs, owner)
+        g = torch.randn(80, 30, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+        for step in range(3):
+            found.append(made.project(g * (1 + step * torch.linspace(-0.2, 0.2, 30)), torch.arange(80))[0])
+            assert made._inverses.numbers <= most
+        if most < 80 * 30 * 30:
+            assert made._inverses.missing.any()
+    for step in range(3):
+        assert torch.allclose(found[step], found[step + 3], atol=1e-9)
+        assert torch.allclose(found[step], found[step + 6], atol=1e-9)
 
 
 def test_unit_rows_are_shared():

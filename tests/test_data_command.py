@@ -1,6 +1,7 @@
 """`reluopt data` and the data options of the other commands, as a user calls them."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -72,6 +73,13 @@ def test_data_says_which_label_is_plus_one(place):
 def test_data_refuses_with_a_remedy(place, options):
     done = run("data", "table.csv", *options)
     assert isinstance(done.exception, DataError) and len(done.exception.remedy) > 10
+
+
+def test_quiet_is_one_line(place):
+    line = run("data", "table.csv", "--target", "price", "--missing", "drop-rows", "--quiet").stdout
+    assert line.count("\n") == 1 and "n = 19" in line
+    low, high = re.search(r"([\d.]+) ≤ β_max ≤ ([\d.]+)", line).groups()
+    assert 0 < float(low) <= float(high)
 
 
 def test_save_names_its_file_and_asks_before_it_replaces_one(place, monkeypatch):

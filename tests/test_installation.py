@@ -209,3 +209,32 @@ def test_the_version_is_one():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert project["version"] == reluopt.__version__
     assert f"\nversion: {reluopt.__version__}\n" in citation
+
+
+#: Packages whose conda name is another one.
+CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+
+
+def test_the_conda_recipe_asks_for_what_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    recipe = (ROOT / "conda" / "meta.yaml").read_text(encoding="utf-8")
+    host, run = (
+        re.findall(r"^    - (\S+) >=(\S+)$", part, re.M) for part in recipe.split("  host:")[1].split("  run:")
+    )
+
+    def asked(lines):
+        return {f"{CONDA_NAMES.get(name, name)}>={least}" for name, least in lines if name != "python"}
+
+    assert asked(run) == set(project["project"]["dependencies"])
+    assert asked(host) == set(project["build-system"]["requires"])
+    python = {f">={least}" for name, least in [*host, *run] if name == "python"}
+    assert python == {project["project"]["requires-python"]}
+    assert f'version = "{project["project"]["version"]}"' in recipe
+    assert all(f"- {name} = {target}" in recipe for name, target in project["project"]["scripts"].items())
+
+
+def test_the_image_runs_the_two_commands_of_the_readme():
+    readme, image = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "Dockerfile"))
+    block = readme.split("## Two commands")[1].split("```bash")[1].split("```")[0]
+    commands = re.findall(r"^(make \w+)", block, re.M)
+    assert len(commands) == 2 and all(f"reluopt {command}" in image for command in commands)

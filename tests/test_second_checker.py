@@ -3,11 +3,10 @@
 import json
 
 import numpy as np
+import output_certificates
 import pytest
 import second_checker
 import test_checker as oracle
-
-from reluopt.certificate import checker
 
 SLACK = 1e-8  # claims this close to what is proved may be refused for their rounding
 
@@ -36,20 +35,12 @@ def loosened(raw):
     return oracle.packed(document | {"claims": claims}, tensors)
 
 
-def first_reason(raw, X, y):
-    try:
-        checker.check(checker.parse(raw), X, y)
-    except checker.Refused as reason:
-        return str(reason)
-    return None
-
-
 def compared(raw, X, y):
     """Hold the two verdicts together; whether the file was accepted."""
-    first, second = first_reason(raw, X, y), second_checker.reason_to_refuse(raw, X.tolist(), y.tolist())
+    first, second = output_certificates.reason(raw, X, y), second_checker.reason_to_refuse(raw, X.tolist(), y.tolist())
     if first is not None and second is None:
         assert "the claim" in first, first
-        assert first_reason(loosened(raw), X, y) is None, first
+        assert output_certificates.reason(loosened(raw), X, y) is None, first
         return False
     assert (first is None) == (second is None), (first, second)
     return first is None

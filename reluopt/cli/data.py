@@ -12,6 +12,7 @@ import numpy as np
 import typer
 from rich.text import Text
 
+from reluopt import printing
 from reluopt.bounds import beta_max_upper
 from reluopt.cli.columns import columns_table, load_aloud
 from reluopt.cli.commands.train import TABLES as TRAIN_TABLES
@@ -57,6 +58,10 @@ def data(
         )
     described = describe(loaded).to_mapping()
     result({**described, "beta_max": {"at_least": beta_max[0], "at_most": beta_max[1]}, "saved": place})
+    if quiet:
+        low, high = printing.below(beta_max[0]), printing.above(beta_max[1])
+        console.print(f"{loaded.name}: n = {loaded.n}, d = {loaded.d}, {low} ≤ β_max ≤ {high}", soft_wrap=True)
+        return
     if (table := columns_table(loaded)) is not None:
         console.print(table)
     again = " ".join(["reluopt train", shlex.quote(dataset), *as_options(given["data"], leave=("dataset",))])

@@ -91,7 +91,7 @@ class ConeFaces:
         view = self._view
         cones_, patterns = view(cones), view(self.pattern_of[cones])
         rows, active, weights = (view(t) for t in (self.rows, self.active, self.weights))
-        faces = FaceState(rows[cones_], active[cones_], weights[cones_], view(self._inverses.take(cones)))
+        faces = FaceState(rows[cones_], active[cones_], weights[cones_], view(self._take_inverses(cones)))
 
         def keep(place: Any, faces: FaceState, changed: Any) -> None:
             weights[cones_[place]] = faces.weights
@@ -101,6 +101,18 @@ class ConeFaces:
                 self._keep_inverses(to, faces.B[changed])
 
         return ConeBatch(view(self.unit), view(self.signs)[patterns], faces, view(g), self._precision), keep
+
+    def _take_inverses(self, cones: Tensor) -> Tensor:
+        """Copies of the pseudo-inverses; those that there was no room for are found again from their rows."""
+        B = self._inverses.take(cones)
+        for place in self._inverses.missing[cones].nonzero()[:, 0]:
+            cone = cones[place]
+            slots = self.active[cone].nonzero()[:, 0]
+            rows = self.rows[cone, slots]
+            A = self.unit[rows] * self.signs[self.pattern_of[cone], rows][:, None]
+            q, r = torch.linalg.qr(A.T)
+            B[place, slots] = torch.linalg.solve_triangular(r, q.T, upper=True)
+        return B
 
     def _keep_inverses(self, cones: Any, B: Any) -> None:
         """Store pseudo-inverses; the slots behind the last one in use are zero."""

@@ -20,7 +20,7 @@ def data(
     save: Annotated[Path | None, typer.Option(help="Write the prepared X and y to this .npz file.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the file of --save without asking.")] = False,
     loss: Annotated[str, typer.Option(help="The loss whose β_max is looked for, as in 'reluopt train'.")] = "squared",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No signs of progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print one line: the bracket of β_max.")] = False,
     *,
     given: dict[str, dict[str, Any]],
 ) -> None:
