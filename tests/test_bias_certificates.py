@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import second_checker
 import test_checker as oracle
+import torch
 from commands import reluopt
+from torch import nn
 
+from reluopt import CertifyConfig, certify, from_sequential
 from reluopt.biases import Biases
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.protocol import Start
@@ -175,3 +178,16 @@ def test_the_commands_train_certify_and_verify_with_biases(tmp_path):
     (tmp_path / "run" / "config.toml").write_text(text.replace('output_bias = "free"', 'output_bias = "decayed"'))
     done = reluopt("verify", "run", cwd=tmp_path)
     assert done.returncode != 0 and "output_bias" in done.stderr, done.stderr
+
+
+def test_a_sequential_model_keeps_its_output_bias_as_an_intercept():
+    """There and back again, with the certificate of a problem that has it; L is the model's own objective."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 3), nn.ReLU(), nn.Linear(3, 1)).double()
+    net = from_sequential(model, output_bias="intercept")
+    p = cases.problem(3, Biases("free", "free"), d=1, n=6, beta=0.3)
+    own = model(torch.from_numpy(p.X[:, :1]))[:, 0].detach().numpy()
+    assert np.allclose(p.predict(*net.weights()), own)
+    assert np.allclose(net.to_sequential(bias_column=True)(torch.from_numpy(p.X[:, :1])).detach()[:, 0], own)
+    found = certify(net, p, config=CertifyConfig(effort="fast", time_limit=2.0))
+    assert found.biases is None and found.lower_bound <= p.objective(*net.weights()) <= found.objective

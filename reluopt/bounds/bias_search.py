@@ -22,30 +22,30 @@ from reluopt.bounds.moment_search import MomentSearch
 from reluopt.clock import Clock
 from reluopt.problem import Problem
 
-Factors = Float[np.ndarray, "2 k e"]
+Factors = Float[np.ndarray, "s k e"]
 
 
-def lifted(P: Factors) -> Factors:
-    """(r_0, R_u, r_b) of (r_0, R_u, q)."""
-    size, length = _sizes(P)
+def lifted(P: Factors, heads: int = 1) -> Factors:
+    """(r_0, R_u, r_b) of (r_0, R_u, q); with several outputs r_0 is Ā, with as many columns as ``heads``."""
+    size, length = _sizes(P, heads)
     return np.concatenate([P[:, :, :-1], size * P[:, :, -1:] / np.maximum(1.0, length)], axis=2)
 
 
-def pulled_back(P: Factors, by: Factors) -> Factors:
+def pulled_back(P: Factors, by: Factors, heads: int = 1) -> Factors:
     """The gradient by (r_0, R_u, q) from that by (r_0, R_u, r_b)."""
-    size, length = _sizes(P)
+    size, length = _sizes(P, heads)
     divisor = np.maximum(1.0, length)
     v, by_b = P[:, :, -1:] / divisor, by[:, :, -1:]
     along = (by_b * v).sum(axis=(1, 2), keepdims=True)
     by_q = size * (by_b - np.where(length > 1.0, along, 0.0) * v) / divisor
-    by_u = by[:, :, 1:-1] + along * P[:, :, 1:-1] / size
-    return np.concatenate([by[:, :, :1], by_u, by_q], axis=2)
+    by_u = by[:, :, heads:-1] + along * P[:, :, heads:-1] / size
+    return np.concatenate([by[:, :, :heads], by_u, by_q], axis=2)
 
 
-def _sizes(P: Factors) -> tuple[Float[np.ndarray, "2 1 1"], Float[np.ndarray, "2 1 1"]]:
-    """‖R_u‖ and ‖q‖ of both signs."""
+def _sizes(P: Factors, heads: int) -> tuple[Float[np.ndarray, "s 1 1"], Float[np.ndarray, "s 1 1"]]:
+    """‖R_u‖ and ‖q‖ of every sign."""
     return (
-        np.sqrt(np.square(P[:, :, 1:-1]).sum(axis=(1, 2), keepdims=True) + FLOOR),
+        np.sqrt(np.square(P[:, :, heads:-1]).sum(axis=(1, 2), keepdims=True) + FLOOR),
         np.sqrt(np.square(P[:, :, -1:]).sum(axis=(1, 2), keepdims=True)),
     )
 

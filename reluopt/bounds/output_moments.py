@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from reluopt.bounds.bias_output_search import BiasOutputMomentSearch
 from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.output_search import OutputMomentSearch, OutputSupportSearch
@@ -42,15 +43,16 @@ class OutputMoments(Bound):
     quick: ClassVar[bool] = True
 
     def takes(self, problem: Problem) -> bool:
-        """Several outputs, and intercepts."""
-        return problem.outputs > 1 and not problem.biases.first_free
+        """Several outputs, and biases of all kinds."""
+        return problem.outputs > 1
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
         """The best bound so far after every run that improves it."""
         started = time.perf_counter()
-        search = OutputMomentSearch(problem, device=device, seed=self.seed)
+        kind = BiasOutputMomentSearch if problem.biases.first_free else OutputMomentSearch
+        search = kind(problem, device=device, seed=self.seed)
         steps = (0.0,) * self.runs if problem.loss.smooth else SMOOTHING
         best: LowerBound | None = None
         for number, step in enumerate(steps):
@@ -66,7 +68,7 @@ class OutputMoments(Bound):
             if problem.loss.smooth and value - bound.value <= self.close * abs(value):
                 break
         assert best is not None
-        if best.support > problem.beta * (1 + self.close) and not clock.over:
+        if best.support > problem.beta * (1 + self.close) and not clock.over and not problem.biases.first_free:
             # near β_max the factors vanish and say nothing of ν: it has its own search at this z
             _, evidence = tighten_outputs(problem, best.evidence.z, device=device, clock=clock, seed=self.seed)
             bound = prove(problem, evidence, method=self.name, started=started, factors=best.factors, z=best.z)

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reluopt.bounds.bias_forms import LiftedEvidence
 from reluopt.bounds.factors import FLOOR, minimised
 from reluopt.bounds.output_forms import OutputEvidence, balanced, theorem_c
 from reluopt.losses import Loss
@@ -87,9 +88,15 @@ class OutputMomentSearch:
         self.theta = run(lambda theta: self.objective(theta, loss), self.theta)
         return self.objective(self.theta, loss)[0] * self.units.value
 
-    def evidence(self, smoothing: float) -> OutputEvidence:
+    def evidence(self, smoothing: float) -> OutputEvidence | LiftedEvidence:
         """z and Theorem C's ν, in the problem's units."""
-        R, V, _ = self._parts(self.theta)
+        return balanced(self.problem.X, theorem_c(*self.multipliers(self.theta, smoothing)))
+
+    def multipliers(
+        self, theta: Float[np.ndarray, " q"], smoothing: float
+    ) -> tuple[Float[np.ndarray, "n C"], Float[np.ndarray, " n"]]:
+        """z, settled, and ν of Theorem C at a point, in the problem's units."""
+        R, V, _ = self._parts(theta)
         A, U = R[:, : self.C], R[:, self.C :]
         H = self.X @ U.T
         reach = (H.square().sum(1, keepdim=True) + FLOOR).sqrt()
@@ -100,8 +107,7 @@ class OutputMomentSearch:
         z = -self.kappa * self.scaled.loss.smoothed(smoothing).gradient(f, self.y)
         nu = (self._spread(z) @ A.T).norm(dim=1) / reach[:, 0]
         self.z = self.problem.settled(self.units.z * z.cpu().numpy())
-        v = self.problem.spread(self.z)
-        return balanced(self.problem.X, theorem_c(v, self.units.nu * nu.cpu().numpy()))
+        return self.problem.spread(self.z), self.units.nu * nu.cpu().numpy()
 
     def _pooled(self, values: Tensor) -> Tensor:
         """A values, of the rows."""

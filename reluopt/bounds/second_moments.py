@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from reluopt.bounds.bias_forms import Lift
 from reluopt.bounds.bias_search import BiasMomentSearch, tighten_with_bias
 from reluopt.bounds.factors import SMOOTHING
 from reluopt.bounds.lower_bound import LowerBound, prove
@@ -147,6 +148,8 @@ def beta_max_upper(
     """
     problem = as_problem(problem, y, None if isinstance(problem, Problem) else 1.0, loss=loss, weights=weights)
     z = problem.zero_dual_point
+    if problem.biases.first_free and problem.outputs > 1:  # ‖X̂ũ‖ ≤ ‖X̂‖‖ũ‖, and ‖ũ‖ ≤ √2
+        return 1.4142136 * closed_form_support(Lift.of(problem.X).rows(problem.X), z) * (1 + 1e-12)
     if problem.biases.first_free:
         return tighten_with_bias(problem, z, device=device, clock=Clock(time_limit))[0]
     v = problem.spread(z)

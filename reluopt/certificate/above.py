@@ -67,7 +67,8 @@ def network_estimates(case: Case) -> list[Estimate]:
 
 def own_objectives(case: Case, network: TwoLayerReLU, objective: float) -> Biases | None:
     """The own objectives of a converted model, beside L; None where its biases make no difference."""
-    own = network.own_objectives(objective, case.problem.beta)
+    # where the problem has biases L is the model's own objective
+    own = None if case.problem.biases else network.own_objectives(objective, case.problem.beta)
     if own is None:
         return None
     case.notes.append(

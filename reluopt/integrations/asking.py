@@ -16,7 +16,7 @@ SIZES = (1.0, 1e3)
 
 
 def require_plain(model: nn.Module, first: nn.Linear, second: nn.Linear) -> None:
-    """Both layers must train their own weights, and nothing else may be trained; the last one has no bias.
+    """Both layers must train their own weights, and nothing else may be trained; biases are trained or zero.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def require_plain(model: nn.Module, first: nn.Linear, second: nn.Linear) -> None
                 f"The {place} layer's weight is made of {', '.join(sorted(names))}; these are decayed, not the weight.",
                 "Certify a model of plain linear layers (no weight_norm, pruning or adapters).",
             )
-        if not layer.weight.requires_grad or (place == "first" and _is_frozen_bias(layer.bias)):
+        if not layer.weight.requires_grad or _is_frozen_bias(layer.bias):
             raise ConfigError(
                 f"The {place} layer is frozen: torch neither trains nor decays it, so the objective is another one.",
                 "Certify a model that trains both layers (requires_grad_(True) where it was frozen afterwards).",
@@ -43,11 +43,11 @@ def require_plain(model: nn.Module, first: nn.Linear, second: nn.Linear) -> None
             f"The model trains more than the two layers: {', '.join(more[:5])}.",
             "Certify a model of two linear layers; freeze what is in front of it and give its outputs as X.",
         )
-    if second.bias is not None and (second.bias.requires_grad or bool(second.bias.detach().any())):
-        raise ConfigError(
-            "The last layer has a bias, which L does not have: its training goes down another objective.",
-            "Train with nn.Linear(m, C, bias=False), or centre y and leave the bias out.",
-        )
+
+
+def is_trained(bias: Tensor | None) -> bool:
+    """Whether there is a bias that training moves."""
+    return bias is not None and bias.requires_grad
 
 
 def _is_frozen_bias(bias: Tensor | None) -> bool:
@@ -69,8 +69,9 @@ def outputs_of(model: nn.Module, first: nn.Linear, second: nn.Linear, X: Tensor)
         out = _answer(model, state, X)
         U, alpha = state[first], state[second]
         hidden = torch.relu(X @ U["weight"].T + U.get("bias", torch.zeros(1, dtype=torch.float64)))
-        f = hidden @ alpha["weight"].T
-        size = float((hidden @ alpha["weight"].abs().T).max())
+        c = alpha.get("bias", torch.zeros(1, dtype=torch.float64))
+        f = hidden @ alpha["weight"].T + c
+        size = float((hidden @ alpha["weight"].abs().T + c.abs()).max())
         if (
             out.numel() != f.numel()
             or len(out) != len(f)
@@ -89,7 +90,8 @@ def _states(model: nn.Module, first: nn.Linear, second: nn.Linear, X: Tensor) ->
     own = {
         layer: {name: p.detach().cpu().double() for name, p in layer.named_parameters()} for layer in (first, second)
     }
-    own[second].pop("bias", None)  # it is zero, and stays
+    if not is_trained(second.bias):
+        own[second].pop("bias", None)  # it is zero, and stays
     states, generator = [own], torch.Generator().manual_seed(0)
     for size in SIZES:
         drawn = {

@@ -1,4 +1,4 @@
-"""A torch model, certified in its own terms: its own objective, and a proved bound below it for every width.
+"""A model of one's own, certified in its own terms: its own objective, and a proved bound below it for every width.
 
 The model must compute Linear, ReLU, Linear, whatever wraps them, and its training must go down a multiple
 of L. Where it does not, there is no bound on it, and it is refused by name of what differs.
@@ -6,7 +6,6 @@ of L. Where it does not, there is no bound on it, and it is refused by name of w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -14,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reluopt.certificate.certificate import Certificate
+from reluopt.biases import Biases
 from reluopt.certificate.certify import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import ConfigError
-from reluopt.gate import as_beta, as_matrix, as_numbers
-from reluopt.integrations.asking import outputs_of, require_plain
+from reluopt.gate import as_matrix, as_numbers
+from reluopt.integrations.asking import is_trained, outputs_of, require_plain
+from reluopt.integrations.certified import CertifiedModule
+from reluopt.integrations.decays import read_decay
+from reluopt.integrations.mlp import certify_mlp
 from reluopt.integrations.torch_losses import TorchLoss, read_loss
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.problem import Problem
@@ -29,33 +31,14 @@ from reluopt.rigor.rounding import round_down
 SAME = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
-class CertifiedModule:
-    """What is proved of a torch model.
-
-    Attributes
-    ----------
-    own_objective : what its training goes down: loss(model(X), y) + (weight_decay/2)·‖all parameters‖², in float64.
-    own_lower_bound : no model of this kind, of any width, has a smaller one (proved, rounded down; 0 where none is).
-    certificate : of L = own objective/``factor``. ``problem``, ``network`` : what it speaks of.
-    factor : c, where the own objective is c·L (rounded to the nearest).
-    """
-
-    own_objective: float
-    own_lower_bound: float
-    certificate: Certificate
-    problem: Problem
-    network: TwoLayerReLU
-    factor: float
-
-
 def certify_module(
     model: Any,
     X: Any,
     y: Any,
     *,
-    weight_decay: Any,
-    loss: Any,
+    weight_decay: Any = None,
+    loss: Any = None,
+    decayed_biases: bool = True,
     layers: tuple[str, str] | None = None,
     config: CertifyConfig | None = None,
 ) -> CertifiedModule:
@@ -66,11 +49,14 @@ def certify_module(
 
     Parameters
     ----------
-    model : computes Linear → ReLU → Linear, alone or wrapped (compiled, in another module). The first layer may have a
-        bias, decayed like all parameters, as torch's optimizers do; the last may not.
+    model : computes Linear → ReLU → Linear, alone or wrapped (compiled, in another module), each layer with or without
+        a bias; or a fitted scikit-learn MLPRegressor or MLPClassifier, for which y is as ``fit`` got it and its own
+        alpha and loss are taken.
     X, y : (n, d), and y as the loss reads it, of the shape of the model's outputs (class numbers (n,) for
         CrossEntropyLoss): the whole training data.
-    weight_decay : of SGD or Adam (coupled), for all parameters. AdamW's decay is another one.
+    weight_decay : of SGD or Adam (coupled), for all parameters; or the optimizer itself, whose parameter groups say
+        what is decayed. AdamW's decay is another one.
+    decayed_biases : whether ``weight_decay`` is that of the biases too.
     loss : MSELoss, L1Loss, HuberLoss, SmoothL1Loss, BCEWithLogitsLoss, SoftMarginLoss, CrossEntropyLoss.
     layers : names of the two linear layers within the model, where they are not its only ones.
     config : of the certificate.
@@ -80,19 +66,32 @@ def certify_module(
     ConfigError : a model or a loss whose training problem is not that of the certificate. DataError : data that cannot
         be used.
     """
-    _torch_only(model)
-    decay = _positive(weight_decay)
+    if hasattr(model, "coefs_") and hasattr(model, "intercepts_"):
+        if not (weight_decay is None and loss is None and decayed_biases and layers is None):
+            raise ConfigError(
+                "weight_decay, loss, decayed_biases or layers was given for a scikit-learn model, which has its own.",
+                "Leave them out: certify_module(model, X, y).",
+            )
+        return certify_mlp(model, X, y, config)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"The model is a {type(model).__name__}.", "Give a torch module, or a fitted MLP.")
+    if loss is None:
+        raise ConfigError("The loss is missing.", "Give loss=, such as nn.MSELoss().")
     first, second = _layers(model, layers)
+    decay, decayed = read_decay(weight_decay, first, second, decayed_biases)
     features = as_matrix(X)
     require_plain(model, first, second)
     network, rows = _network(first, second, features)
+    biases = Biases(
+        output="none" if network.intercept is None else "decayed" if decayed.last else "free",
+        first="free" if is_trained(first.bias) and not decayed.first else "none",
+    )
     outputs = outputs_of(model, first, second, torch.from_numpy(features))
     read = read_loss(loss, len(features), second.out_features)
     targets = _targets(y, outputs[0], loss)
-    problem = Problem(rows, read.targets(targets.numpy()), read.spec, float(decay / read.factor))
+    problem = Problem(rows, read.targets(targets.numpy()), read.spec, float(decay / read.factor), biases=biases)
     _require_same_loss(loss, targets, problem, read, outputs)
-    squares = sum(float((p.detach().double() ** 2).sum()) for p in (network.U, network.alpha))
-    own = float(loss(outputs[0], targets)) + 0.5 * float(decay) * squares
+    own = float(loss(outputs[0], targets)) + 0.5 * float(decay) * squares_of(problem, network)
     certificate = certify(network, problem, config=config)
     # β is w/c, rounded; p*(β) is concave with p*(0) ≥ 0, so at a smaller β it is at most in proportion smaller
     share = min(read.factor, decay / Fraction(problem.beta))
@@ -100,23 +99,9 @@ def certify_module(
     return CertifiedModule(own, lower, certificate, problem, network, float(read.factor))
 
 
-def _positive(weight_decay: Any) -> Fraction:
-    try:
-        return Fraction(as_beta(weight_decay))
-    except ConfigError:
-        raise ConfigError(
-            f"weight_decay = {weight_decay!r}.", "Give the positive weight_decay of the optimizer (SGD or Adam)."
-        ) from None
-
-
-def _torch_only(model: Any) -> None:
-    if hasattr(model, "coefs_") and hasattr(model, "intercepts_"):
-        raise ConfigError(
-            "scikit-learn's MLP has intercepts that it does not decay; the bounds on L say nothing of its objective.",
-            "Use reluopt.ReLURegressor or ReLUClassifier with the same alpha.",
-        )
-    if not isinstance(model, nn.Module):
-        raise ConfigError(f"The model is a {type(model).__name__}.", "Give a torch module.")
+def squares_of(problem: Problem, network: TwoLayerReLU) -> float:
+    """The sum of the squares of what weight decay charges."""
+    return 2.0 * float(problem.with_beta(1.0).weight_decay(*network.weights()))
 
 
 def _layers(model: nn.Module, names: tuple[str, str] | None) -> tuple[nn.Linear, nn.Linear]:
@@ -144,9 +129,10 @@ def _network(first: nn.Linear, second: nn.Linear, X: np.ndarray) -> tuple[TwoLay
     if first.bias is not None:
         U = torch.cat([U, first.bias.detach().cpu().double()[:, None]], dim=1)
         X = np.hstack([X, np.ones((len(X), 1))])
+    c = second.bias.detach().cpu().double() if is_trained(second.bias) else None
     if U.shape[1] != X.shape[1]:
         raise ConfigError(f"The model takes {first.in_features} inputs, X has another number.", "Give its own X.")
-    return from_weights(U.contiguous(), alpha[:, 0] if alpha.shape[1] == 1 else alpha.contiguous()), X
+    return from_weights(U.contiguous(), alpha[:, 0] if alpha.shape[1] == 1 else alpha.contiguous(), c), X
 
 
 def _targets(y: Any, out: Tensor, loss: Any) -> Tensor:
