@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class Leaf:
     groups: list[Array]
     forms: slice
     squares: list[slice]
-    rows: list[slice]
+    rows: list[slice] = field(default_factory=list)
 
     @property
     def paired(self) -> Array:
