@@ -20,6 +20,7 @@ OF_OUTPUTS = {"z", "t", "groups", "paired", "nu", "r", "level"}
 SLOPES = {"factor", "eta", "tilt"}
 BALL = {"span", "ball"}
 LIFT = {"centre", "reach", "spread"}
+POOLING = {"pool_sizes", "pool_rows", "pool_weights"}
 LARGEST = 2**256
 PARAMETER = {"huber": "delta", "quantile": "tau"}
 NAMES = ("squared", "huber", "absolute", "quantile", "hinge", "squared_hinge", "logistic", "cross_entropy")
@@ -100,11 +101,14 @@ class File:
         self.document(read_json(meta["certificate"]))
 
     def read_tensor(self, name, entry, covered):
-        names = EVIDENCE | SLOPES | BALL | OF_SIMPLICES | LIFT | {"U", "alpha", "intercept", "weights"}
+        names = (
+            EVIDENCE | SLOPES | BALL | OF_SIMPLICES | LIFT | {"U", "alpha", "intercept", "weights"} | POOLING | {"v"}
+        )
         must(name in names, "unknown tensor")
         must(isinstance(entry, dict), "entry")
         kind, shape, ends = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
         whole = {"tree": "I64", "groups": "I64", "paired": "I64", "plus": "U8", "minus": "U8"}
+        whole |= {"pool_sizes": "I64", "pool_rows": "I64"}
         must(kind == whole.get(name, "F64"), "type")
         must(isinstance(shape, list) and len(shape) <= 3 and all(is_whole(k, 0, 2**40) for k in shape), "shape")
         must(isinstance(ends, list) and len(ends) == 2 and all(is_whole(k, 0, 2**60) for k in ends), "offsets")
@@ -126,8 +130,9 @@ class File:
         keys = {"format", "version", "problem", "evidence", "claims", "about"}
         must(set(content) == keys, "keys")
         must(content["format"] == "reluopt-certificate", "format")
-        must(is_whole(content["version"], 3, 5), "version")
-        self.problem(content["problem"], content["version"] == 4)
+        must(is_whole(content["version"], 3, 6), "version")
+        extra = {4: "biases", 5: "rows"}.get(content["version"])
+        self.problem(content["problem"], extra == "biases", {extra} - {None})
         claims = content["claims"]
         must(isinstance(claims, dict) and claims, "claims")
         must(set(claims) <= {"objective_at_most", "optimum_at_least", "ratio_at_most"}, "claims")
@@ -141,6 +146,7 @@ class File:
         needed = kinds[kind] if lower else set()
         wanted = (needed if lower else set()) | ({"U", "alpha"} if upper else set())
         wanted |= {"weights"} if self.weighted else set()
+        wanted |= (POOLING | ({"v"} if lower else set())) if self.N else set()
         wanted |= {"intercept"} if upper and self.output != "none" else set()
         if self.first == "free":
             must(kind != "simplices", "simplices")
@@ -149,9 +155,9 @@ class File:
             wanted |= optional if kind == "regions" and optional & set(self.tensors) else set()
         must(set(self.tensors) == wanted, "tensors")
 
-    def problem(self, p, with_biases):
+    def problem(self, p, with_biases, more):
         must(isinstance(p, dict), "problem")
-        keys = {"n", "d", "outputs", "fingerprint", "loss", "weights", "beta"} | ({"biases"} if with_biases else set())
+        keys = {"n", "d", "outputs", "fingerprint", "loss", "weights", "beta"} | more
         must(set(p) == keys, "problem")
         biases = p.get("biases", {"output": "none", "first": "none"})
         must(isinstance(biases, dict) and set(biases) == {"output", "first"}, "biases")
@@ -179,6 +185,8 @@ class File:
         must(self.C > 1 or self.loss != "cross_entropy", "outputs")
         self.n, self.d, self.digits, self.weighted = p["n"], p["d"], digits, p["weights"]
         self.beta = Fraction(float(p["beta"]))
+        self.N = p.get("rows", 0)
+        must("rows" not in more or is_whole(self.N, 1, 2**40), "rows")
 
     def shaped(self, name, *shape):
         have, flat = self.tensors[name]
@@ -193,15 +201,21 @@ class File:
     # -- sections 1, 4, 7 ----------------------------------------------------------------------------------------------
 
     def check(self, X, y):
-        must(len(X) == self.n and len(X[0]) == self.d, "other data")
+        must(len(X) == (self.N or self.n) and len(X[0]) == self.d and len(y) == self.n, "other data")
         must(all(isinstance(row, list) == (self.C > 1) for row in y), "other data")
         y = y if self.C > 1 else [[v] for v in y]
         must(all(len(row) == self.C for row in y), "other data")
         kappa = self.shaped("weights", self.n) if self.weighted else [Fraction(1)] * self.n
         must(all(k >= 0 for k in kappa), "negative weight")
         hashed = struct.pack("<QQ", self.n, self.d) + (struct.pack("<Q", self.C) if self.C > 1 else b"")
+        if self.N:
+            hashed = struct.pack("<4Q", self.N, self.d, self.C, self.n)
         for row in [*X, *y, *([[float(k) for k in kappa]] if self.weighted else [])]:
             hashed += struct.pack(f"<{len(row)}d", *row)
+        if self.N:
+            sizes, rows, parts = self.read_map()
+            hashed += struct.pack(f"<{len(sizes)}q", *sizes) + struct.pack(f"<{len(rows)}q", *rows)
+            hashed += struct.pack(f"<{len(parts)}d", *map(float, parts))
         must(hashlib.sha256(hashed).hexdigest() == self.digits, "other data")
         must(all(abs(v) <= LARGEST for row in [*X, *y] for v in row), "domain of the data")
         if self.loss in ("hinge", "squared_hinge", "logistic"):
@@ -224,11 +238,41 @@ class File:
         c = self.shaped("intercept", self.C) if self.output != "none" else [Fraction(0)] * self.C
         paid = [v for u in U for v in (u[:-1] if self.first == "free" else u)] + flat
         total = self.beta / 2 * sum(v * v for v in [*paid, *(c if self.output == "decayed" else [])])
-        for row, target, kappa in zip(self.X, self.y, self.kappa, strict=True):
+        fits = []
+        for row in self.X:
             s = [max(dot(row, u), Fraction(0)) for u in U]
-            f = [sum((v * a for v, a in zip(s, flat[k :: self.C], strict=True)), c[k]) for k in range(self.C)]
+            fits.append([sum((v * a for v, a in zip(s, flat[k :: self.C], strict=True)), c[k]) for k in range(self.C)])
+        if self.N:
+            fits = [[sum((a * fits[r][k] for r, a in own), Fraction(0)) for k in range(self.C)] for own in self.A]
+        for f, target, kappa in zip(fits, self.y, self.kappa, strict=True):
             total += kappa * self.value_of(f, target)
         return total
+
+    # -- section 12 ----------------------------------------------------------------------------------------------------
+
+    def read_map(self):
+        """(sizes, rows, weights); A is kept as the list of (row, weight) of every sample."""
+        sizes, parts = self.shaped("pool_sizes", self.n), self.tensors["pool_weights"][1]
+        (shape, rows), at, self.A = self.tensors["pool_rows"], 0, []
+        must(len(shape) == len(self.tensors["pool_weights"][0]) == 1, "shape of the map")
+        must(all(1 <= p <= self.N for p in sizes) and sum(sizes) == len(rows) == len(parts), "sizes of the map")
+        must(all(0 <= r < self.N for r in rows) and all(parts), "entries of the map")
+        for p in sizes:
+            own = list(zip(rows[at : at + p], parts[at : at + p], strict=True))
+            must(len({r for r, _ in own}) == p, "a row twice")
+            self.A.append(own)
+            at += p
+        return sizes, rows, parts
+
+    def apart(self, z, v):
+        """‖v − Aᵀz‖_F‖X‖_F."""
+        left = [list(v[r * self.C : (r + 1) * self.C]) for r in range(self.N)]
+        for i, own in enumerate(self.A):
+            for r, a in own:
+                left[r] = [b - a * c for b, c in zip(left[r], z[i], strict=True)]
+        with mpmath.workdps(50):
+            squares = (sum(b * b for row in part for b in row) for part in (left, self.X))
+            return rational(mpmath.sqrt(real(next(squares))) * mpmath.sqrt(real(next(squares))))
 
     @property
     def row(self):
@@ -304,10 +348,19 @@ class File:
         must(t >= 0, "t")
         if self.first == "free":
             self.lift()
+        n, more, own = self.n, Fraction(0), z
+        if self.N:
+            flat = self.shaped("v", self.N, *self.row)
+            own, self.n, more = (
+                [flat[r * self.C : (r + 1) * self.C] for r in range(self.N)],
+                self.N,
+                self.apart(z, flat),
+            )
         if "basis" in self.tensors:
             bound = self.support_of_simplices(flat)
         else:
-            bound = self.support(flat) if self.C == 1 else self.support_of_outputs(z)
+            bound = self.support(flat) if self.C == 1 else self.support_of_outputs(own)
+        bound, self.n = bound + more, n
         if bound > 0:
             t = min(t, self.beta / bound)
         rows, sums = zip(z, self.y, self.kappa, strict=True), [sum(v) for v in zip(*z, strict=True)]

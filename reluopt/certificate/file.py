@@ -22,6 +22,7 @@ from reluopt.bounds.region_forms import Geometry
 from reluopt.bounds.simplices import Simplices
 from reluopt.bounds.slopes import Slopes
 from reluopt.certificate import checker
+from reluopt.certificate.checker.certificate import POOLING
 from reluopt.errors import CertificateError
 from reluopt.losses import Loss
 from reluopt.problem import Problem, as_problem
@@ -75,6 +76,9 @@ def write_certificate(
             "The bound is of a problem with another number of outputs, or other biases.", "Bound this problem."
         )
     tensors = evidence_tensors(problem.X, bound.evidence) | {"t": np.array([bound.scale])}
+    if problem.pooling is not None:
+        tensors |= {"v": tensors["z"], "z": bound.z}
+        tensors |= dict(zip(POOLING, problem.pooling.arrays, strict=True))
     if problem.is_weighted:
         tensors["weights"] = problem.weights
     if network is not None:
@@ -85,7 +89,7 @@ def write_certificate(
     record = {"reluopt": reluopt.__version__, "method": bound.method, "seconds": bound.seconds, **(about or {})}
     document = {
         "format": checker.FORMAT,
-        "version": checker.WITH_BIASES if problem.biases else checker.VERSION,
+        "version": _version(problem),
         "problem": _problem_record(problem),
         "evidence": "outputs" if several else "simplices" if "basis" in tensors else "regions",
         "claims": {},
@@ -103,6 +107,13 @@ def loss_record(loss: Loss) -> dict[str, Any]:
     return {"name": loss.name, **dataclasses.asdict(loss)}
 
 
+def _version(problem: Problem) -> int:
+    """Of the file: the lowest that has what the problem needs."""
+    if problem.pooling is not None:
+        return checker.WITH_ROWS
+    return checker.WITH_BIASES if problem.biases else checker.VERSION
+
+
 def _problem_record(problem: Problem) -> dict[str, Any]:
     return {
         "n": problem.n,
@@ -113,6 +124,7 @@ def _problem_record(problem: Problem) -> dict[str, Any]:
         "weights": problem.is_weighted,
         "beta": problem.beta,
         **({"biases": dataclasses.asdict(problem.biases)} if problem.biases else {}),
+        **({} if problem.pooling is None else {"rows": problem.pooling.total}),
     }
 
 

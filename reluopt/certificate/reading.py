@@ -59,7 +59,8 @@ def read_bound(path: Path, problem: Problem) -> LowerBound:
         evidence = _evidence_in(content.tensors, problem)
     except MALFORMED as reason:
         raise CertificateError(f"'{path}' holds no bound for this problem: {reason}.", "Certify again.") from reason
-    return prove(problem, evidence, method=_method(path), started=started)
+    z = None if problem.pooling is None else np.array(content.tensor("z", problem.n, *content.problem.row))
+    return prove(problem, evidence, method=_method(path), started=started, z=z)
 
 
 def proved_again(problem: Problem, bound: LowerBound, method: str) -> LowerBound:
@@ -80,7 +81,8 @@ def proved_again(problem: Problem, bound: LowerBound, method: str) -> LowerBound
         raise CertificateError(
             f"The evidence of the {method} bound is none for this problem: {reason}.", "Bound this problem."
         ) from reason
-    return prove(problem, evidence, method=method, started=started)
+    z = None if problem.pooling is None else np.array(bound.z, dtype=np.float64)
+    return prove(problem, evidence, method=method, started=started, z=z)
 
 
 def _evidence_in(
@@ -88,9 +90,11 @@ def _evidence_in(
 ) -> Evidence | OutputEvidence | Simplices | LiftedEvidence:
     """The evidence in the tensors of SPEC.md, sections 2, 9, 10, 11; refused where it does not fit the data."""
     loss = checker.Loss(problem.loss.name, Fraction(0))  # evidence is about X alone
+    if problem.pooling is not None and "v" in tensors:
+        tensors = {**tensors, "z": tensors["v"]}
     about = checker.Problem(
-        problem.n, problem.d, problem.fingerprint, loss, problem.is_weighted, problem.beta, outputs=problem.outputs,
-        biases=checker.Biases(problem.biases.output, problem.biases.first),
+        len(problem.X), problem.d, problem.fingerprint, loss, problem.is_weighted, problem.beta,
+        outputs=problem.outputs, biases=checker.Biases(problem.biases.output, problem.biases.first),
     )  # fmt: skip
     content = checker.Certificate(about, {}, tensors)
     if problem.biases.first_free:

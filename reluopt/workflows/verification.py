@@ -53,7 +53,8 @@ def verify_certificate(certificate: Path, data: Path | None = None, max_bytes: i
         raise CertificateError("A certificate file needs its data.", "Give --data data.npz, or name the run folder.")
     problem = read_run(run).problem if run is not None else None
     if data is not None:
-        X, y, weights = checker.read_data(data, max_bytes)
+        content = checker.read_certificate(path, max_bytes)
+        X, y, weights = checker.read_data(data, max_bytes, pooled=bool(content.problem.rows))
     else:
         assert problem is not None
         X, y, weights = problem.X, problem.targets, problem.weights

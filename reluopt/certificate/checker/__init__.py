@@ -9,7 +9,17 @@ Exit code 0: every claim is proved. 1: refused, with the first reason. 2: the ch
 """
 
 from .biases import Biases
-from .certificate import FORMAT, VERSION, WITH_BIASES, Certificate, Problem, fingerprint, parse, read_certificate
+from .certificate import (
+    FORMAT,
+    VERSION,
+    WITH_BIASES,
+    WITH_ROWS,
+    Certificate,
+    Problem,
+    fingerprint,
+    parse,
+    read_certificate,
+)
 from .claims import WORDS, Verdict, check, optimum_lower, support_upper
 from .command import main
 from .data import read_data
@@ -22,6 +32,7 @@ __all__ = [
     "PARAMETERS",
     "VERSION",
     "WITH_BIASES",
+    "WITH_ROWS",
     "WORDS",
     "Biases",
     "CannotCheck",

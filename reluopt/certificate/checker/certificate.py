@@ -23,6 +23,7 @@ from .refusal import CannotCheck, Refused, require, shown
 
 FORMAT, VERSION = "reluopt-certificate", 3
 WITH_BIASES = 4  # the version of a problem that has the key "biases"
+WITH_ROWS = 5  # that of one with the key "rows": pooled rows
 MAX_BYTES = 2**33  # of a file, unless the caller says otherwise
 MAX_HEADER = 2**22
 CLAIMS = ("objective_at_most", "optimum_at_least", "ratio_at_most")
@@ -33,7 +34,8 @@ BALL = ("span", "ball")  # the same
 OF_FREE_BIASES = ("centre", "reach", "spread")
 EVIDENCE_OF_OUTPUTS = ("z", "t", "groups", "paired", "nu", "r", "level")
 EVIDENCE_OF_SIMPLICES = ("z", "t", "basis", "plus", "minus", "level")
-WHOLE = ("tree", "groups", "paired")
+POOLING = ("pool_sizes", "pool_rows", "pool_weights")
+WHOLE = ("tree", "groups", "paired", "pool_sizes", "pool_rows")
 BYTES = ("plus", "minus")
 _TYPES: dict[str, np.dtype] = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "U8": np.dtype("u1")}
 _KEYS = {"format", "version", "problem", "evidence", "claims", "about"}
@@ -52,6 +54,7 @@ class Problem:
     beta: float
     outputs: int = 1
     biases: Biases = NO_BIASES
+    rows: int = 0  # N of pooled rows; 0 without pooling
 
     @property
     def row(self) -> tuple[int, ...]:
@@ -126,7 +129,8 @@ def outline(raw: bytes, size: int) -> tuple[Any, dict[str, tuple[np.dtype, tuple
     text = metadata.get("certificate") if isinstance(metadata, dict) and len(metadata) == 1 else None
     if not isinstance(text, str):
         raise Refused("the metadata must have the one key 'certificate', a text")
-    known = {*NETWORK, *EVIDENCE, *SLOPES, *BALL, *EVIDENCE_OF_SIMPLICES, *OF_FREE_BIASES, "intercept", "weights"}
+    known = {*NETWORK, *EVIDENCE, *SLOPES, *BALL, *EVIDENCE_OF_SIMPLICES, *OF_FREE_BIASES, *POOLING}
+    known |= {"v", "intercept", "weights"}
     require(set(header) <= known, f"an unknown tensor {shown(next(iter(set(header) - known), ''))}")
     table, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
@@ -198,8 +202,8 @@ def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
     require(document.get("format") == FORMAT, f"the format is not '{FORMAT}'")
     version = document.get("version")
     require(
-        type(version) is int and version in (VERSION, WITH_BIASES),
-        f"the version is {shown(version)}, not {VERSION} or {WITH_BIASES}; "
+        type(version) is int and version in (VERSION, WITH_BIASES, WITH_ROWS),
+        f"the version is {shown(version)}, not {VERSION}, {WITH_BIASES} or {WITH_ROWS}; "
         "'reluopt certify RUN' writes a new certificate",
     )
     require(set(document) == _KEYS, f"the certificate must have exactly the keys {sorted(_KEYS)}")
@@ -207,7 +211,7 @@ def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
     require(isinstance(claims, dict) and len(claims) > 0, "there is no claim")
     require(set(claims) <= set(CLAIMS), f"an unknown claim; the known ones are {', '.join(CLAIMS)}")
     certificate = Certificate(
-        _problem(document["problem"], version == WITH_BIASES),
+        _problem(document["problem"], {WITH_BIASES: "biases", WITH_ROWS: "rows"}.get(version)),
         {name: _float(claims[name], name) for name in claims},
         tensors,
     )
@@ -225,6 +229,8 @@ def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
 def _wanted(c: Certificate, needed: tuple[str, ...], regions: bool) -> set[str]:
     """The tensors that the claims need; ``needed`` are those of the evidence."""
     biases, wanted = c.problem.biases, {*needed, *(("weights",) if c.problem.weights else ())}
+    if c.problem.rows:
+        wanted |= {*POOLING, *(("v",) if c.with_evidence else ())}
     if c.with_network:
         wanted |= {*NETWORK, *(("intercept",) if biases.intercept else ())}
     if biases.first_free:
@@ -235,10 +241,11 @@ def _wanted(c: Certificate, needed: tuple[str, ...], regions: bool) -> set[str]:
     return wanted
 
 
-def _problem(content: Any, with_biases: bool) -> Problem:
-    keys = _PROBLEM_KEYS | ({"biases"} if with_biases else set())
+def _problem(content: Any, extra: str | None) -> Problem:
+    """The problem; ``extra`` is the key that its version has beside those of all."""
+    keys = _PROBLEM_KEYS | ({extra} if extra else set())
     require(isinstance(content, dict) and set(content) == keys, f"'problem' needs the keys {sorted(keys)}")
-    for key in ("n", "d"):
+    for key in ("n", "d", *(("rows",) if extra == "rows" else ())):
         require(
             type(content[key]) is int and 1 <= content[key] < 2**40, f"'{key}' is not a whole number from 1 to 2^40"
         )
@@ -251,9 +258,10 @@ def _problem(content: Any, with_biases: bool) -> Problem:
     require(beta > 0, "beta is not positive")
     loss = read_loss(content["loss"])
     require(outputs > 1 or loss.name != "cross_entropy", "the cross-entropy has several outputs")
-    biases = read_biases(content["biases"]) if with_biases else NO_BIASES
+    biases = read_biases(content["biases"]) if extra == "biases" else NO_BIASES
     sizes, data = (content["n"], content["d"]), content["fingerprint"]
-    return Problem(*sizes, data, loss, content["weights"], beta, outputs=outputs, biases=biases)
+    rows = content["rows"] if extra == "rows" else 0
+    return Problem(*sizes, data, loss, content["weights"], beta, outputs=outputs, biases=biases, rows=rows)
 
 
 def read_loss(content: Any) -> Loss:

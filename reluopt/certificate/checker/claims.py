@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import outputs, simplices
+from . import outputs, pooling, simplices
 from .ball import Ball
 from .biases import MORE_STEPS, intercept_part, lifted, read_lift
 from .certificate import Certificate, Problem, fingerprint
@@ -101,7 +101,10 @@ def optimum_lower(c: Certificate, X: Array, y: Array, weights: Array | None = No
     z, t = c.tensor("z", c.problem.n, *c.problem.row), float(c.tensor("t", 1)[0])
     require(t >= 0, "t is negative")
     of_kind = outputs if c.problem.outputs > 1 else simplices if "basis" in c.tensors else None
-    bound = of_kind.support_upper(c, X, z) if of_kind else support_upper(c, X, z)
+    inner, v = pooling.for_rows(c) if c.problem.rows else (c, z)
+    bound = of_kind.support_upper(inner, X, v) if of_kind else support_upper(inner, X, v)
+    if c.problem.rows:
+        bound += pooling.apart_upper(pooling.read_map(c), X, z, v)
     if bound > 0:
         t = min(t, binary64_below(Fraction(c.problem.beta) / bound))
     return dual_value(c.problem, y, weights, z, t)
@@ -124,8 +127,9 @@ class Verdict:
         loss = f"{problem.loss.name} loss"
         loss += f" ({parameter} = {float(problem.loss.parameter)!r})" if parameter else ""
         own = f"{problem.outputs} outputs, " if problem.outputs > 1 else ""
+        pooled = f"{problem.rows} pooled rows, " if problem.rows else ""
         parts = [
-            f"data n = {problem.n}, d = {problem.d}, {own}sha256 {problem.fingerprint}",
+            f"data n = {problem.n}, d = {problem.d}, {own}{pooled}sha256 {problem.fingerprint}",
             loss,
             "with sample weights" if problem.weights else "all sample weights 1",
             f"beta = {problem.beta!r}",
@@ -146,11 +150,14 @@ def check(c: Certificate, X: Array, y: Array, weights: Array | None = None) -> V
     ``weights``, if given, must be the certificate's; without them those in the file are taken.
     """
     problem, upper, lower, network, width = c.problem, None, None, None, 0
-    require((problem.n, problem.d) == X.shape, f"the certificate is for {problem.n}x{problem.d} data, not {X.shape}")
+    rows = problem.rows or problem.n
+    require((rows, problem.d) == X.shape, f"the certificate is for {rows}x{problem.d} data, not {X.shape}")
     require(y.shape == (problem.n, *problem.row), f"the certificate is for {problem.outputs} outputs, not {y.shape}")
     own = sample_weights(c, weights)
+    pool = pooling.read_map(c) if problem.rows else None
     data = (X, y) if own is None else (X, y, own)
-    require(problem.fingerprint == fingerprint(*data), "the fingerprint is that of other data")
+    digits = fingerprint(*data) if pool is None else pooling.fingerprint(X, y, own, pool)
+    require(problem.fingerprint == digits, "the fingerprint is that of other data")
     within_domain(X, "X"), within_domain(y, "y")
     if problem.biases.first_free:
         require(problem.d > 1 and (X[:, -1] == 1).all(), "free first-layer biases need a last column of ones in X")
@@ -164,7 +171,10 @@ def check(c: Certificate, X: Array, y: Array, weights: Array | None = None) -> V
             U = c.tensor("U", None, problem.d)
             alpha = c.tensor("alpha", len(U), *problem.row)
             shift = [c.tensor("intercept", problem.outputs)] if problem.biases.intercept else []
-            upper = objective_upper(X, y, own, problem.loss, problem.beta, U, alpha, problem.biases, *shift)
+            if pool is None:
+                upper = objective_upper(X, y, own, problem.loss, problem.beta, U, alpha, problem.biases, *shift)
+            else:
+                upper = pooling.objective_upper(pool, X, y, own, problem.loss, problem.beta, U, alpha)
             network, width = fingerprint(U, alpha, *shift), len(U)
         if c.with_evidence:
             lower = optimum_lower(c, X, y, own)

@@ -32,8 +32,8 @@ def answer(certificate: Path, data: Path, max_bytes: int = MAX_BYTES) -> tuple[i
     """(exit code, lines to print)."""
     try:
         require_gradual_underflow()
-        X, y, weights = read_data(data, max_bytes)
-        verdict = check(read_certificate(certificate, max_bytes), X, y, weights)
+        content = read_certificate(certificate, max_bytes)
+        verdict = check(content, *read_data(data, max_bytes, pooled=bool(content.problem.rows)))
     except Refused as reason:
         return 1, [f"REFUSED: {reason}"]
     except CannotCheck as reason:

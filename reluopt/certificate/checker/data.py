@@ -15,8 +15,8 @@ from .refusal import CannotCheck, shown
 MAX_BYTES = 2**32  # of all arrays together, unless the caller says otherwise
 
 
-def read_data(path: Path, max_bytes: int = MAX_BYTES) -> tuple[Array, Array, Array | None]:
-    """X (n, d), y (n,) or (n, C) and weights (n,) or None, float64, from an npz file."""
+def read_data(path: Path, max_bytes: int = MAX_BYTES, pooled: bool = False) -> tuple[Array, Array, Array | None]:
+    """X (n, d) ((N, d) if ``pooled``), y (n,) or (n, C) and weights (n,) or None, float64, from an npz file."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise CannotCheck(f"{shown(str(path))} is not a file")
@@ -34,8 +34,9 @@ def read_data(path: Path, max_bytes: int = MAX_BYTES) -> tuple[Array, Array, Arr
     except Exception as error:  # any failure to read the data means that nothing can be checked
         raise CannotCheck(f"{shown(str(path))} is not an npz file ({type(error).__name__})") from error
     X, y, *weights = arrays
-    fits = X.ndim == 2 and 0 not in X.shape and y.ndim in (1, 2) and y.shape[:1] == X.shape[:1]
-    if not fits or any(part.shape != X.shape[:1] for part in weights):
+    alike = pooled or y.shape[:1] == X.shape[:1]
+    fits = X.ndim == 2 and 0 not in X.shape and y.ndim in (1, 2) and 0 not in y.shape and alike
+    if not fits or any(part.shape != y.shape[:1] for part in weights):
         raise CannotCheck(f"X has shape {X.shape}, y and weights {[part.shape for part in (y, *weights)]}")
     if not all(np.isfinite(part).all() for part in arrays):
         raise CannotCheck(f"{shown(str(path))} has NaN or infinite entries")

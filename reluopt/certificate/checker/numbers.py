@@ -83,6 +83,14 @@ def at_least_sum(w: Array, a: Array, b: Array) -> Array:
     return (w > total) | ((w == total) & (error <= 0))
 
 
+def above(value: Fraction) -> float:
+    """The next binary64 number above a number near to ``value``; infinite where it overflows."""
+    try:
+        return math.nextafter(float(value), math.inf) if value else 0.0
+    except OverflowError:
+        return math.inf
+
+
 def on_grid_below(value: Fraction) -> Fraction:
     """The largest multiple of 2^-GRID that is ≤ value."""
     return Fraction((value.numerator << GRID) // value.denominator, 1 << GRID)
