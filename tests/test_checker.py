@@ -379,7 +379,7 @@ def about(**changes):
 
 REFUSALS = [
     (edit(format="other"), "format is not"),
-    (edit(version=2), "version is 2, not 3 or 4; 'reluopt certify RUN' writes a new"),
+    (edit(version=2), "version is 2, not 3, 4 or 5; 'reluopt certify RUN' writes a new"),
     (edit(version=3.0), "version is 3.0, not 3"),
     (edit(version=True), "version is True, not 3"),
     (edit(evidence="simplices"), "exactly the tensors"),
