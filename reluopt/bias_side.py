@@ -66,6 +66,13 @@ class BiasSide:
         square: Any = intercept * intercept
         return paid + 0.5 * self.intercept_ratio * self.beta * (square.sum() if hasattr(square, "sum") else square)
 
+    def intercept_slope(self, z: Float[np.ndarray, "n ..."], intercept: Array | float) -> Float[np.ndarray, ...]:
+        """∂L/∂c = −Σ_i z_i + decay·c of every output, z = −κ∂ℓ/∂f; 0 where the network has no intercept."""
+        if not self.biases.intercept:
+            return np.zeros(z.shape[1:])
+        decay = self.intercept_ratio * self.beta if self.biases.output == "decayed" else 0.0
+        return np.asarray(decay * np.asarray(intercept) - z.sum(axis=0))
+
     def best_intercept(self, f: Float[np.ndarray, "n ..."], smoothing: float = 0.0) -> Float[np.ndarray, ...]:
         """argmin_c Σ κ ℓ(f + c, y) + ½·decay·c² of every output: 0 where there is no intercept.
 

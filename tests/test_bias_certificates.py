@@ -11,7 +11,7 @@ import torch
 from commands import reluopt
 from torch import nn
 
-from reluopt import CertifyConfig, certify, from_sequential
+from reluopt import CertifyConfig, TrainConfig, Trainer, beta_max_estimate, certify, from_sequential, from_weights
 from reluopt.biases import Biases
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.protocol import Start
@@ -191,3 +191,28 @@ def test_a_sequential_model_keeps_its_output_bias_as_an_intercept():
     assert np.allclose(net.to_sequential(bias_column=True)(torch.from_numpy(p.X[:, :1])).detach()[:, 0], own)
     found = certify(net, p, config=CertifyConfig(effort="fast", time_limit=2.0))
     assert found.biases is None and found.lower_bound <= p.objective(*net.weights()) <= found.objective
+
+
+@pytest.mark.parametrize("biases", cases.KINDS)
+def test_the_residual_of_a_certificate_is_the_slope_of_the_own_objective(biases):
+    """Without kinks the Clarke residual is ‖∇L‖ by all parameters, the intercept among them."""
+    p = cases.problem(11, biases, n=7)
+    net = from_weights(*cases.network(5, p, m=3))
+    net.objective(p).backward()
+    slope = np.sqrt(sum(float((w.grad**2).sum()) for w in net.parameters()))
+    found = certify(net, p, config=CertifyConfig(effort="fast", time_limit=0.5)).stationarity
+    assert found.gradient_norm == pytest.approx(slope, rel=1e-9)
+    assert found.clarke_residual == pytest.approx(slope, rel=1e-9)
+
+
+@pytest.mark.parametrize("biases", cases.KINDS)
+def test_training_near_zero_does_not_end_where_a_neuron_would_grow(biases):
+    """StopWhenStationary prices with the intercept: at the best constant and tiny neurons training goes on."""
+    p = cases.problem(12, biases, n=12)
+    p = p.with_beta(0.3 * beta_max_estimate(p))
+    config = TrainConfig(
+        width=8, epochs=400, init_scale=1e-4, stationarity_tolerance=1e-6, record_every=20,
+        output_bias=biases.output if biases.intercept else None, first_bias=biases.first if biases.first_free else None,
+    )  # fmt: skip
+    result = Trainer(config.make_network(p.d), p, config=config, progress=False).fit()
+    assert result.objective < p.zero_value * 0.99

@@ -38,7 +38,8 @@ def stationarity(case: Case, objective: float) -> Stationarity:
     case.say("proving stationarity from the network's own residual")
     sets = case.sets
     gaps = [_pattern_gap(case, patterns, objective) for patterns in (sets.active, sets.with_kinks, sets.with_inactive)]
-    residual = clarke_residual(case.problem, case.U, case.alpha, kink_tolerance=case.config.kink_tolerance)
+    tolerance = case.config.kink_tolerance
+    residual = clarke_residual(case.problem, case.U, case.alpha, case.intercept, kink_tolerance=tolerance)
     return Stationarity(
         active=gaps[0],
         with_kinks=gaps[1],

@@ -100,7 +100,12 @@ class ClarkeResidual:
 
 
 def clarke_residual(
-    problem: Problem, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."], *, kink_tolerance: float
+    problem: Problem,
+    U: Float[np.ndarray, "m d"],
+    alpha: Float[np.ndarray, "m ..."],
+    intercept: Float[np.ndarray, ...] | float = 0.0,
+    *,
+    kink_tolerance: float,
 ) -> ClarkeResidual:
     """Minimise ‖∂L‖ over the slopes s_ij ∈ [0, 1] of the kinks: one small bounded least squares a neuron with kinks.
 
@@ -108,9 +113,11 @@ def clarke_residual(
     derivative by α_j does not depend on it. With a positive tolerance this is the residual of a nearby point's
     subdifferential. Of a loss with kinks of its own one subgradient is taken.
     """
-    grad_u, grad_alpha = problem.gradient(U, alpha)
-    plain = float(np.sqrt((grad_u**2).sum() + (grad_alpha**2).sum()))
-    pulls = -neurons.back(problem.spread(problem.dual_point(problem.predict(U, alpha))), alpha)
+    grad_u, grad_alpha = problem.gradient(U, alpha, intercept)
+    z = problem.dual_point(problem.predict(U, alpha, intercept))
+    smooth = (grad_alpha**2).sum() + (problem.intercept_slope(z, intercept) ** 2).sum()
+    plain = float(np.sqrt((grad_u**2).sum() + smooth))
+    pulls = -neurons.back(problem.spread(z), alpha)
     kink = kinks(problem.X, U.T, kink_tolerance)
     strictly = (problem.X @ U.T > 0) & kink
     squares = (grad_u**2).sum(axis=1)
@@ -119,8 +126,9 @@ def clarke_residual(
         free = pulls[at, j][:, None] * problem.X[at]
         fixed = grad_u[j] - free[strictly[at, j]].sum(axis=0)
         squares[j] = min(squares[j], 2.0 * float(lsq_linear(free.T, -fixed, bounds=(0.0, 1.0)).cost))
-    value = float(np.sqrt(squares.sum() + (grad_alpha**2).sum()))
-    size = problem.beta * float(np.sqrt((U**2).sum() + (alpha**2).sum()))
+    value = float(np.sqrt(squares.sum() + smooth))
+    # ‖θ‖² of the decayed weights is twice their decay at β = 1
+    size = problem.beta * float(np.sqrt(2.0 * problem.with_beta(1.0).weight_decay(U, alpha, intercept)))
     relative = value / size if size > 0 else (0.0 if value == 0 else float("inf"))
     return ClarkeResidual(value, plain, relative)
 

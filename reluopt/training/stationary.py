@@ -19,7 +19,7 @@ import torch
 
 from reluopt.losses.protocol import each_sample
 from reluopt.neurons import sizes
-from reluopt.pricing import price
+from reluopt.pricing import largest_price, price
 from reluopt.training.callbacks import Callback, Record
 from reluopt.training.state import TrainState
 
@@ -57,7 +57,7 @@ class StopWhenStationary(Callback):
 
 def _sizes(state: TrainState) -> torch.Tensor:
     """‖θ_j‖² of every neuron, (m,)."""
-    U, alpha = state.network.U.detach(), state.network.alpha.detach()
+    U, alpha = state.problem.decayed(state.network.U.detach()), state.network.alpha.detach()
     return (U * U).sum(dim=1) + sizes(alpha) ** 2
 
 
@@ -70,7 +70,7 @@ def _idle(state: TrainState, record: Record, tolerance: float) -> torch.Tensor:
 def _residual(state: TrainState, record: Record) -> torch.Tensor:
     """The vector z = −κ ∘ ∂ℓ/∂f of the rows of X, for the squared loss y − f; Aᵀz of pooled ones."""
     problem = state.problem
-    fit = problem.pooled(torch.relu(record.preactivations) @ state.network.alpha.detach())
+    fit = problem.pooled(state.network.outputs_of(record.preactivations).detach())
     z = -problem.loss.gradient(fit, state.y)
     z = z if state.weights is None else each_sample(state.weights, z) * z
     return z if problem.pooling is None else torch.as_tensor(problem.spread(z.cpu().numpy())).to(z)
@@ -78,7 +78,7 @@ def _residual(state: TrainState, record: Record) -> torch.Tensor:
 
 def _own_price(state: TrainState, record: Record, idle: torch.Tensor) -> float:
     """max ‖zᵀ(Xu_j)_+‖ / (β‖u_j‖) over the idle neurons, 0 where all their u_j are zero."""
-    U, H = state.network.U.detach()[idle], record.preactivations[:, idle]
+    U, H = state.problem.decayed(state.network.U.detach()[idle]), record.preactivations[:, idle]
     largest = U.abs().amax(dim=1)
     alive = largest > 0
     if not bool(alive.any()):
@@ -92,4 +92,7 @@ def _own_price(state: TrainState, record: Record, idle: torch.Tensor) -> float:
 def _best_price(state: TrainState, record: Record) -> float:
     """The largest price that a local search finds, over β."""
     X, z = (array.detach().cpu().double().numpy() for array in (state.X, _residual(state, record)))
-    return price(X, z, np.random.default_rng(0)).value / state.beta
+    rng, problem = np.random.default_rng(0), state.problem
+    if problem.biases.first_free:
+        return largest_price(problem, problem.settled(z), rng) / state.beta
+    return price(X, z, rng).value / state.beta
