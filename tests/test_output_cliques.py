@@ -71,7 +71,8 @@ def test_the_level_is_what_is_proved():
 
 
 @pytest.mark.parametrize("spec", ["squared", "cross_entropy", "hinge"])
-def test_pairs_close_most_of_the_gap_and_both_checkers_accept(spec, tmp_path):
+def test_pairs_close_most_of_the_gap_and_both_checkers_accept(spec, tmp_path, ticking):
+    ticking(0.006)
     problem = problem_of(spec, n=9, d=2)
     first, bound = quick(problem), neighbours(problem, time_limit=1.5)
     assert "cliques" in bound.method and first.value < bound.value
@@ -86,8 +87,9 @@ def test_pairs_close_most_of_the_gap_and_both_checkers_accept(spec, tmp_path):
     assert second_checker.reason_to_refuse(raw, problem.X.tolist(), problem.targets.tolist()) is None
 
 
-def test_a_second_target_that_is_zero_changes_nothing():
+def test_a_second_target_that_is_zero_changes_nothing(ticking):
     """With one output there are products with α too, so that its bound is at least as good; here both are tight."""
+    ticking(0.006)
     problem = problem_of(n=12, fraction=0.3)
     one = Problem(problem.X, problem.y[:, 0], beta=problem.beta)
     two = Problem(problem.X, np.stack([problem.y[:, 0], 0 * problem.y[:, 0]], 1), "squared", problem.beta)
@@ -95,7 +97,8 @@ def test_a_second_target_that_is_zero_changes_nothing():
     assert values[1] == pytest.approx(values[0], rel=3e-2)
 
 
-def test_rows_of_zeros_and_empty_places():
+def test_rows_of_zeros_and_empty_places(ticking):
+    ticking(0.006)
     problem = problem_of(n=11)
     X = problem.X.copy()
     X[3] = 0.0
@@ -104,5 +107,6 @@ def test_rows_of_zeros_and_empty_places():
     assert quick(holed).value < bound.value <= holed.objective(*trained(holed))
 
 
-def test_the_race_ends_with_cliques():
+def test_the_race_ends_with_cliques(ticking):
+    ticking(0.006)
     assert "cliques" in tightened(problem_of(), time_limit=1.5).method

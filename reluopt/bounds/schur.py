@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,8 @@ from reluopt.clock import Clock
 
 #: Temperatures of the smoothed λmax in units of the level, with L-BFGS iterations at each.
 SCHEDULE = ((0.03, 200), (0.01, 300), (0.003, 200), (0.003, 200), (0.001, 200), (0.001, 200), (0.0005, 300))
+#: After these the last one is repeated while the clock runs and the level falls by more than this fraction.
+SETTLED = 1e-4
 #: Before each run from this one on so many new r a slot may leave zero, those whose constraints are violated most.
 EXTEND_FROM, NEW = 1, 1
 #: The least ν, in units of their mean: near zero the level is so curved that the search gets nowhere.
@@ -254,15 +256,18 @@ class Elimination:
         self.best = np.append(self.best, np.zeros(len(worst)))
 
     def run(self, target: float, clock: Clock) -> None:
-        """Lower the level until it is below ``target`` or the clock is over; the best point is kept."""
+        """Lower the level until it is below ``target``, falls no more, or the clock is over; the best point is kept."""
 
         def stop(_: object) -> None:
             if self.level <= target or clock.over:
                 raise StopIteration
 
-        for number, (relative, iterations) in enumerate(SCHEDULE):
-            unit = self.level
+        unit = math.inf
+        for number, (relative, iterations) in enumerate(chain(SCHEDULE, repeat(SCHEDULE[-1]))):
+            before, unit = unit, self.level
             if not math.isfinite(unit) or unit <= target or clock.over:
+                return
+            if number >= len(SCHEDULE) and unit > before * (1 - SETTLED):
                 return
             if number >= EXTEND_FROM:
                 self.extend(relative * unit)
