@@ -10,6 +10,7 @@ from counts import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reluopt.beta_max import beta_max_estimate, largest_price
 from reluopt.biases import Biases, sums, with_zero_sums
 from reluopt.bounds import beta_max_upper
 from reluopt.bounds.bias_forms import Lift, LiftedEvidence, best_levels
@@ -21,7 +22,6 @@ from reluopt.clock import Clock
 from reluopt.errors import ConfigError
 from reluopt.network import from_weights
 from reluopt.patterns.sampling import sample_patterns
-from reluopt.pricing import beta_max_estimate, largest_price
 from reluopt.problem import Problem
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.search.refinement import refine

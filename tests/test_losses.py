@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reluopt.errors import ConfigError, DataError
 from reluopt.losses import LOSSES, Loss, make_loss
-from reluopt.losses.protocol import Envelope
+from reluopt.losses.envelope import Envelope
 
 SPECS = ["squared", "huber:0.7", "absolute", "quantile:0.3", "hinge", "squared_hinge", "logistic"]
 ALL = [*SPECS, "smoothed absolute", "smoothed quantile", "smoothed hinge"]

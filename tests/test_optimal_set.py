@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from reluopt import Problem, all_patterns, bounds, from_weights
+from reluopt.beta_max import beta_max_estimate
 from reluopt.errors import ConfigError, DataError
 from reluopt.losses import make_loss
-from reluopt.pricing import beta_max_estimate
 from reluopt.search.optimal_set import minimal_network, optimal_set, uniqueness
 from reluopt.search.refinement import refine
 

@@ -13,9 +13,9 @@ import torch
 from commands import reluopt
 
 from reluopt import Problem
+from reluopt.beta_max import beta_max_estimate
 from reluopt.errors import ConfigError
 from reluopt.losses import LOSSES, make_loss
-from reluopt.pricing import beta_max_estimate
 from reluopt.runs import RunFolder
 from reluopt.training import Callback, TrainConfig, Trainer
 from reluopt.training.checkpoint import load_weights

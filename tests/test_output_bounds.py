@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
+from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds import BOUNDS, Start, beta_max_upper, closed_form, moment, tightened
 from reluopt.bounds.output_forms import OutputEvidence, theorem_c
 from reluopt.bounds.output_moments import OutputMoments
@@ -18,7 +19,6 @@ from reluopt.clock import Clock
 from reluopt.errors import CertificateError, ConfigError, DataError
 from reluopt.network import from_weights
 from reluopt.patterns.pattern_set import activation_patterns
-from reluopt.pricing import beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.programs.outputs import gated_bound, gated_support
 from reluopt.search.descent import descend

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from reluopt import neurons
+from reluopt.beta_max import beta_max_estimate
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
-from reluopt.pricing import beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.programs.cone_products import cone_norm_upper
 from reluopt.programs.decomposition import deepest

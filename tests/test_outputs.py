@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reluopt import neurons
+from reluopt.beta_max import beta_max_estimate
 from reluopt.errors import ConfigError, DataError
 from reluopt.interrupts import Interrupted
 from reluopt.losses import make_loss
 from reluopt.network import TwoLayerReLU, from_weights
-from reluopt.pricing import beta_max_estimate, price
+from reluopt.pricing import price
 from reluopt.problem import Problem
 from reluopt.programs.pruning import caratheodory
 from reluopt.runs import RunFolder

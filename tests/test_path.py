@@ -10,9 +10,9 @@ import pytest
 from commands import reluopt
 
 from reluopt import Problem, bounds
+from reluopt.beta_max import beta_max_estimate
 from reluopt.errors import ConfigError, DataError
 from reluopt.losses import make_loss
-from reluopt.pricing import beta_max_estimate
 from reluopt.search.path import concave_bound, regularization_path
 
 

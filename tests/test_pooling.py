@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds.registry import race
 from reluopt.bounds.second_moments import beta_max_upper, moment
 from reluopt.certificate.certify import certify
@@ -17,7 +18,6 @@ from reluopt.errors import ConfigError, DataError
 from reluopt.network import from_weights
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.pooling import Pooling, bags, patches
-from reluopt.pricing import beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.search.refinement import refine

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from counts import tries
 
+from reluopt.beta_max import beta_max_estimate
 from reluopt.errors import CheckpointError, ConfigError, ReluoptError
 from reluopt.network import from_weights
-from reluopt.pricing import beta_max_estimate
 from reluopt.runs import RunFolder
 from reluopt.training import Callback, TrainConfig, Trainer
 from reluopt.training.checkpoint import load_weights

@@ -8,10 +8,11 @@ from counts import tries
 
 from reluopt import Problem, all_patterns, bounds, from_weights, neurons
 from reluopt.ascent import climb
+from reluopt.beta_max import beta_max_estimate
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError, DataError
 from reluopt.losses import LOSSES, make_loss
-from reluopt.pricing import beta_max_estimate, kink_flips, price
+from reluopt.pricing import kink_flips, price
 from reluopt.programs.cones import project
 from reluopt.search.descent import descend
 from reluopt.search.lasso import lasso

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from reluopt import Problem, bounds, from_weights
+from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds import moment
 from reluopt.bounds.registry import BOUNDS
 from reluopt.certificate.file import write_certificate
@@ -22,7 +23,7 @@ from reluopt.clock import Clock
 from reluopt.errors import CertificateError, ConfigError, DataError
 from reluopt.interrupts import Interrupted, exit_code
 from reluopt.losses import LOSSES, make_loss
-from reluopt.pricing import beta_max_estimate, price
+from reluopt.pricing import price
 from reluopt.search import bounding, records, rounds, solving
 from reluopt.search.records import Earlier, Solved, SolveInterrupted
 from reluopt.search.refinement import refinements

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds import beta_max_upper, moment
 from reluopt.bounds.evidence import theorem_a, unsplit
 from reluopt.bounds.region_forms import closed_form_support, evidence_upper, region_upper
 from reluopt.bounds.row_space import RowSpace
 from reluopt.clock import Clock
-from reluopt.pricing import beta_max_estimate, price
+from reluopt.pricing import price
 from reluopt.problem import Problem
 
 

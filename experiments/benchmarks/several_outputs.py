@@ -24,12 +24,12 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier
 
 from reluopt import printing
+from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds import Start
 from reluopt.bounds.clique import Cliques
 from reluopt.bounds.output_moments import OutputMoments
 from reluopt.clock import Clock
 from reluopt.data import DataConfig, load_dataset
-from reluopt.pricing import beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.search.refinement import refine
 from reluopt.training import TrainConfig, Trainer

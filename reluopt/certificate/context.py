@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from reluopt.beta_max import beta_max_estimate, largest_price
 from reluopt.certificate.case import Case
 from reluopt.certificate.estimates import Pricing, TheoryFacts
-from reluopt.pricing import beta_max_estimate, largest_price
 from reluopt.theory.kernel import kappa as theory_kappa
 from reluopt.theory.kernel import log_factor
 

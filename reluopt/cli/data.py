@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from reluopt import printing
+from reluopt.beta_max import SEARCH_SECONDS, beta_max_estimate
 from reluopt.bounds import beta_max_upper
 from reluopt.cli.columns import columns_table, load_aloud
 from reluopt.cli.commands.train import TABLES as TRAIN_TABLES
@@ -23,7 +24,6 @@ from reluopt.cli.show import show_data
 from reluopt.clock import Clock
 from reluopt.data import DataConfig, describe
 from reluopt.errors import DataError
-from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.workflows.prepare import for_loss

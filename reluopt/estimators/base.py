@@ -20,13 +20,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from reluopt import neurons, printing
+from reluopt.beta_max import beta_max_estimate
 from reluopt.certificate.certificate import Certificate, best_lower_bound
 from reluopt.certificate.certify import certify as make_certificate
 from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import ConfigError, DataError
 from reluopt.estimators.fitting import Fitted, Judge, active_neurons, descended, solved
 from reluopt.network import TwoLayerReLU, from_weights
-from reluopt.pricing import beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.rigor.rounding import round_up
 from reluopt.training import TrainConfig

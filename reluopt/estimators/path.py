@@ -11,10 +11,10 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from reluopt.beta_max import beta_max_estimate
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
 from reluopt.estimators.regressor import ReLURegressor
-from reluopt.pricing import beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.search.refinement import refine
 

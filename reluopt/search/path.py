@@ -20,11 +20,11 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt import printing
+from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds import LowerBound
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError, DataError
 from reluopt.network import TwoLayerReLU
-from reluopt.pricing import beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.rigor import rounding
 from reluopt.search.records import Solved

@@ -6,6 +6,7 @@ import functools
 from fractions import Fraction
 from typing import Any
 
+from reluopt.beta_max import SEARCH_SECONDS, beta_max_estimate
 from reluopt.certificate.certificate import best_lower_bound
 from reluopt.certificate.certify import certify
 from reluopt.certificate.config import CertifyConfig
@@ -13,7 +14,6 @@ from reluopt.clock import Clock
 from reluopt.data import DataConfig, Dataset, load_dataset
 from reluopt.errors import DataError
 from reluopt.network import TwoLayerReLU
-from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.rigor.rounding import round_up
 from reluopt.sweep.grid import table_of

@@ -2,4 +2,4 @@ from .callbacks import Callback as Callback
 from .callbacks import Record as Record
 from .config import TrainConfig as TrainConfig
 from .trainer import Trainer as Trainer
-from .trainer import TrainResult as TrainResult
+from .result import TrainResult as TrainResult

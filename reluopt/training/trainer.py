@@ -7,7 +7,6 @@ import math
 import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,34 +33,12 @@ from reluopt.training.decay import paid
 from reluopt.training.decay import residual as residual_of
 from reluopt.training.lbfgs import at_end, iterate
 from reluopt.training.process import finish_epoch_when_stopped
+from reluopt.training.result import TrainResult, result_of
 from reluopt.training.state import add_decay_of_columns, begin
 from reluopt.training.stationary import StopWhenStationary
+from reluopt.training.telling import tell
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """A trained network and how it got there.
-
-    Attributes
-    ----------
-    network : the network that was given to the trainer, moved in place.
-    epochs : passes over the data behind its weights.
-    objective : L(U, α).
-    stationarity_residual : ‖∇L‖, with ReLU'(0) = 0.
-    relative_residual : ‖∇L‖·‖θ‖/L.
-    stopped_because : "epochs", "stationary to ...", "at the zero network ...", or a callback's reason; "" while it
-        has not ended.
-    """
-
-    network: TwoLayerReLU
-    epochs: int
-    objective: float
-    stationarity_residual: float
-    relative_residual: float
-    stopped_because: str
-    scores: dict[str, float] = field(default_factory=dict)
 
 
 class Trainer:
@@ -136,7 +113,7 @@ class Trainer:
         with state.run.locked() if state.run is not None else nullcontext():
             self._locate(resume)
             if state.stopped_because is not None:
-                return self._result_of(self._make_record(*self._full_pass()))
+                return result_of(state, self._make_record(*self._full_pass()))
             self._loop()
         if state.interrupted:
             where = shlex.quote(str(state.run.path)) if state.run else ""
@@ -155,7 +132,7 @@ class Trainer:
         state = self.state
         try:
             with finish_epoch_when_stopped(state), one_thread_if_small(self._operations()):
-                self._tell("on_start")
+                tell(state, "on_start")
                 while not state.interrupted and self._epoch():
                     pass
                 if state.stopped_because is not None:
@@ -165,7 +142,7 @@ class Trainer:
             state.stopped_because, state.interrupted = None, 0
             raise
         finally:
-            self._tell("on_end")
+            tell(state, "on_end")
 
     def _epoch(self) -> bool:
         """The checkpoint and the record of the weights as they are, then the steps of one epoch; False at the end."""
@@ -173,15 +150,15 @@ class Trainer:
         last = state.epoch >= config.epochs
         due = last or state.epoch % config.epochs_between_records == 0
         passed = self._full_pass() if due or config.batch_size is None else None
-        self._tell("on_epoch")  # checkpoints: of an unfinished run, also at the last epoch, until its record is made
+        tell(state, "on_epoch")  # checkpoints: of an unfinished run, also at the last epoch, until its record is made
         if last:
             state.stop("epochs")
         elif passed is not None and at_end(state.optimizer, state.network, state.problem, passed[1]):
             state.stop("no line search lowers L any more")
         if due or state.stopped_because is not None:
             record = self._make_record(*(passed or self._full_pass()))
-            self._tell("on_record", record)
-            self._result = self._result_of(record)
+            tell(state, "on_record", record)
+            self._result = result_of(state, record)
             if state.stopped_because is not None:
                 return False
         if config.batch_size is not None:
@@ -269,47 +246,3 @@ class Trainer:
             if present:
                 load_checkpoint(present[0], state, fingerprint(state.X, state.y, state.weights, state.problem.pooling))
             logger.info("%s resumes at epoch %d", run.path, state.epoch)
-
-    def _tell(self, event: str, *arguments: Any) -> None:
-        """Tell every callback; the end is told to all, also where one of them fails."""
-        failure: Exception | None = None
-        for callback in self.state.callbacks:
-            try:
-                getattr(callback, event)(self.state, *arguments)
-            except OSError as error:
-                failure = failure or self._of_the_disk(callback, error)
-                if failure is not None and event != "on_end":
-                    raise failure from error
-        if failure is not None:
-            raise failure
-
-    def _of_the_disk(self, callback: Callback, error: OSError) -> Exception | None:
-        """What an OSError in a callback means: nothing, for one without which training can go on."""
-        state = self.state
-        if callback.optional:
-            what = type(callback).__name__
-            logger.warning("%s cannot be written (%s); training goes on without it.", what, error.strerror or error)
-            state.callbacks = tuple(other for other in state.callbacks if other is not callback)
-            return None
-        if state.run is None or not isinstance(callback, WriteMetrics | SaveCheckpoints):
-            return error
-        saved = state.run.latest_checkpoint.is_file()
-        return CheckpointError(
-            f"'{state.run.path}' cannot be written at epoch {state.epoch}: {error.strerror or error}.",
-            "Free space there or allow writing; then go on from the last checkpoint: "
-            f"reluopt train --resume {shlex.quote(str(state.run.path))}"
-            if saved
-            else "Free space there or allow writing, or name another folder (--out).",
-        )
-
-    def _result_of(self, record: Record) -> TrainResult:
-        state = self.state
-        return TrainResult(
-            state.network,
-            state.epoch,
-            record.scalars["train/objective"],
-            record.scalars["train/stationarity_residual"],
-            record.relative_residual,
-            state.stopped_because or "",
-            {tag: v for tag, v in record.scalars.items() if tag.endswith(("/R2", "/accuracy")) or tag == "test/loss"},
-        )

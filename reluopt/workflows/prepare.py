@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from reluopt.beta_max import SEARCH_SECONDS, beta_max_estimate
 from reluopt.clock import Clock
 from reluopt.data import DataConfig, Dataset, load_dataset
 from reluopt.errors import ConfigError
 from reluopt.losses import make_loss
-from reluopt.pricing import SEARCH_SECONDS, beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.training import TrainConfig
 

@@ -1,0 +1,76 @@
+r"""β_max = max ‖zᵀ(Xu)_+‖ over ‖u‖ ≤ 1 at the dual point z of the zero network: above it that network is the optimum.
+
+Found by pricing, so a lower estimate; :func:`reluopt.bounds.beta_max_upper` proves the other side.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from jaxtyping import Float
+
+from reluopt.bias_pricing import largest_price_with_bias
+from reluopt.clock import Clock
+from reluopt.errors import DataError
+from reluopt.pricing import price
+from reluopt.problem import Problem
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a command gives to its search of β_max.
+SEARCH_SECONDS = 60.0
+#: With a decayed intercept β_max is searched until it changes by less than this, relatively, by so many prices.
+SETTLED, PRICES = 1e-3, 30
+
+
+def beta_max_estimate(
+    X: Float[np.ndarray, "n d"] | Problem,
+    y: Float[np.ndarray, "samples ..."] | None = None,
+    *,
+    seed: int = 0,
+    clock: Clock | None = None,
+) -> float:
+    """β_max = max_{‖u‖≤1} ‖zᵀ(Xu)_+‖ at the zero network by local search: a lower estimate of the true one.
+
+    z is y for the squared loss; give a :class:`~reluopt.problem.Problem` for any other. With an intercept it is z at
+    the best constant. What was found when the clock is over is returned.
+
+    Raises
+    ------
+    DataError : neither a problem nor targets, or targets of another length.
+    """
+    if isinstance(X, Problem) and X.biases.output == "decayed" and not X.biases.first_free:
+        found = _settled_beta_max(X, np.random.default_rng(seed), clock)
+    elif isinstance(X, Problem):
+        found = largest_price(X, X.zero_dual_point, np.random.default_rng(seed), clock)
+    elif y is None:
+        raise DataError("There are no targets.", "Give X and y, or a problem.")
+    else:
+        found = price(X, y, np.random.default_rng(seed), clock=clock).value
+    if clock is not None and clock.over:
+        logger.warning("The search for β_max was stopped by its clock: a longer one may find a larger value.")
+    return found
+
+
+def _settled_beta_max(problem: Problem, rng: np.random.Generator, clock: Clock | None) -> float:
+    """β_max with a decayed intercept, whose best constant and z depend on β: the largest β that is its own price.
+
+    From the price without an intercept β falls to it.
+    """
+    beta = largest_price(problem, problem.without_biases().zero_dual_point, rng, clock)
+    for _ in range(PRICES):
+        before, own = beta, problem.with_beta(beta) if beta > 0 else problem
+        beta = largest_price(own, own.zero_dual_point, rng, clock)
+        if abs(beta - before) <= SETTLED * beta:
+            break
+    return beta
+
+
+def largest_price(
+    problem: Problem, z: Float[np.ndarray, "samples ..."], rng: np.random.Generator, clock: Clock | None = None
+) -> float:
+    """The value of the dearest neuron found; with free first-layer biases over (u, b) with ‖u‖ ≤ 1 and any b."""
+    if problem.biases.first_free:
+        return largest_price_with_bias(problem.X, z, rng, clock)
+    return price(problem, z, rng, clock=clock).value
