@@ -17,9 +17,10 @@ import math
 import numpy as np
 import torch
 
+from reluopt.beta_max import largest_price
 from reluopt.losses.protocol import each_sample
 from reluopt.neurons import sizes
-from reluopt.pricing import largest_price, price
+from reluopt.pricing import price
 from reluopt.training.callbacks import Callback, Record
 from reluopt.training.state import TrainState
 
