@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from reluopt import printing
+from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds import Start
 from reluopt.bounds.output_moments import OutputMoments
 from reluopt.bounds.second_moments import SecondMoments
@@ -30,7 +31,6 @@ from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
 from reluopt.data import DataConfig, load_dataset
 from reluopt.pooling import patches
-from reluopt.pricing import beta_max_estimate
 from reluopt.problem import Problem
 from reluopt.training import TrainConfig, Trainer
 from reluopt.training.callbacks import Callback
