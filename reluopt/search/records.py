@@ -49,8 +49,9 @@ class Refined:
     objective : its L in float64. ``price`` : the largest |zᵀ(Xu)_+|/β found at its z; ≤ 1 + tolerance at the end.
     z : its dual point (n,); for a loss with kinks that of the smoothed loss.
     neurons : how many. ``rounds`` : so far. ``seconds`` : so far, wall-clock.
-    status : "running", "settled" (no neuron dearer than β(1 + tolerance) was found, and sizes are optimal), "time",
-        "stopped" or "rounds".
+    status : "running", "settled" (no neuron dearer than β(1 + tolerance) was found, and the sizes are optimal to the
+        tolerance, |zᵀf − β Σ‖u_j‖‖α_j‖| ≤ tolerance·β Σ‖u_j‖‖α_j‖), "inexact" (none was found, but several rounds of
+        weighing did not bring the sizes there), "time", "stopped" or "rounds".
     maximisers : (k, d) directions that were found dearer than β.
     """
 

@@ -1,34 +1,29 @@
-"""The rounds of :mod:`reluopt.search.refinement`, in units that suit every problem."""
+"""The rounds of refinement for one output: the lasso weighs unit directions, L-BFGS moves them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import Float
 
 from reluopt import neurons
 from reluopt.clock import Clock
-from reluopt.network import from_weights
-from reluopt.pricing import Price, kink_flips, price
+from reluopt.pricing import Maximisers, Price, kink_flips, price
 from reluopt.problem import Problem
+from reluopt.search.column_generation import ColumnGeneration, Near
 from reluopt.search.descent import descend
 from reluopt.search.lasso import OPTIMAL, lasso
-from reluopt.search.records import Refined, RefineSettings
+from reluopt.search.records import RefineSettings
 
-#: First smoothing of a loss with kinks, in natural units, where f is of size one; divided by SHARPER at a time.
-FIRST_SMOOTHING, SHARPER = 0.1, 8.0
 #: While prices are above this share of β L-BFGS runs in float32 and moves every new neuron anyway.
 ROUGH = 1.01
 #: The lasso is solved to a tenth of what is left of the prices, and at least to this.
 ROUGHEST = 1e-2
-#: Rounds that only weigh, at most.
-MOST_WEIGHINGS = 5
 
 
-class Search:
-    """The state of the rounds: directions W (K, d), signed weights w (K,), in the problem's natural units."""
+class Search(ColumnGeneration):
+    """Directions W (K, d), signed weights w (K,), in the problem's natural units."""
 
     def __init__(
         self,
@@ -39,57 +34,31 @@ class Search:
         rng: np.random.Generator,
         clock: Clock,
     ) -> None:
-        self.given, self.settings, self.rng, self.clock = problem, settings, rng, clock
-        self.exact, self.units = problem.scaled()
-        self.smoothing = 0.0 if problem.loss.smooth else FIRST_SMOOTHING
-        self.problem = _smoothed(self.exact, self.smoothing)
-        self.best = neurons.balanced(*neurons.merged(problem.X, U, alpha)) if len(alpha) else (U, alpha)
-        # balanced or not by an ulp: L must not rise
-        self.best = min(self.best, (U, alpha), key=lambda network: problem.objective(*network))
-        self.value = problem.objective(*self.best)
+        super().__init__(problem, U, alpha, settings, rng, clock)
         self.W, self.w = _directions(self.best[0] / self.units.weight, self.best[1] / self.units.weight)
         self.climbs, self.rough, self.exactness = self.settings.climbs[0], True, ROUGHEST
-        self.weighings = 0
-
-    def iterates(
-        self, tolerance: float, most_rounds: int, near: Callable[[], Float[np.ndarray, "k d"] | None]
-    ) -> Iterator[Refined]:
-        """See :func:`refinements`."""
-        starts = self.settings.starts
-        for rounds in range(most_rounds + 1):
-            z = self.problem.dual_point(self._fit())
-            enough = self.problem.beta * (1 + tolerance)
-            found, starts, tried = self._price(z, near(), starts), min(starts, self.settings.most_usual), starts
-            while not self.clock.over and found.value <= enough and tried < self.settings.confirm:
-                starts = min(4 * starts, self.settings.most_usual, self.settings.confirm - tried)
-                found, tried = self._price(z, near(), starts), tried + starts
-            settled = found.value <= enough
-            more = settled and (self._sharpen(tolerance) or self._weigh_again(z, tolerance))
-            late = self.clock.over
-            ends = "time" if late else "settled" if settled and not more else "rounds"
-            status = ends if late or (settled and not more) or rounds == most_rounds else "running"
-            used = int((self.w != 0).sum())
-            new = found.above(self.problem.beta, max(self.settings.most_new, used))
-            starts = self._starts_of_next(starts, len(new.values), used)
-            self.exactness = float(np.clip(0.1 * (found.value / self.problem.beta - 1.0), OPTIMAL, ROUGHEST))
-            self.rough = found.value > ROUGH * self.problem.beta
-            self.climbs = self.settings.climbs[int(not self.rough)]
-            yield self._iterate(z, found.value / self.problem.beta, rounds, status, new.directions)
-            if status != "running":
-                return
-            self._improve(new.directions, rounds)
-
-    # -- one round ---------------------------------------------------------------------------------------------------
-
-    def _weigh_again(self, z: Float[np.ndarray, " n"], tolerance: float) -> bool:
-        """Whether the weights of the neurons at hand are not optimal yet; a few times only, as rounding may be why."""
-        paid = self.problem.beta * float(np.abs(self.w).sum())
-        self.weighings += 1
-        return self.weighings <= MOST_WEIGHINGS and unweighed(z, self._fit(), paid, tolerance)
+        self.starts = self.settings.starts
 
     def _fit(self) -> Float[np.ndarray, " n"]:
         used = self.w != 0
         return _columns(self.problem.X, self.W[used]) @ self.w[used]
+
+    @property
+    def _strength(self) -> float:
+        return float(np.abs(self.w).sum())
+
+    @property
+    def _most_new(self) -> int:
+        return max(self.settings.most_new, int((self.w != 0).sum()))
+
+    def _found(self, z: Float[np.ndarray, " n"], near: Near, enough: float) -> Price:
+        starts = self.starts
+        found, starts, tried = self._price(z, near(), starts), min(starts, self.settings.most_usual), starts
+        while not self.clock.over and found.value <= enough and tried < self.settings.confirm:
+            starts = min(4 * starts, self.settings.most_usual, self.settings.confirm - tried)
+            found, tried = self._price(z, near(), starts), tried + starts
+        self.starts = starts
+        return found
 
     def _starts_of_next(self, starts: int, found: int, used: int) -> int:
         """Two a neuron, so that a round can move them all; more where few are found."""
@@ -117,9 +86,13 @@ class Search:
             self.problem, z, self.rng, starts=some // 2 or 1, iterations=self.climbs, near=more, clock=self.clock
         )
 
-    def _improve(self, new: Float[np.ndarray, "k d"], rounds: int) -> None:
+    def _improve(self, new: Maximisers, dearest: float, rounds: int) -> None:
         """Weigh the old and the new directions, then descend; what does not lower L is not kept."""
-        W, w = np.vstack([self.W, new]), np.concatenate([self.w, np.zeros(len(new))])
+        self.starts = self._starts_of_next(self.starts, len(new.values), int((self.w != 0).sum()))
+        self.exactness = float(np.clip(0.1 * (dearest - 1.0), OPTIMAL, ROUGHEST))
+        self.rough = dearest > ROUGH
+        self.climbs = self.settings.climbs[int(not self.rough)]
+        W, w = np.vstack([self.W, new.directions]), np.concatenate([self.w, np.zeros(len(new.values))])
         w, _ = lasso(self.problem, _columns(self.problem.X, W), w, self.clock, self.exactness)
         used = w != 0
         self.W, self.w = W[~used], w[~used]
@@ -147,41 +120,6 @@ class Search:
         keep = np.sort(order[prices[order] >= self.settings.idle * self.problem.beta])
         self.W, self.w = self.W[keep], self.w[keep]
 
-    def _offer(self, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]) -> None:
-        """Keep the network if its exact L is below the best so far."""
-        U, alpha = neurons.balanced(U * self.units.weight, alpha * self.units.weight)
-        value = self.given.objective(U, alpha)
-        if value < self.value:
-            self.best, self.value = (U, alpha), value
-
-    # -- losses with kinks -------------------------------------------------------------------------------------------
-
-    def _sharpen(self, tolerance: float) -> bool:
-        """Smooth less where that can still matter; False where the smoothing is done."""
-        z = self.problem.dual_point(self._fit())
-        positive = self.problem.weights > 0
-        error = 0.5 * self.smoothing * float((z[positive] ** 2 / self.problem.weights[positive]).sum())
-        if error <= 0.1 * tolerance * max(self.value / self.units.value, 1e-300):
-            return False
-        self.smoothing /= SHARPER
-        self.problem = _smoothed(self.exact, self.smoothing)
-        return True
-
-    def _iterate(
-        self, z: Float[np.ndarray, " n"], dearest: float, rounds: int, status: str, new: Float[np.ndarray, "k d"]
-    ) -> Refined:
-        U, alpha = self.best
-        count = len(alpha)
-        if count == 0:
-            U, alpha = np.zeros((1, self.given.d)), np.zeros(1)
-        network, z = from_weights(U, alpha), z * self.units.z
-        return Refined(network, self.value, dearest, z, count, rounds, self.clock.spent, status, new)
-
-
-def unweighed(z: Float[np.ndarray, "n ..."], fit: Float[np.ndarray, "n ..."], paid: float, tolerance: float) -> bool:
-    """Whether Σ z∘f is not β Σ‖u_j‖‖α_j‖ (``paid``) up to the tolerance, as it is where all sizes are optimal."""
-    return abs(paid - float((z * fit).sum())) > tolerance * paid
-
 
 def _columns(X: Float[np.ndarray, "n d"], W: Float[np.ndarray, "K d"]) -> Float[np.ndarray, "n K"]:
     return np.maximum(W @ X.T, 0.0).T  # each column in one piece
@@ -202,10 +140,3 @@ def _neurons(
     """The balanced neurons of unit directions and signed weights."""
     root = np.sqrt(np.abs(w))
     return root[:, None] * W, np.sign(w) * root
-
-
-def _smoothed(problem: Problem, smoothing: float) -> Problem:
-    """The problem with its loss smoothed (itself where the loss is smooth)."""
-    if problem.loss.smooth:
-        return problem
-    return Problem(problem.X, problem.targets, problem.loss.smoothed(smoothing), problem.beta, problem.weights)

@@ -23,7 +23,12 @@ from reluopt.workflows.solve_run import SolveRun, read_earlier
 
 COMMAND = "reluopt train --optimizer solve"
 #: Why a search ended, in the words of training.
-ENDS = {"settled": "no neuron was found that lowers L", "rounds": "epochs", "time": "interrupted"}
+ENDS = {
+    "settled": "no neuron was found that lowers L",
+    "inexact": "no neuron was found that lowers L; the sizes at hand are not optimal to the tolerance",
+    "rounds": "epochs",
+    "time": "interrupted",
+}
 
 
 def searched(
