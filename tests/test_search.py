@@ -14,6 +14,7 @@ from reluopt.errors import ConfigError, DataError
 from reluopt.losses import LOSSES, make_loss
 from reluopt.pricing import kink_flips, price
 from reluopt.programs.cones import project
+from reluopt.search import column_generation, rounds
 from reluopt.search.descent import descend
 from reluopt.search.lasso import lasso
 from reluopt.search.records import RefineSettings
@@ -259,3 +260,19 @@ def test_a_settled_network_has_optimal_sizes(seed: int) -> None:
     paid = made.beta * (np.linalg.norm(U, axis=1) * np.abs(alpha)).sum()
     assert found.status == "settled" and found.z @ made.predict(U, alpha) == pytest.approx(paid, rel=1e-5)
     assert found.price == pytest.approx(1.0, abs=1e-4)
+
+
+def test_sizes_that_do_not_become_optimal_are_not_called_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the lasso does nothing the sizes stay as they are: no dearer neuron is found, and the end says why."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12, 2))
+    made = Problem(X, np.abs(X[:, 0]) - 0.4, "squared", 1.0)
+    made = made.with_beta(0.5 * beta_max_estimate(made))
+    end = refine(made, tolerance=1e-6)
+    U, alpha = end.network.weights()
+    large = from_weights(1.2 * U, alpha)
+    monkeypatch.setattr(rounds, "lasso", lambda problem, A, w, *_: (w, 0.0))
+    monkeypatch.setattr(rounds, "descend", lambda problem, U, alpha, *_: (U, alpha))
+    stuck = refine(made, large, tolerance=1e-6, most_rounds=50)
+    assert stuck.status == "inexact" and stuck.price < 1.0 and stuck.objective > end.objective
+    assert stuck.rounds == column_generation.MOST_WEIGHINGS

@@ -20,7 +20,7 @@ class RefineSettings:
     ----------
     starts : of pricing, or two a neuron where that is more, up to ``most_usual``; twice as many as before where
         fewer new directions than ``wanted`` are found; at most ``confirm``, which is what must find nothing at the end.
-    climbs : steps of the exact ascent while prices are above 1.01 β, and then.
+    climbs : steps of the exact ascent while prices are above 1.1 β, then while they are above 1.01 β, and then.
     most_new : directions added a round, the dearest first; as many as there are neurons where that is more.
     steps : L-BFGS iterations of a round; every ``descend_every``-th round has them.
     idle : a candidate without a neuron is kept while its price is at least this share of β ...
@@ -31,7 +31,7 @@ class RefineSettings:
     confirm: int = 2048
     most_usual: int = 512
     wanted: int = 8
-    climbs: tuple[int, int] = (20, 100)
+    climbs: tuple[int, int, int] = (4, 20, 100)
     most_new: int = 60
     steps: int = 100
     descend_every: int = 2

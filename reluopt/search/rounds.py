@@ -16,6 +16,8 @@ from reluopt.search.descent import descend
 from reluopt.search.lasso import OPTIMAL, lasso
 from reluopt.search.records import RefineSettings
 
+#: While prices are above this share of β a rough ascent is enough: any dear neuron lowers L.
+EARLY = 1.1
 #: While prices are above this share of β L-BFGS runs in float32 and moves every new neuron anyway.
 ROUGH = 1.01
 #: The lasso is solved to a tenth of what is left of the prices, and at least to this.
@@ -91,7 +93,7 @@ class Search(ColumnGeneration):
         self.starts = self._starts_of_next(self.starts, len(new.values), int((self.w != 0).sum()))
         self.exactness = float(np.clip(0.1 * (dearest - 1.0), OPTIMAL, ROUGHEST))
         self.rough = dearest > ROUGH
-        self.climbs = self.settings.climbs[int(not self.rough)]
+        self.climbs = self.settings.climbs[int(dearest <= EARLY) + int(not self.rough)]
         W, w = np.vstack([self.W, new.directions]), np.concatenate([self.w, np.zeros(len(new.values))])
         w, _ = lasso(self.problem, _columns(self.problem.X, W), w, self.clock, self.exactness)
         used = w != 0
