@@ -91,7 +91,7 @@ def solve_problem(
                     side.news.wait(min(LOOK, clock.left))
                     story.look()
                     # where a bound prices exactly it may find what the search did not
-                    going = iterate.status == "settled" and side.finds_dearer(tolerance)
+                    going = iterate.status in ("settled", "inexact") and side.finds_dearer(tolerance)
                     network, seed = iterate.network, seed + 1
         except KeyboardInterrupt as stop:
             stopped = stop
