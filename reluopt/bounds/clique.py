@@ -5,7 +5,8 @@ nonnegative relaxation (Prakhya, Birdal & Yurtsever, ICLR 2025) the products wit
 
 .. math:: \min Σ_i κ_i ℓ(f_i, y_i) + (β/2) Σ_± tr_{(α,u)} M^±,\quad f = S^+ − S^-,\quad S = E[αs],
 
-with E[F_a F_b] ≥ 0 for the forms F = (α, s_g, p_g), p = s − Xu, of every group g, and E[s_i p_i] = 0. Few of these
+with E[F_a F_b] ≥ 0 for the forms F = (α, s_g, p_g), p = s − Xu, of every group g, and E[s_i p_i] = 0; with one output
+also (E[αF_a], E[u F_a]) in the second-order cone (``ball_products.py``), as ‖u‖ = α for balanced neurons. Few of these
 constraints hold M back at the optimum, all between samples whose rows are nearly parallel or opposite where neurons
 are: groups of alike samples lose little, and cost O(n·|g|) instead of O(n²). M = VᵀV has low rank, and an augmented
 Lagrangian over V (``augmented.py``) gives z and multipliers, which are then improved at this z (``schur.py``).
