@@ -1,4 +1,4 @@
-"""The instances of the tables: reference files, whole data sets, the same with other losses, MNIST."""
+"""The instances of the tables: reference files, whole data sets, the same with other losses, generated ones, MNIST."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from slopes import fresh
 
 from reluopt.data import DataConfig, load_dataset
 from reluopt.losses import make_loss
@@ -80,3 +81,6 @@ def instances(reference: Path, mnist: Path | None) -> Iterator[Instance]:
         y = np.where(data.y > 0, 1.0, -1.0) if loss.classes else data.y
         zero = Problem(data.X, y, loss, beta).zero_value
         yield Instance(name, data.X, y, beta, zero, LOSS_EPOCHS, spec)
+    for name, problem in fresh():
+        if name.startswith("blobs"):
+            yield Instance(name, problem.X, problem.y, problem.beta, problem.zero_value, LOSS_EPOCHS)

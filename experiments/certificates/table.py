@@ -37,7 +37,8 @@ import typer
 from instances import Instance, instances
 
 from reluopt import printing
-from reluopt.bounds import LowerBound, affine, closed_form, exact, moment, neighbours, pairwise, splitting
+from reluopt.bounds import LowerBound, affine, closed_form, exact, moment, neighbours, pairwise, simplicial, splitting
+from reluopt.bounds.simplicial import SmallRank
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
 from reluopt.errors import ReluoptError
@@ -68,6 +69,8 @@ def bounds(case: Instance, budget: float) -> dict[str, Callable[[], LowerBound]]
         found["splitting"] = lambda: splitting(problem, time_limit=budget)
     else:
         found["neighbours"] = lambda: neighbours(problem, time_limit=budget)
+    if SmallRank().suits(problem):
+        found["simplicial"] = lambda: simplicial(problem, time_limit=budget)
     if case.X.shape[1] <= 4 and expected_count(case.X) <= EXACT_UP_TO:
         found["exact"] = lambda: exact(problem)
     return found

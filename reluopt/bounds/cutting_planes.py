@@ -13,6 +13,8 @@ from reluopt.problem import Problem
 
 #: New cuts a round at most; with more cuts than this a sample's number, or so many, the slack ones are dropped.
 MOST_NEW, MANY = 60, 300
+#: Steps of the search for prices: few where the tolerance is above ROUGH.
+ROUGH, ROUGHLY, EXACTLY = 1e-2, 20, 100
 #: A cut is slack where aᵀz is below this share of β.
 SLACK = 0.99
 
@@ -39,17 +41,17 @@ class CuttingPlanes:
     def improve(self, tolerance: float, clock: Clock, near: Float[np.ndarray, "k d"] | None = None) -> None:
         """Cut until no direction dearer than β(1 + tolerance) is found, or the clock is over."""
         while True:
-            found = self._priced(near, clock)
+            found = self._priced(near, clock, ROUGHLY if tolerance > ROUGH else EXACTLY)
             self.price, near = found.values.max(initial=0.0) / self.problem.beta, None
             if clock.over or self.price <= 1.0 + tolerance:
                 return
             self._add(found.directions, found.signs)
 
-    def _priced(self, near: Float[np.ndarray, "k d"] | None, clock: Clock) -> Maximisers:
+    def _priced(self, near: Float[np.ndarray, "k d"] | None, clock: Clock, steps: int) -> Maximisers:
         starts = [(self.directions, self.signs)] if len(self.signs) else []
         if near is not None:
             starts += [(near, np.ones(len(near))), (near, -np.ones(len(near)))]
-        found = price(self.problem, self.z, self.rng, starts=64, near=starts, clock=clock)
+        found = price(self.problem, self.z, self.rng, starts=64, iterations=steps, near=starts, clock=clock)
         return found.above(self.problem.beta, MOST_NEW)
 
     def _add(self, directions: Float[np.ndarray, "k d"], signs: Float[np.ndarray, " k"]) -> None:

@@ -8,6 +8,8 @@ linear program; for all others Newton's method on the right side solves a weight
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import linprog, nnls
@@ -81,7 +83,11 @@ def _nearest(
     system = np.vstack([-cuts.T, reach])
     target = np.zeros(len(y) + 1)
     target[-1] = 1.0
-    weights, _ = nnls(system, target, maxiter=50 * len(cuts) + 1000)
+    if len(y) > 2 * len(cuts):  # the same least squares in as many rows as there are unknowns, and one
+        small: Any = np.linalg.qr(np.column_stack([system, target]), mode="r")
+        weights, _ = nnls(small[:, :-1], small[:, -1], maxiter=50 * len(cuts) + 1000)
+    else:
+        weights, _ = nnls(system, target, maxiter=50 * len(cuts) + 1000)
     residual = system @ weights - target
     if residual[-1] == 0:
         return y, np.zeros(len(cuts))

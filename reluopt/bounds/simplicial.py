@@ -63,7 +63,7 @@ class SmallRank(Bound):
     ----------
     few : it suits data up to this rank.
     tolerances : of the prices at one z after another; at each the level falls to 1 + ``nearer``·tolerance.
-    step : the part of level/β − 1 that is left at each step.
+    first : the level in units of β to begin with. ``step`` : the part of level/β − 1 that is left at each step.
     share : of the time for a dual point.
     memory : bytes that the cones of one sign may take.
     """
@@ -71,6 +71,7 @@ class SmallRank(Bound):
     few: int = 6
     tolerances: tuple[float, ...] = (3e-2, 1e-3, 1e-5)
     nearer: float = 6.0
+    first: float = 4.0
     step: float = 0.8
     share: float = 0.4
     memory: int = 2**30
@@ -134,7 +135,8 @@ class SmallRank(Bound):
                 yield _proved(problem, z, space, trees, started)
                 if level <= goal:
                     return
-                level = max(goal, 1.0 + self.step * (min(level, max(t.level for t in trees) / problem.beta) - 1.0))
+                now = min(level, self.first, max(tree.level for tree in trees) / problem.beta)
+                level = max(goal, 1.0 + self.step * (now - 1.0))
                 reached = [tree.refine(level * problem.beta, clock, most) for tree in trees]
                 done = all(reached)
             dearer = np.vstack([tree.dearer for tree in trees]) @ space.B
