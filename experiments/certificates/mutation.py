@@ -2,8 +2,8 @@
 
     .venv/bin/python experiments/certificates/mutation.py --count 20000
 
-Certificates of every loss (unsplit, split, paired, with affine slopes; with and without weights and a network; of one
-output and of several) are mutated: bit flips, swapped bytes, cut files; tensors changed, dropped, added, reshaped,
+Certificates of every loss (unsplit, split, paired, with affine slopes, in simplicial cones; with and without weights
+and a network; of one output and of several) are mutated: bit flips, swapped bytes, cut files; tensors changed, dropped, added, reshaped,
 cast, made NaN; claims, β and the loss edited; samples reordered. Whatever is accepted is held against an independent
 reading of SPEC.md (tests/test_checker.py; of several outputs tests/second_checker.py) and exact arithmetic.
 """
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 import numpy as np
 import output_certificates as several
+import simplicial_certificates as simplicial
 import test_checker as oracle
 import typer
 
@@ -38,6 +39,9 @@ KINDS = [
         (0, False, GROUPS[0], True, True), (2, True, GROUPS[1], False, True),
     )
 ]  # fmt: skip
+
+
+SIMPLICIAL = 14
 
 
 def one(case: tuple, rng: np.random.Generator) -> tuple[str, str]:
@@ -57,7 +61,7 @@ def one(case: tuple, rng: np.random.Generator) -> tuple[str, str]:
         checker.check(checker.parse(content), X, y)
     except checker.Refused as reason:
         return "refused", str(reason)
-    if y.ndim == 2:
+    if y.ndim == 2 or "basis" in oracle.unpacked(content)[1]:
         several.assert_not_false(content, X, y)
     else:
         oracle.assert_not_false(content, X, y)
@@ -67,6 +71,7 @@ def one(case: tuple, rng: np.random.Generator) -> tuple[str, str]:
 def main(
     count: Annotated[int, typer.Option(help="Mutations in all.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Of the mutations.")] = 0,
+    only_simplicial: Annotated[bool, typer.Option(help="Only certificates in simplicial cones.")] = False,
 ) -> None:
     """Run the study; it stops with an AssertionError at the first false claim that passes."""
     rng = np.random.default_rng(seed)
@@ -75,6 +80,8 @@ def main(
         X, y, beta = oracle.problem_for(np.random.default_rng(number), kind["loss"])
         cases.append((X, y, *oracle.certificate(X, y, beta, seed=number, **kind)))
     cases += [several.certificate(number) for number in range(several.KINDS)]
+    cases += [simplicial.certificate(number) for number in range(SIMPLICIAL)]
+    cases = cases[-SIMPLICIAL:] if only_simplicial else cases
     verdicts, reasons = Counter[str](), Counter[str]()
     for k in range(count):
         verdict, reason = one(cases[k % len(cases)], rng)

@@ -12,6 +12,7 @@ from reluopt.bounds.affine_slopes import AffineSlopes
 from reluopt.bounds.all_cells import AllCells
 from reluopt.bounds.branch_and_bound import BranchAndBound, DoublyNonnegative
 from reluopt.bounds.clique import Cliques
+from reluopt.bounds.hyperplanes import Hyperplanes
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.output_moments import OutputMoments
 from reluopt.bounds.protocol import Bound, Start, best_of
@@ -33,6 +34,7 @@ BOUNDS: dict[str, Bound] = {
         OutputMoments(),
         AllCells(),
         SmallRank(),
+        Hyperplanes(),
         BranchAndBound(),
         Cliques(),
         DoublyNonnegative(),
