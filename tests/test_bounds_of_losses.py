@@ -193,11 +193,11 @@ def test_a_race_computes_the_moment_bound_once_and_stops_where_it_may(monkeypatc
         descend(self, *args)
 
     monkeypatch.setattr(MomentSearch, "descend", counted)
-    problem = drawn("logistic", 7, n=40, d=8)
-    ticking(0.003)
+    problem = drawn("logistic", 7, n=20, d=8)
+    ticking(0.01)
     found = list(race(problem, clock=Clock(2.0)))
     assert len(calls) <= len(SecondMoments().smoothing)
-    assert any(bound.method == "branch and bound" for bound in found)
+    assert {bound.method for bound in found} > {"closed form", "moment", "affine"}, "others follow"
     first = max(bound.value for bound in found if bound.method == "moment")
     methods = {bound.method for bound in race(problem, clock=Clock(math.inf), stop_at=0.99 * first)}
     assert methods == {"closed form", "moment"}

@@ -152,12 +152,15 @@ def test_splitting_improves_the_hardest_reference_instance(shared):
     assert goal <= bound.value <= values["best_known"]
 
 
-@pytest.mark.parametrize(("n", "d", "method"), [(8, 2, "exact"), (40, 8, "branch and bound"), (151, 8, "cliques")])
-def test_tightened_takes_what_fits(n, d, method, ticking):
+SLOW = ("cliques", "branch and bound", "hyperplanes")
+
+
+@pytest.mark.parametrize(("n", "d", "methods"), [(8, 2, ("exact",)), (20, 8, SLOW), (151, 12, ("cliques",))])
+def test_tightened_takes_what_fits(n, d, methods, ticking):
     X, y, beta = planted(20, n=n, d=d)
-    ticking(0.005)
+    ticking(0.005 if n > 100 else 0.015)
     bound = tightened(X, y, beta, time_limit=10.0)
-    assert method in bound.method
+    assert any(method in bound.method for method in methods)
     assert moment(X, y, beta).value * (1 - 1e-9) <= bound.value <= descended(X, y, beta, 20, steps=500)
 
 

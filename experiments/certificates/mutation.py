@@ -3,9 +3,10 @@
     .venv/bin/python experiments/certificates/mutation.py --count 20000
 
 Certificates of every loss (unsplit, split, paired, with affine slopes, in simplicial cones; with and without weights
-and a network; of one output and of several) are mutated: bit flips, swapped bytes, cut files; tensors changed, dropped, added, reshaped,
-cast, made NaN; claims, β and the loss edited; samples reordered. Whatever is accepted is held against an independent
-reading of SPEC.md (tests/test_checker.py; of several outputs tests/second_checker.py) and exact arithmetic.
+and a network; of one output and of several) are mutated: bit flips, swapped bytes, cut files; tensors changed, dropped,
+added, reshaped, cast, made NaN; claims, β and the loss edited; samples reordered. Whatever is accepted is held against
+an independent reading of SPEC.md (tests/test_checker.py; of several outputs and of simplicial cones
+tests/second_checker.py) and exact arithmetic.
 """
 
 from __future__ import annotations
