@@ -97,6 +97,8 @@ def with_zero_sums(
     """
     if not np.isfinite(z).all() or not z.any():
         return z
+    if _grid(z) == 0.0:  # subnormal numbers: too small for a grid below them
+        return np.zeros_like(z)
     if weights is not None:
         return _with_zero_margins(z, weights)
     columns = [_with_zero_sum(column) for column in z.reshape(len(z), -1).T]
@@ -115,6 +117,8 @@ def _with_zero_sum(z: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         return np.zeros_like(z)
     z = np.where(z > 0, z * min(1.0, down / up), z * min(1.0, up / down))
     unit = _grid(z)
+    if unit == 0.0:
+        return np.zeros_like(z)
     whole = np.trunc(z / unit)
     rest = sum(map(int, whole.tolist()))
     for i in np.argsort(-whole if rest > 0 else whole, kind="stable"):  # the largest of the side that is too large

@@ -106,13 +106,15 @@ def test_the_levels_hold_the_matrix(seed):
 # -- z that sums to 0, exactly -----------------------------------------------------------------------------------------
 
 
-@given(seeds, st.integers(2, 60), st.sampled_from([1e-200, 1.0, 1e150]))
+@given(seeds, st.integers(2, 60), st.sampled_from([1e-310, 1e-200, 1.0, 1e150]))
 @settings(max_examples=tries(60, 2000), deadline=None)
 def test_sums_are_exactly_zero_and_no_entry_grows(seed, n, size):
     z = size * np.random.default_rng(seed).standard_normal(n) ** 3
     settled = with_zero_sums(z)
     assert sums(settled) == [Fraction(0)]
     assert (np.abs(settled) <= np.abs(z)).all() and (settled * z >= 0).all()
+    if size < 1e-300:
+        return
     near = with_zero_sums(z - z.mean())
     assert np.abs(near - (z - z.mean())).max() <= 1e-12 * n * np.abs(z).max()
 
