@@ -15,6 +15,7 @@ from reluopt.certificate.config import CertifyConfig
 from reluopt.clock import Clock
 from reluopt.convolution import from_convolution, to_convolution
 from reluopt.errors import ConfigError, DataError
+from reluopt.integrations import certify_module
 from reluopt.network import from_weights
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.pooling import Pooling, bags, patches
@@ -192,3 +193,44 @@ def test_what_is_not_there_says_so():
         refine(problem)
     with pytest.raises(ConfigError, match="pooled"):
         Trainer(from_weights(*network_of(problem)), problem, config=TrainConfig(batch_size=4), progress=False)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_certify_module_takes_a_convolution(bias):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(8, 1, 4, 4, dtype=torch.float64, generator=generator)
+    y = torch.randn(8, 1, dtype=torch.float64, generator=generator)
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 2, 2, bias=bias), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1, bias=False)
+    ).double()
+    with torch.no_grad():
+        model[0].weight *= 0.2
+    loss, decay = nn.MSELoss(), 0.01
+    config = CertifyConfig(effort="fast", time_limit=2.0)
+    found = certify_module(model, images, y, weight_decay=decay, loss=loss, config=config)
+    squares = sum(float((p.detach() ** 2).sum()) for p in model.parameters())
+    own = float(loss(model(images), y).detach()) + decay / 2 * squares
+    assert found.own_objective == pytest.approx(own, rel=1e-12) and 0 < found.own_lower_bound <= own
+    adam = torch.optim.Adam(model.parameters(), lr=1e-2, weight_decay=decay)
+    for _ in range(200):  # no training goes below the bound
+        adam.zero_grad()
+        loss(model(images), y).backward()
+        adam.step()
+    squares = sum(float((p.detach() ** 2).sum()) for p in model.parameters())
+    assert found.own_lower_bound <= float(loss(model(images), y).detach()) + decay / 2 * squares
+    if bias:
+        with pytest.raises(ConfigError, match="not decayed"):
+            certify_module(model, images, y, weight_decay=decay, loss=loss, decayed_biases=False)
+
+
+def test_equal_rows_are_merged_into_one():
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 2, (40, 3)).astype(float)
+    pooling = Pooling.average(np.repeat(np.arange(10), 4))
+    y, (U, alpha) = rng.standard_normal(10), (rng.standard_normal((6, 3)), rng.standard_normal(6))
+    rows, merged = pooling.merged(X)
+    assert len(rows) == merged.total <= 8
+    plain, small = Problem(X, y, beta=0.05, pooling=pooling), Problem(rows, y, beta=0.05, pooling=merged)
+    assert np.allclose(plain.predict(U, alpha), small.predict(U, alpha), atol=1e-12)
+    nothing = Pooling.of_matrix([[1.0, -1.0]]).merged(np.ones((2, 3)))
+    assert nothing[0].shape == (2, 3)

@@ -4,8 +4,8 @@
 
 FOLDER holds MNIST's IDX files, of which 1,000 images are taken, in patches of 5×5 without overlap; without it
 scikit-learn's digits, in patches of 4×4 with step 2. Pixels have mean 0 and deviation 1 over all images, patches a
-column of ones; squared loss, β = 0.1 β_max. Targets are ±1 (digits 0-4 and 5-9), and unit rows of ten classes. Each
-training and each bound has SECONDS (60) processor seconds.
+column of ones, and equal patches are one row; squared loss, β = 0.1 β_max. Targets are ±1 (digits 0-4 and 5-9), and
+unit rows of ten classes. Each training and each bound has SECONDS (60) processor seconds.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> None:
     seconds = float(arguments.pop()) if arguments and arguments[-1].replace(".", "", 1).isdigit() else 60.0
     pictures, digit, size, step = images(arguments[0] if arguments else None)
     X, pooling = patches((pictures - pictures.mean()) / pictures.std(), size, step)
-    X = np.hstack([X, np.ones((len(X), 1))])
+    X, pooling = pooling.merged(np.hstack([X, np.ones((len(X), 1))]))
     study("two classes", Problem(X, np.where(digit < 5, -1.0, 1.0), pooling=pooling), seconds)
     study("ten classes", Problem(X, np.eye(10)[digit], pooling=pooling), seconds)
 

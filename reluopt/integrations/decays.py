@@ -23,7 +23,7 @@ class DecayedBiases:
 
 
 def read_decay(
-    weight_decay: Any, first: nn.Linear, second: nn.Linear, decayed_biases: bool
+    weight_decay: Any, first: nn.Linear | nn.Conv2d, second: nn.Linear, decayed_biases: bool
 ) -> tuple[Fraction, DecayedBiases]:
     """The weight decay of both weights, and whether the biases have it too.
 
@@ -45,7 +45,8 @@ def read_decay(
         )
     own = []
     for layer in (first, second):
-        decay = _of(weight_decay, layer.bias) if is_trained(layer.bias) else found[0]
+        bias = layer.bias
+        decay = _of(weight_decay, bias) if bias is not None and is_trained(bias) else found[0]
         if decay not in (0.0, found[0]):
             raise ConfigError(
                 f"A bias has weight_decay {decay}, and the weights have {found[0]}.",

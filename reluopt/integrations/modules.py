@@ -11,24 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from reluopt.biases import Biases
 from reluopt.certificate.certify import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import ConfigError
-from reluopt.gate import as_matrix, as_numbers
+from reluopt.gate import as_matrix
 from reluopt.integrations.asking import is_trained, outputs_of, require_plain
 from reluopt.integrations.certified import CertifiedModule
+from reluopt.integrations.convolutions import certify_convolution, is_convolution
 from reluopt.integrations.decays import read_decay
 from reluopt.integrations.mlp import certify_mlp
-from reluopt.integrations.torch_losses import TorchLoss, read_loss
+from reluopt.integrations.torch_losses import read_loss
+from reluopt.integrations.torch_targets import require_same_loss, targets_of
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.problem import Problem
 from reluopt.rigor.rounding import round_down
-
-#: torch's loss must be that of the problem up to this, relatively: float64's rounding.
-SAME = 1e-9
 
 
 def certify_module(
@@ -51,7 +50,8 @@ def certify_module(
     ----------
     model : computes Linear → ReLU → Linear, alone or wrapped (compiled, in another module), each layer with or without
         a bias; or a fitted scikit-learn MLPRegressor or MLPClassifier, for which y is as ``fit`` got it and its own
-        alpha and loss are taken.
+        alpha and loss are taken; or Sequential(Conv2d, ReLU, AdaptiveAvgPool2d(1), Flatten, Linear) with decayed biases
+        in the convolution and none in the linear layer, for which X are images (n, channels, height, width).
     X, y : (n, d), and y as the loss reads it, of the shape of the model's outputs (class numbers (n,) for
         CrossEntropyLoss): the whole training data.
     weight_decay : of SGD or Adam (coupled), for all parameters; or the optimizer itself, whose parameter groups say
@@ -77,6 +77,9 @@ def certify_module(
         raise ConfigError(f"The model is a {type(model).__name__}.", "Give a torch module, or a fitted MLP.")
     if loss is None:
         raise ConfigError("The loss is missing.", "Give loss=, such as nn.MSELoss().")
+    if layers is None and is_convolution(model):
+        assert isinstance(model, nn.Sequential)
+        return certify_convolution(model, X, y, weight_decay, loss, decayed_biases, config)
     first, second = _layers(model, layers)
     decay, decayed = read_decay(weight_decay, first, second, decayed_biases)
     features = as_matrix(X)
@@ -88,9 +91,9 @@ def certify_module(
     )
     outputs = outputs_of(model, first, second, torch.from_numpy(features))
     read = read_loss(loss, len(features), second.out_features)
-    targets = _targets(y, outputs[0], loss)
+    targets = targets_of(y, outputs[0], loss)
     problem = Problem(rows, read.targets(targets.numpy()), read.spec, float(decay / read.factor), biases=biases)
-    _require_same_loss(loss, targets, problem, read, outputs)
+    require_same_loss(loss, targets, problem, read, outputs)
     own = float(loss(outputs[0], targets)) + 0.5 * float(decay) * squares_of(problem, network)
     certificate = certify(network, problem, config=config)
     # β is w/c, rounded; p*(β) is concave with p*(0) ≥ 0, so at a smaller β it is at most in proportion smaller
@@ -133,38 +136,3 @@ def _network(first: nn.Linear, second: nn.Linear, X: np.ndarray) -> tuple[TwoLay
     if U.shape[1] != X.shape[1]:
         raise ConfigError(f"The model takes {first.in_features} inputs, X has another number.", "Give its own X.")
     return from_weights(U.contiguous(), alpha[:, 0] if alpha.shape[1] == 1 else alpha.contiguous(), c), X
-
-
-def _targets(y: Any, out: Tensor, loss: Any) -> Tensor:
-    """Y as the loss reads it: class numbers (n,) of the cross-entropy, else of the model's shape.
-
-    Raises
-    ------
-    DataError : not numbers. ConfigError : another shape, which torch would stretch over all pairs.
-    """
-    values = as_numbers(y, "y")
-    targets = torch.from_numpy(values)
-    if isinstance(loss, nn.CrossEntropyLoss) and targets.ndim == 1:
-        return targets.long() if bool((targets == targets.round()).all()) else targets
-    if targets.shape != out.shape:
-        raise ConfigError(
-            f"y has shape {tuple(targets.shape)}, and the model gives {tuple(out.shape)}.",
-            "Give y as the loss reads it, of the model's shape: y[:, None] for outputs (n, 1). torch stretches other "
-            "shapes over all pairs of samples, which is another objective.",
-        )
-    return targets
-
-
-def _require_same_loss(
-    loss: nn.Module, targets: Tensor, problem: Problem, read: TorchLoss, outputs: list[Tensor]
-) -> None:
-    """torch's own loss must be c·Σℓ, at the model's outputs and at others."""
-    for out in outputs:
-        own = float(loss(out, targets))
-        f = out.numpy().reshape(problem.targets.shape)
-        ours = float(read.factor) * problem.loss_value(f)
-        if not abs(own - ours) <= SAME * max(abs(own), abs(ours)):
-            raise ConfigError(
-                f"The loss gives {own:.10g}, and the problem of the certificate {ours:.10g}.",
-                "Give one of torch's own losses, without ignored samples.",
-            )
