@@ -209,6 +209,18 @@ def test_memory_and_clock_end_a_search():
     assert not tree.refine(0.1 * tree.level, Clock(5.0), 2 * tree.leaves)
 
 
+def test_a_search_that_ends_anywhere_has_the_level_that_its_leaves_prove():
+    """Not that of their parents, which may be lower: a checker sees leaves alone."""
+    A, z = np.random.default_rng(7).standard_normal((15, 4)), np.random.default_rng(8).standard_normal(15)
+    for most in (50, 120, 190, 260):
+        tree = SimplicialTree(Cones(A, z))
+        tree.cones.block = 7
+        assert not tree.refine(0.05 * tree.level, Clock(5.0), most)
+        read = checker.simplices.Cones(A, z)
+        own = max(read.worst(K, cells, 0.0) for K, cells in checker.simplices.leaves(tree.preorder(), 4))
+        assert own <= tree.level * (1 + 1e-9)
+
+
 @pytest.mark.parametrize("number", range(14))
 def test_two_checkers_agree(number):
     X, y, document, tensors = made.certificate(number)

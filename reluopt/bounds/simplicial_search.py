@@ -123,7 +123,7 @@ class SimplicialTree:
     def _bound(self, leaves: Int[np.ndarray, " c"], level: float) -> None:
         """Bound some leaves, and choose the edge to cut of those above the level."""
         found, lam, unit = self.cones.bounds(self.K.now, self.heights.now, self.cells.now[leaves], level)
-        self.bounds.now[leaves] = np.fmin(found, self.bounds.now[leaves])
+        self.bounds.now[leaves] = found  # its own: a checker does not know its parent's
         open_ = np.flatnonzero(found > level)
         if len(open_) and len(self.first):
             share, unit = lam[:, open_] / lam[:, open_].sum(axis=0).clip(1e-300), unit[:, :, open_]

@@ -20,7 +20,7 @@ BLOCK = 2**20  # entries of an array of samples and cones
 NODES = 2**15  # nodes that are gone through at once, at most about twice as many
 RUN = 2**12  # nodes of which the lowest height is kept
 TIE = 2.0**-30
-EXCHANGES = 12
+EXCHANGES = 8
 
 
 def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
