@@ -9,7 +9,17 @@ from typing import Any
 from reluopt import printing
 
 #: Methods that prove a bound, in the order of the columns.
-PROVED = ("closed_form", "moment", "affine", "pairwise", "splitting", "neighbours", "simplicial", "exact")
+PROVED = (
+    "closed_form",
+    "moment",
+    "affine",
+    "pairwise",
+    "splitting",
+    "neighbours",
+    "hyperplanes",
+    "simplicial",
+    "exact",
+)
 ADAM, THEORY, SDP = "adam", "theory (KP Thm 3.8)", "dnn sdp (scs)"
 START, END = "<!-- table: made by table.py --markdown -->", "<!-- end of the table -->"
 NOTHING = "–"

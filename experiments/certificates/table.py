@@ -38,6 +38,7 @@ from instances import Instance, instances
 
 from reluopt import printing
 from reluopt.bounds import LowerBound, affine, closed_form, exact, moment, neighbours, pairwise, simplicial, splitting
+from reluopt.bounds.hyperplanes import Hyperplanes
 from reluopt.bounds.simplicial import SmallRank
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
@@ -69,6 +70,8 @@ def bounds(case: Instance, budget: float) -> dict[str, Callable[[], LowerBound]]
         found["splitting"] = lambda: splitting(problem, time_limit=budget)
     else:
         found["neighbours"] = lambda: neighbours(problem, time_limit=budget)
+    if Hyperplanes().suits(problem):
+        found["hyperplanes"] = lambda: Hyperplanes().best(problem, clock=Clock(budget))
     if SmallRank().suits(problem):
         found["simplicial"] = lambda: simplicial(problem, time_limit=budget)
     if case.X.shape[1] <= 4 and expected_count(case.X) <= EXACT_UP_TO:
