@@ -40,7 +40,7 @@ def written(number, tmp_path):
     """(problem, bytes, document, tensors) of the certificate of a random network and the moment bound."""
     biases, loss, outputs, weighted = WRITTEN[number]
     p = cases.problem(40 + number, biases, loss, outputs, n=6, weighted=weighted, beta=0.4)
-    bound = BOUNDS["moment" if outputs == 1 else "vector moment"].best(p, Start(), Clock(0.5))
+    bound = BOUNDS["moment" if outputs == 1 else "vector moment"].best(p, Start(), Clock(0.1))
     path = tmp_path / "a.safetensors"
     write_certificate(path, p, bound=bound, network=cases.network(number, p, m=3, size=0.3))
     return p, path.read_bytes(), *oracle.unpacked(path.read_bytes())
@@ -150,7 +150,7 @@ def test_a_bound_of_other_biases_is_not_taken(tmp_path):
     p, _, _, _ = written(0, tmp_path)
     with pytest.raises(CertificateError, match="other biases"):
         read_bound(tmp_path / "a.safetensors", p.without_biases())
-    plain = BOUNDS["moment"].best(p.without_biases(), Start(), Clock(0.5))
+    plain = BOUNDS["moment"].best(p.without_biases(), Start(), Clock(0.1))
     assert prove(p, plain.evidence, method="moment", started=0.0).scale == 0.0  # its z does not sum to 0
     lifted = cases.problem(1, Biases("free", "free"))
     with pytest.raises(CertificateError, match="other biases"):

@@ -14,7 +14,7 @@ from torch import nn
 import reluopt
 from reluopt.errors import ConfigError, DataError
 
-FAST = reluopt.CertifyConfig(effort="fast", gaussian_patterns=0, time_budget=0.0, time_limit=2.0)
+FAST = reluopt.CertifyConfig(effort="fast", gaussian_patterns=0, time_budget=0.0, time_limit=0.5)
 LOSSES = [
     nn.MSELoss(), nn.MSELoss(reduction="sum"), nn.L1Loss(), nn.HuberLoss(delta=0.7), nn.BCEWithLogitsLoss(),
     nn.SoftMarginLoss(reduction="sum"), nn.CrossEntropyLoss(),
@@ -40,7 +40,7 @@ def objective(model, loss, X, y, decay, biases):
 
 
 @given(st.integers(0, 10**6), st.sampled_from(LOSSES), st.floats(1e-2, 1.0), *[st.booleans()] * 3)
-@settings(max_examples=tries(8, 500), deadline=None)
+@settings(max_examples=tries(3, 500), deadline=None)
 def test_no_bound_is_above_the_own_objective(seed, loss, decay, first, last, decayed):
     """Random modules, and the same after some steps of an optimizer that decays biases or does not."""
     torch.manual_seed(seed)
@@ -53,7 +53,7 @@ def test_no_bound_is_above_the_own_objective(seed, loss, decay, first, last, dec
     assert found.own_objective == pytest.approx(objective(*own).item(), rel=1e-9)
     assert 0 <= found.own_lower_bound <= found.own_objective
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    for _ in range(60):
+    for _ in range(20):
         optimizer.zero_grad()
         objective(*own).backward()
         optimizer.step()
