@@ -300,7 +300,7 @@ def test_several_targets(numbers):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"solver": "lbfgs"}, {"alpha": 1.0, "beta_fraction": 0.1}, {"gap": 0}, {"time_limit": -1}, {"loss": "logistic"},
+    [{"solver": "newton"}, {"alpha": 1.0, "beta_fraction": 0.1}, {"gap": 0}, {"time_limit": -1}, {"loss": "logistic"},
      {"alpha": -1.0}, {"early_stopping": True, "validation_fraction": 1.5}, {"loss": "nothing"}],
 )  # fmt: skip
 def test_settings_that_cannot_be_used_are_named(numbers, settings):

@@ -42,7 +42,7 @@ def show_certificate(certificate: Certificate, run: RunFolder | None) -> None:
     console.print(_ladder_table(certificate))
     console.print(_facts_table(certificate))
     for note in certificate.notes:
-        console.print(f"note: {note}")
+        console.print(f"note: {note}", soft_wrap=True)
     console.print(Panel(certificate.verdict, title="verdict", border_style="green"))
     if run is None:
         return
