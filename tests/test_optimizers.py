@@ -96,7 +96,7 @@ def test_a_command_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     assert record.train.optimizer == "solve" and value < told["objective"]
     again = reluopt("train", "--resume", "run", "--json", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["result"]["objective"] <= value
+    assert json.loads(again.stdout)["result"]["objective"] <= value * (1 + 1e-12)  # two sums of the same numbers
 
 
 def test_a_killed_search_goes_on(tmp_path: Path) -> None:

@@ -140,6 +140,25 @@ def test_an_earlier_session_goes_on() -> None:
     assert spent.status == "budget" and spent.objective <= first.objective
 
 
+def test_what_comes_too_soon_to_be_kept_is_kept_when_its_time_has_come(monkeypatch) -> None:
+    """A search that settles in its first seconds beside a bound that takes minutes: killed then, nothing is lost."""
+    now, kept, made = [0.0], list[Solved](), problem(11)
+    monkeypatch.setattr(solving.time, "monotonic", lambda: now[0])
+    clock = Clock(600.0)
+    side = bounding.Bounding(made, clock, 1e-9, "cpu", None)
+    story = solving._Story(made, 1e-9, side, clock, None, kept.append, None)
+    iterates = list(refinements(made, clock=Clock(1.0), most_rounds=3))
+    story.tell(iterates[0])
+    story.tell(iterates[-1])
+    assert [one.refined for one in kept] == iterates[:1]
+    story.look()
+    assert len(kept) == 1, "it is too soon"
+    now[0] += 2 * solving.KEEP_SECONDS
+    story.look()
+    story.look()
+    assert [one.refined for one in kept] == [iterates[0], iterates[-1]]
+
+
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 @pytest.mark.parametrize("name", ["moment", "affine", "exact", "doubly nonnegative"])
 def test_a_bound_is_read_from_its_certificate(name: str, loss: str, tmp_path: Path) -> None:

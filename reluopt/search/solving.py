@@ -128,7 +128,7 @@ class _Story:
         self.before = 0.0 if earlier is None else earlier.seconds
         self.iterate: Refined | None = None
         self.closed = False
-        self.next_keep = -math.inf
+        self.next_keep, self.unkept = -math.inf, False
 
     @property
     def seconds(self) -> float:
@@ -151,7 +151,8 @@ class _Story:
         self._keep()
 
     def _keep(self) -> None:
-        if self.keep is None or time.monotonic() < self.next_keep:
+        self.unkept = self.keep is not None and time.monotonic() < self.next_keep
+        if self.keep is None or self.unkept:
             return
         started = time.monotonic()
         self.keep(self.end("running"))
@@ -159,10 +160,12 @@ class _Story:
         self.next_keep = ended + max(KEEP_SECONDS, KEEP_SHARE * (ended - started))
 
     def look(self) -> None:
-        """A line where the bound is news."""
+        """A line where the bound is news; what came too soon after the last time is kept when its time has come."""
         best = self.side.best
         if best is not None and self.iterate is not None and best.value > self.trace[-1].bound:
             self.tell()
+        elif self.unkept:
+            self._keep()
 
     def end(self, status: str) -> Solved:
         """The record."""
