@@ -225,6 +225,16 @@ def test_above_beta_max_the_zero_network_is_all() -> None:
     assert not end.network.weights()[0].any()
 
 
+@pytest.mark.parametrize("loss", ["squared", "logistic", "hinge", "absolute", "quantile:0.9"])
+def test_above_beta_max_the_zero_network_of_several_outputs_is_all(loss: str) -> None:
+    """Also where a loss with kinks is made sharper, round after round, without a neuron."""
+    rng = np.random.default_rng(0)
+    Y = np.sign(rng.standard_normal((20, 2)))
+    made = Problem(rng.standard_normal((20, 3)), Y, loss, 1e3)
+    end = refine(made, clock=Clock(10.0))
+    assert end.status == "settled" and end.neurons == 0 and end.objective == made.zero_value
+
+
 def test_bad_arguments_are_named() -> None:
     made = problem(11)
     with pytest.raises(ConfigError):

@@ -31,10 +31,12 @@ def weighed(
     """
     norms = np.linalg.norm(U, axis=1)
     W, w = U[norms > 0] / norms[norms > 0, None], norms[norms > 0, None] * alpha[norms > 0]
+    if not len(w):
+        return U, alpha
     A = problem.pooled(np.maximum(problem.X @ W.T, 0.0))
     gram = A.T @ A if A.shape[1] <= len(A) else A @ A.T
     curvature = problem.loss.lipschitz * float(problem.weights.max()) * float(np.linalg.eigvalsh(gram)[-1])
-    if not (len(w) and np.isfinite(curvature) and curvature > 0):
+    if not (np.isfinite(curvature) and curvature > 0):
         return U, alpha
     at, momentum, step = w, 1.0, problem.beta / curvature
     for _ in range(steps):
