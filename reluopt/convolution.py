@@ -66,6 +66,9 @@ def to_convolution(
     ------
     ConfigError : a network of another number of inputs.
     """
+    sizes = (size, 1 if stride is None else stride, channels)
+    if any(not isinstance(value, int | np.integer) or value < 1 for value in sizes):
+        raise ConfigError(f"size, stride and channels are {(size, stride, channels)}.", "Give whole numbers from 1.")
     if network.d != channels * size * size + bias_column:
         raise ConfigError(
             f"The network takes {network.d} inputs; patches of size {size} with {channels} channels have "
@@ -85,12 +88,18 @@ def to_convolution(
 
 def _layers(model: nn.Sequential) -> tuple[nn.Conv2d, nn.Linear]:
     """The convolution and the linear layer of a model that fits."""
-    layers = list(model)
+    layers = list(model) if isinstance(model, nn.Sequential) else [model]
     if len(layers) != len(KINDS) or not all(map(isinstance, layers, KINDS)):
         raise ConfigError(f"The model is {[type(layer).__name__ for layer in layers]}.", f"Give {_SHOWN}.")
-    convolution, _, pool, _, linear = layers
+    convolution, _, pool, flatten, linear = layers
     assert isinstance(convolution, nn.Conv2d) and isinstance(linear, nn.Linear)
     assert isinstance(pool, nn.AdaptiveAvgPool2d)
+    if (flatten.start_dim, flatten.end_dim, linear.in_features) != (1, -1, convolution.out_channels):
+        raise ConfigError(
+            f"The linear layer takes {linear.in_features} numbers behind {flatten}, and the convolution has "
+            f"{convolution.out_channels} channels.",
+            "Give Flatten(), and a linear layer of as many inputs as the convolution has channels.",
+        )
     (high, wide), (down, across) = convolution.kernel_size, convolution.stride
     plain = convolution.padding in ((0, 0), "valid") and convolution.dilation == (1, 1) and convolution.groups == 1
     if not (plain and high == wide and down == across and pool.output_size in (1, (1, 1))):

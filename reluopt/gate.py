@@ -117,6 +117,30 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=np.float64)
 
 
+def as_finite(values: Any, name: str) -> np.ndarray:
+    """Values of any shape as contiguous float64, all finite and at most ``LARGEST`` in size.
+
+    Raises
+    ------
+    DataError : anything else.
+    """
+    array = as_numbers(values, name)
+    return _finite(array, name) if array.size else array
+
+
+def as_whole(values: Any, name: str) -> np.ndarray:
+    """Whole numbers of any shape as contiguous int64.
+
+    Raises
+    ------
+    DataError : anything else: fractions, missing values, text.
+    """
+    array = as_finite(values, name)
+    if (array != np.trunc(array)).any() or (np.abs(array) >= 2.0**53).any():
+        raise DataError(f"{name} are not whole numbers.", f"Give {name} as integers.")
+    return array.astype(np.int64)
+
+
 def _finite(array: np.ndarray, name: str) -> np.ndarray:
     """One pass without temporaries: max and min propagate NaN, and a comparison with NaN is false."""
     if array.max() <= LARGEST and array.min() >= -LARGEST:

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from scipy import sparse
 
 from reluopt.errors import DataError
-from reluopt.gate import LARGEST
+from reluopt.gate import LARGEST, as_finite, as_numbers, as_whole
 from reluopt.rigor import rounding
 
 
@@ -42,14 +42,15 @@ class Pooling:
     total: int
 
     def __post_init__(self) -> None:
-        for name, kind in (("sizes", np.int64), ("rows", np.int64), ("weights", np.float64)):
-            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=kind))
+        for name, gate in (("sizes", as_whole), ("rows", as_whole), ("weights", as_numbers)):
+            object.__setattr__(self, name, gate(getattr(self, name), name))
+        _whole_number(self.total, "total")
         sizes, rows, weights = self.sizes, self.rows, self.weights
         fits = sizes.ndim == rows.ndim == weights.ndim == 1 and len(sizes) > 0 and (sizes > 0).all()
         if not (fits and len(rows) == len(weights) == sizes.sum() and rows.min() >= 0 and rows.max() < self.total):
             raise DataError(
-                f"Pooling of {len(sizes)} samples with {sizes.sum()} entries, {len(rows)} rows of {self.total} and "
-                f"{len(weights)} weights.",
+                f"Pooling of {sizes.size} samples with {sizes.sum()} entries, {rows.size} rows of {self.total} and "
+                f"{weights.size} weights.",
                 "Give every sample one row at least, and every row a place below the number of rows of X.",
             )
         usable = (weights != 0) & (np.abs(weights) <= LARGEST)
@@ -68,9 +69,14 @@ class Pooling:
         ------
         DataError : no whole numbers, or a sample without rows.
         """
-        groups = np.asarray(groups)
-        if groups.ndim != 1 or groups.dtype.kind not in "iu" or len(groups) == 0 or groups.min() < 0:
+        groups = as_whole(groups, "groups")
+        if groups.ndim != 1 or len(groups) == 0 or groups.min() < 0:
             raise DataError("The groups are not whole numbers (N,) from 0.", "Give the sample of every row.")
+        if groups.max() >= len(groups):
+            raise DataError(
+                f"The groups have the sample {groups.max()}, and there are only {len(groups)} rows.",
+                "Number the samples 0 … n − 1, each with one row at least.",
+            )
         sizes = np.bincount(groups)
         return cls(sizes, np.argsort(groups, kind="stable"), np.ones(len(groups)), len(groups))
 
@@ -82,8 +88,19 @@ class Pooling:
 
     @classmethod
     def of_matrix(cls, A: Any) -> Pooling:
-        """Any A (n, N), dense or sparse."""
-        matrix = sparse.csr_array(A)
+        """Any A (n, N), dense or sparse.
+
+        Raises
+        ------
+        DataError : no matrix of numbers, or a sample without rows.
+        """
+        dense = None if sparse.issparse(A) else as_numbers(A, "A")
+        shape, kind = (A.shape, A.dtype) if dense is None else (dense.shape, dense.dtype)
+        if len(shape) != 2 or kind.kind not in "fiub":
+            raise DataError(
+                f"A has shape {shape} and values of type {kind}.", "Give A as a matrix (n, N) of real numbers."
+            )
+        matrix = sparse.csr_array(A if dense is None else dense, dtype=np.float64)
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
         return cls(np.diff(matrix.indptr), matrix.indices, matrix.data, matrix.shape[1])
@@ -182,12 +199,14 @@ def patches(
 
     Raises
     ------
-    DataError : images of another shape, a size or stride that does not fit, another pooling.
+    DataError : images of another shape, missing pixels, a size or stride that does not fit, another pooling.
     """
-    images, step = np.asarray(images, dtype=np.float64), size if stride is None else stride
+    images, step = as_finite(images, "images"), size if stride is None else stride
+    _whole_number(size, "size")
+    _whole_number(step, "stride")
     if images.ndim == 3:
         images = images[:, None]
-    if images.ndim != 4 or not 1 <= size <= min(images.shape[2:], default=0) or step < 1:
+    if images.ndim != 4 or 0 in images.shape or not 1 <= size <= min(images.shape[2:], default=0) or step < 1:
         raise DataError(
             f"Patches of size {size} with step {step}, of images {images.shape}.",
             "Give images (n, height, width) or (n, channels, height, width), and a size that fits.",
@@ -210,12 +229,21 @@ def bags(members: Sequence[Any], *, pool: str = "sum") -> tuple[Float[np.ndarray
 
     Raises
     ------
-    DataError : an empty set, members of different widths, another pooling.
+    DataError : an empty set, members of different widths or that are no numbers, another pooling.
     """
-    sets = [np.atleast_2d(np.asarray(part, dtype=np.float64)) for part in members]
-    if not sets or any(part.shape[0] == 0 or part.shape[1:] != sets[0].shape[1:] for part in sets):
+    if not hasattr(members, "__iter__"):
+        raise DataError(
+            f"The members are a {type(members).__name__}.", "Give a sequence with (k_i, d) for each sample."
+        )
+    sets = [np.atleast_2d(as_finite(part, f"members[{i}]")) for i, part in enumerate(members)]
+    if not sets or any(part.ndim != 2 or 0 in part.shape or part.shape[1:] != sets[0].shape[1:] for part in sets):
         raise DataError("A set is empty, or its members have another width.", "Give (k_i, d) with k_i ≥ 1 for each.")
     if pool not in ("average", "sum"):
         raise DataError(f"There is no pooling '{pool}'.", "Give 'average' or 'sum'.")
     groups = np.repeat(np.arange(len(sets)), [len(part) for part in sets])
     return np.vstack(sets), Pooling.average(groups) if pool == "average" else Pooling.sum(groups)
+
+
+def _whole_number(value: Any, name: str) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise DataError(f"{name} is {value!r}.", f"Give {name} as a whole number.")

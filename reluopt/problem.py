@@ -78,7 +78,16 @@ class Problem(PrimalSide):
         *,
         pooling: Pooling | None = None,
     ) -> None:
-        loss, biases = make_loss(loss), biases or NO_BIASES
+        loss, biases = make_loss(loss), NO_BIASES if biases is None else biases
+        if not isinstance(biases, Biases):
+            raise ConfigError(
+                f"The biases are {biases!r}.", 'Give Biases(output="free", first="free"), or one of them.'
+            )
+        if not isinstance(pooling, Pooling | None):
+            raise DataError(
+                f"The pooling is a {type(pooling).__name__}.",
+                "Give a Pooling: of_matrix(A), sum(groups), patches, bags.",
+            )
         X = as_matrix(X)
         if pooling is not None and pooling.total != len(X):
             raise DataError(
@@ -90,7 +99,7 @@ class Problem(PrimalSide):
         if biases.first_free and not (X.shape[1] > 1 and (X[:, -1] == 1.0).all()):
             raise ConfigError(
                 "Free first-layer biases are the weights on a last column of ones, and X has none.",
-                "Append a column of ones to X.",
+                "Append a column of ones to X (bias = true of [data], --bias).",
             )
         if biases and pooling is not None:
             raise ConfigError(

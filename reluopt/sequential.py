@@ -35,6 +35,8 @@ def from_sequential(
     ConfigError : another architecture, an output bias that is not zero, or one to be held by a
         neuron where the first layer has no bias (and the data no ones column).
     """
+    if output_bias not in ("refuse", "as_neuron", "intercept"):
+        raise ConfigError(f"output_bias = {output_bias!r}.", "Give 'refuse', 'intercept' or 'as_neuron'.")
     first, second = _layers(model)
     U, alpha = first.weight.detach(), second.weight.detach().T
     if first.bias is not None:
@@ -54,7 +56,7 @@ def from_sequential(
 
 def _layers(model: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
     """The two linear layers of a model that fits."""
-    layers = list(model)
+    layers = list(model) if isinstance(model, nn.Sequential) else [model]
     fits = (
         len(layers) == 3
         and isinstance(layers[0], nn.Linear)
@@ -75,8 +77,6 @@ def _with_constant(
 ) -> tuple[Tensor, Tensor]:
     """The weights with one more neuron (0, …, 0, √‖c‖), c/√‖c‖, if that was asked for; ``size`` is ‖c‖."""
     shown = f"{constant.item():g}" if len(constant) == 1 else f"of norm {size:g}"
-    if output_bias not in ("refuse", "as_neuron"):
-        raise ConfigError(f"output_bias = {output_bias!r}.", "Give 'refuse', 'intercept' or 'as_neuron'.")
     if output_bias == "refuse":
         raise ConfigError(
             f"The model has an output bias ({shown}), which the objective L does not have: it costs the model "

@@ -5,6 +5,7 @@ from fractions import Fraction as F
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from torch import nn
 
 from reluopt.beta_max import beta_max_estimate
@@ -15,6 +16,7 @@ from reluopt.certificate.config import CertifyConfig
 from reluopt.clock import Clock
 from reluopt.convolution import from_convolution, to_convolution
 from reluopt.errors import ConfigError, DataError
+from reluopt.gate import as_whole
 from reluopt.integrations import certify_module
 from reluopt.network import from_weights
 from reluopt.patterns.sampling import sample_patterns
@@ -126,11 +128,36 @@ def test_models_that_are_no_such_convolution_are_refused():
         (nn.Conv2d(1, 4, 3, padding=1), *rest), (nn.Conv2d(1, 4, (3, 2)), *rest), (nn.Conv2d(2, 4, 3), *rest),
         (nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), *rest[2:]), rest,
         (nn.Conv2d(1, 4, 3), *rest[:3], nn.Linear(4, 1)),
+        (nn.Conv2d(1, 4, 3), *rest[:2], nn.Flatten(0), nn.Linear(4, 1, bias=False)),
+        (nn.Conv2d(1, 4, 3), *rest[:3], nn.Linear(12, 1, bias=False)),
     ):  # fmt: skip
         with pytest.raises(ConfigError):
             from_convolution(nn.Sequential(*layers), images)
     with pytest.raises(ConfigError, match="inputs"):
         to_convolution(from_weights(np.ones((2, 5)), np.ones(2)), 2)
+    with pytest.raises(ConfigError, match="stride"):
+        to_convolution(from_weights(np.ones((2, 4)), np.ones(2)), 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: as_whole([1.5, 1.0], "sizes"), "sizes are not whole"),
+        (lambda: as_whole([np.nan], "sizes"), "sizes.*NaN"),
+        (lambda: Pooling.sum([0, 10**13]), "only 2 rows"),
+        (lambda: Pooling.sum([0.5, 1.0]), "groups are not whole"),
+        (lambda: Pooling.of_matrix([1.0, 2.0]), "shape"),
+        (lambda: Pooling.of_matrix(np.ones((2, 2)) * 1j), "complex"),
+        (lambda: Pooling.of_matrix(sparse.csr_array(np.ones((2, 2)) * 1j)), "complex"),
+        (lambda: patches(np.full((2, 4, 4), np.nan), 2), "images.*NaN"),
+        (lambda: patches("images", 2), "images"),
+        (lambda: bags([[[1, 2], [3]]]), r"members\[0\]"),
+        (lambda: bags([np.ones((2, 2, 2))]), "width"),
+    ],
+)  # fmt: skip
+def test_what_is_no_pooling_is_refused_by_its_cause(make, words):
+    with pytest.raises(DataError, match=words):
+        make()
 
 
 def test_patches_and_bags():
@@ -221,6 +248,33 @@ def test_certify_module_takes_a_convolution(bias):
     if bias:
         with pytest.raises(ConfigError, match="not decayed"):
             certify_module(model, images, y, weight_decay=decay, loss=loss, decayed_biases=False)
+
+
+class Leaky(nn.ReLU):
+    def forward(self, x):
+        return torch.where(x > 0, x, 0.1 * x)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m.__setitem__(4, nn.Linear(3, 1)), "intercept"),  # its bias is zero now, and trained
+        (lambda m: m[0].weight.requires_grad_(False), "frozen"),
+        (lambda m: m[0].bias.requires_grad_(False), "frozen"),
+        (lambda m: nn.utils.parametrizations.weight_norm(m[0]), "weight"),
+        (lambda m: m.__setitem__(1, Leaky()), "something else"),
+    ],
+)
+def test_certify_module_refuses_a_convolution_whose_problem_is_another_one(change, words):
+    images, y = torch.randn(4, 1, 4, 4), torch.randn(4, 1)
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1, bias=False)
+    )
+    change(model)
+    if model[-1].bias is not None:
+        nn.init.zeros_(model[-1].bias)
+    with pytest.raises(ConfigError, match=words):
+        certify_module(model, images, y, weight_decay=0.1, loss=nn.MSELoss(), config=CertifyConfig(effort="fast"))
 
 
 def test_equal_rows_are_merged_into_one():

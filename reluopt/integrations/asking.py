@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ SAME = 1e-9
 SIZES = (1.0, 1e3)
 
 
-def require_plain(model: nn.Module, first: nn.Linear, second: nn.Linear) -> None:
+def require_plain(model: nn.Module, first: nn.Linear | nn.Conv2d, second: nn.Linear) -> None:
     """Both layers must train their own weights, and nothing else may be trained; biases are trained or zero.
 
     Raises
@@ -54,21 +55,34 @@ def _is_frozen_bias(bias: Tensor | None) -> bool:
     return bias is not None and not bias.requires_grad and bool(bias.detach().any())
 
 
-def outputs_of(model: nn.Module, first: nn.Linear, second: nn.Linear, X: Tensor) -> list[Tensor]:
+def outputs_of(
+    model: nn.Module,
+    first: nn.Linear | nn.Conv2d,
+    second: nn.Linear,
+    X: Tensor,
+    rows: Tensor | None = None,
+    pool: Callable[[Tensor], Tensor] = lambda hidden: hidden,
+) -> list[Tensor]:
     """The model's outputs in float64 on X (n, d), at its own weights and then at others.
 
     A function that is the two layers at the model's own weights only (a leaky ReLU whose neurons are all active, one
     that is cut above 6) has another optimum; so weights of both signs, small and large, are asked as well.
 
+    Parameters
+    ----------
+    rows, pool : of a convolution, whose X are images: their patches, and what makes activations of samples of those
+        of patches.
+
     Raises
     ------
     ConfigError : it is not Linear, ReLU, Linear with these two layers on these samples.
     """
-    found = []
-    for state in _states(model, first, second, X):
+    found, rows = [], X if rows is None else rows
+    for state in _states(first, second, rows):
         out = _answer(model, state, X)
         U, alpha = state[first], state[second]
-        hidden = torch.relu(X @ U["weight"].T + U.get("bias", torch.zeros(1, dtype=torch.float64)))
+        bias = U.get("bias", torch.zeros(1, dtype=torch.float64))
+        hidden = pool(torch.relu(rows @ U["weight"].flatten(1).T + bias))
         c = alpha.get("bias", torch.zeros(1, dtype=torch.float64))
         f = hidden @ alpha["weight"].T + c
         size = float((hidden @ alpha["weight"].abs().T + c.abs()).max())
@@ -78,16 +92,16 @@ def outputs_of(model: nn.Module, first: nn.Linear, second: nn.Linear, X: Tensor)
             or not float((out.reshape(f.shape) - f).abs().max()) <= SAME * (size or 1.0)
         ):
             raise ConfigError(
-                "The model computes something else than Linear, ReLU, Linear with these two layers.",
+                f"The model computes something else than {type(first).__name__}, ReLU, Linear with these two layers.",
                 "Leave out dropout, normalisation, other activations and skips; or name the right layers.",
             )
         found.append(out)
     return found
 
 
-def _states(model: nn.Module, first: nn.Linear, second: nn.Linear, X: Tensor) -> list[dict[nn.Linear, Any]]:
+def _states(first: nn.Linear | nn.Conv2d, second: nn.Linear, rows: Tensor) -> list[dict[nn.Module, Any]]:
     """The two layers' own parameters, and others, in float64, as {layer: {name: tensor}}."""
-    own = {
+    own: dict[nn.Module, Any] = {
         layer: {name: p.detach().cpu().double() for name, p in layer.named_parameters()} for layer in (first, second)
     }
     if not is_trained(second.bias):
@@ -98,13 +112,13 @@ def _states(model: nn.Module, first: nn.Linear, second: nn.Linear, X: Tensor) ->
             layer: {name: torch.randn(p.shape, generator=generator, dtype=torch.float64) for name, p in part.items()}
             for layer, part in own.items()
         }
-        largest = float((X @ drawn[first]["weight"].T).abs().max()) or 1.0
+        largest = float((rows @ drawn[first]["weight"].flatten(1).T).abs().max()) or 1.0
         for sign in (size / largest, -size / largest):
             states.append({first: {name: sign * p for name, p in drawn[first].items()}, second: drawn[second]})
     return states
 
 
-def _answer(model: nn.Module, state: dict[nn.Linear, dict[str, Tensor]], X: Tensor) -> Tensor:
+def _answer(model: nn.Module, state: dict[nn.Module, dict[str, Tensor]], X: Tensor) -> Tensor:
     """The model in training mode with these weights; its own weights, buffers and modes stay, and torch's generator."""
     place = {id(p): state[layer].get(name) for layer in state for name, p in layer.named_parameters()}
     tensors = {}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from reluopt.certificate.certificate import Certificate
+from reluopt.certificate.certify import certify
+from reluopt.certificate.config import CertifyConfig
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
+from reluopt.rigor.rounding import round_down
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,3 +32,25 @@ class CertifiedModule:
     network: TwoLayerReLU
     factor: float
     remarks: tuple[str, ...] = ()
+
+
+def certified(
+    own_loss: float,
+    decay: Fraction,
+    factor: Fraction,
+    problem: Problem,
+    network: TwoLayerReLU,
+    config: CertifyConfig | None,
+) -> CertifiedModule:
+    """Certify L and say it in the terms of the model's own objective, own_loss + (decay/2)‖decayed parameters‖² = c·L.
+
+    Parameters
+    ----------
+    factor : c, exactly; decay/c is β before it is rounded.
+    """
+    squares = 2.0 * float(problem.with_beta(1.0).weight_decay(*network.weights()))
+    certificate = certify(network, problem, config=config)
+    # β is decay/c, rounded; p*(β) is concave with p*(0) ≥ 0, so at a smaller β it is at most in proportion smaller
+    share = min(factor, decay / Fraction(problem.beta))
+    lower = round_down(Fraction(certificate.lower_bound) * share)
+    return CertifiedModule(own_loss + 0.5 * float(decay) * squares, lower, certificate, problem, network, float(factor))

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import copy
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from reluopt.certificate.certify import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.convolution import KINDS, from_convolution
 from reluopt.errors import ConfigError
-from reluopt.integrations.asking import is_trained
-from reluopt.integrations.certified import CertifiedModule
+from reluopt.gate import as_finite
+from reluopt.integrations.asking import is_trained, outputs_of, require_plain
+from reluopt.integrations.certified import CertifiedModule, certified
 from reluopt.integrations.decays import read_decay
 from reluopt.integrations.torch_losses import read_loss
 from reluopt.integrations.torch_targets import require_same_loss, targets_of
 from reluopt.problem import Problem
-from reluopt.rigor.rounding import round_down
 
 
 def is_convolution(model: nn.Module) -> bool:
@@ -44,9 +42,10 @@ def certify_convolution(
 
     Raises
     ------
-    ConfigError : another convolution or pooling, biases of other kinds, a loss that is not the problem's.
+    ConfigError : another convolution or pooling, other trained parameters, biases of other kinds, a loss that is not
+        the problem's. DataError : images or targets that cannot be used.
     """
-    given = np.asarray(images.detach().cpu() if isinstance(images, torch.Tensor) else images, dtype=np.float64)
+    given = as_finite(images, "images")
     images = given[:, None] if given.ndim == 3 else given
     convolution, linear = model[0], model[-1]
     assert isinstance(convolution, nn.Conv2d) and isinstance(linear, nn.Linear)
@@ -56,17 +55,17 @@ def certify_convolution(
             "The convolution's bias is not decayed, and pooled rows have decayed biases only.",
             "Decay it too, or train with Conv2d(..., bias=False).",
         )
-    own = copy.deepcopy(model).cpu().double()
-    network, rows, pooling = from_convolution(own, images)
-    with torch.no_grad():
-        out = own(torch.from_numpy(images))
-    read, targets = read_loss(loss, len(images), linear.out_features), targets_of(y, out, loss)
+    if is_trained(linear.bias):
+        raise ConfigError(
+            "The linear layer has a bias, and problems on pooled rows have no intercept.",
+            "Train with Linear(m, C, bias=False).",
+        )
+    require_plain(model, convolution, linear)
+    network, rows, pooling = from_convolution(copy.deepcopy(model).cpu().double(), images)
+    raw = torch.from_numpy(np.ascontiguousarray(rows[:, : convolution.weight[0].numel()]))
+    outputs = outputs_of(model, convolution, linear, torch.from_numpy(images), raw, pooling.forward)
+    read, targets = read_loss(loss, len(images), linear.out_features), targets_of(y, outputs[0], loss)
     beta = float(decay / read.factor)
     problem = Problem(rows, read.targets(targets.numpy()), read.spec, beta, pooling=pooling)
-    require_same_loss(loss, targets, problem, read, [out, 0.5 * out + 0.25])
-    square = 2.0 * float(problem.with_beta(1.0).weight_decay(*network.weights()))
-    objective = float(loss(out, targets)) + 0.5 * float(decay) * square
-    certificate = certify(network, problem, config=config)
-    # β is w/c, rounded; p*(β) is concave with p*(0) ≥ 0, so at a smaller β it is at most in proportion smaller
-    lower = round_down(Fraction(certificate.lower_bound) * min(read.factor, decay / Fraction(problem.beta)))
-    return CertifiedModule(objective, lower, certificate, problem, network, float(read.factor))
+    require_same_loss(loss, targets, problem, read, outputs)
+    return certified(float(loss(outputs[0], targets)), decay, read.factor, problem, network, config)

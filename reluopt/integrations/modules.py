@@ -6,7 +6,6 @@ of L. Where it does not, there is no bound on it, and it is refused by name of w
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,11 @@ import torch
 from torch import nn
 
 from reluopt.biases import Biases
-from reluopt.certificate.certify import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import ConfigError
 from reluopt.gate import as_matrix
 from reluopt.integrations.asking import is_trained, outputs_of, require_plain
-from reluopt.integrations.certified import CertifiedModule
+from reluopt.integrations.certified import CertifiedModule, certified
 from reluopt.integrations.convolutions import certify_convolution, is_convolution
 from reluopt.integrations.decays import read_decay
 from reluopt.integrations.mlp import certify_mlp
@@ -27,7 +25,6 @@ from reluopt.integrations.torch_losses import read_loss
 from reluopt.integrations.torch_targets import require_same_loss, targets_of
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.problem import Problem
-from reluopt.rigor.rounding import round_down
 
 
 def certify_module(
@@ -94,17 +91,7 @@ def certify_module(
     targets = targets_of(y, outputs[0], loss)
     problem = Problem(rows, read.targets(targets.numpy()), read.spec, float(decay / read.factor), biases=biases)
     require_same_loss(loss, targets, problem, read, outputs)
-    own = float(loss(outputs[0], targets)) + 0.5 * float(decay) * squares_of(problem, network)
-    certificate = certify(network, problem, config=config)
-    # β is w/c, rounded; p*(β) is concave with p*(0) ≥ 0, so at a smaller β it is at most in proportion smaller
-    share = min(read.factor, decay / Fraction(problem.beta))
-    lower = round_down(Fraction(certificate.lower_bound) * share)
-    return CertifiedModule(own, lower, certificate, problem, network, float(read.factor))
-
-
-def squares_of(problem: Problem, network: TwoLayerReLU) -> float:
-    """The sum of the squares of what weight decay charges."""
-    return 2.0 * float(problem.with_beta(1.0).weight_decay(*network.weights()))
+    return certified(float(loss(outputs[0], targets)), decay, read.factor, problem, network, config)
 
 
 def _layers(model: nn.Module, names: tuple[str, str] | None) -> tuple[nn.Linear, nn.Linear]:
