@@ -13,6 +13,9 @@ from reluopt.errors import ConfigError
 from reluopt.gate import as_beta
 from reluopt.integrations.asking import is_trained
 
+#: Optimizers of torch whose ``weight_decay`` is added to the gradient, unless their ``decoupled_weight_decay`` is set.
+COUPLED = ("SGD", "Adam", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop")
+
 
 @dataclass(frozen=True)
 class DecayedBiases:
@@ -29,8 +32,8 @@ def read_decay(
 
     Raises
     ------
-    ConfigError : not positive; decoupled; other numbers for the two weights, or for a bias one that is neither 0 nor
-        theirs; an optimizer that lacks a parameter.
+    ConfigError : not positive; decoupled, or of an optimizer that is not known; other numbers for the two weights, or
+        for a bias one that is neither 0 nor theirs; an optimizer that lacks a parameter.
     """
     if not isinstance(weight_decay, torch.optim.Optimizer):
         return _positive(weight_decay), DecayedBiases(decayed_biases, decayed_biases)
@@ -39,6 +42,13 @@ def read_decay(
             "decayed_biases was given beside an optimizer, whose groups say what is decayed.", "Leave it out."
         )
     found = [_of(weight_decay, layer.weight) for layer in (first, second)]
+    if found[0] and type(weight_decay) not in [getattr(torch.optim, name) for name in COUPLED]:
+        raise ConfigError(
+            f"Whether the weight decay of {type(weight_decay).__name__} is that of an objective is not known.",
+            f"Train with one of torch's {', '.join(COUPLED)}; or give the number, if it is added to the gradient.",
+        )
+    if any(group.get("maximize") for group in weight_decay.param_groups):
+        raise ConfigError("The optimizer maximizes the loss.", "Train with maximize=False.")
     if found[0] != found[1]:
         raise ConfigError(
             f"The two layers' weights have weight_decay {found[0]} and {found[1]}.", "Train both with one number."
