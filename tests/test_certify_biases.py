@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from counts import tries
@@ -88,6 +89,9 @@ def test_the_groups_of_an_optimizer_say_what_is_decayed():
     assert ask(with_groups(([w, b, v], 0.1), ([c], 0.0))).problem.biases == reluopt.Biases("free")
     for refused, words in (
         (groups(model, torch.optim.AdamW), "decouples"),
+        (groups(model, torch.optim.Adafactor), "not known"),
+        (groups(model, type("Own", (torch.optim.SGD,), {})), "not known"),
+        (torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1, maximize=True), "maximize"),
         (with_groups(([w], 0.1)), "lacks a parameter"),
         (with_groups(([w, b, v, c], 0.0)), "positive weight_decay"),
         (with_groups((list(first.parameters()), 0.2), (list(last.parameters()), 0.1)), "two layers' weights"),
@@ -171,3 +175,9 @@ def test_models_of_scikit_learn_that_are_other_problems_are_refused():
         reluopt.certify_module(model, X, y, weight_decay=0.1, config=FAST)
     with pytest.raises(ConfigError, match="takes 2 features"):
         reluopt.certify_module(model, X[:, :1], y, config=FAST)
+    named = pd.DataFrame(X, columns=["a", "b"])
+    with pytest.raises(ConfigError, match="cannot be asked"):
+        reluopt.certify_module(model.fit(named, y), named.rename(columns={"a": "c"}), y, config=FAST)
+    labels = np.stack([y > 0, X[:, 0] > 0], axis=1).astype(int)
+    with pytest.raises(DataError, match="0 and 1"):
+        reluopt.certify_module(MLPClassifier(hidden_layer_sizes=(3,), **fit).fit(X, labels), X, 2 * labels, config=FAST)

@@ -90,12 +90,16 @@ def _targets(model: Any, y: Any, n: int) -> tuple[str, np.ndarray]:
         return "squared", values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] > 1:  # several labels a sample
+        if not np.isin(labels, (0, 1)).all():
+            raise DataError("y has other labels than 0 and 1.", "Give y as fit got it, 0 or 1 for each label.")
         return "logistic", 2.0 * as_numbers(labels, "y") - 1.0
     labels = labels.reshape(-1)
     known = np.isin(labels, model.classes_)
     if len(labels) != n or not known.all():
-        bad = "another length than X" if len(labels) != n else f"the label {labels[~known][0]!r}, which the model lacks"
-        raise DataError(f"y has {bad}.", "Give X and y as fit got them.")
+        strange = "" if known.all() else f"the label {labels[~known].tolist()[0]!r}, which the model lacks"
+        raise DataError(
+            f"y has {strange if len(labels) == n else 'another length than X'}.", "Give X and y as fit got them."
+        )
     number = np.searchsorted(model.classes_, labels)
     if len(model.classes_) == 2:
         return "logistic", 2.0 * number - 1.0
@@ -104,12 +108,16 @@ def _targets(model: Any, y: Any, n: int) -> tuple[str, np.ndarray]:
 
 def _require_same(model: Any, X: Any, f: np.ndarray, loss: str) -> None:
     """What the model predicts must be what the network says."""
-    if hasattr(model, "classes_"):
-        own = np.asarray(model.predict_proba(X), dtype=np.float64)
+    classes = hasattr(model, "classes_")
+    try:
+        own = np.asarray((model.predict_proba if classes else model.predict)(X), dtype=np.float64)
+    except (ValueError, TypeError) as error:  # names of columns, types
+        said = str(error).splitlines()[0]
+        raise ConfigError(f"The model cannot be asked on X ({said}).", "Give X as fit got it.") from error
+    ours = f
+    if classes:
         ours = softmax(f, axis=1) if loss == "cross_entropy" else expit(f)
         own = own[:, 1] if ours.ndim == 1 else own
-    else:
-        own, ours = np.asarray(model.predict(X), dtype=np.float64), f
     near = SAME.get(np.asarray(model.coefs_[0]).dtype, 1e-4)
     if own.shape != ours.shape or not np.abs(own - ours).max() <= near * (1.0 + np.abs(ours).max()):
         raise ConfigError("The model predicts something else than its two layers of ReLUs.", "Give the fitted MLP.")
