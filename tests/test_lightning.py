@@ -62,6 +62,18 @@ def test_every_epoch_is_compared_with_the_start_also_after_a_checkpoint(dtype):
     assert len(module.logged) == 1
 
 
+def test_a_checkpoint_of_other_samples_or_another_layer_is_refused_before_the_training():
+    module, callback = Module(), DriftCallback(X, layer="model.0")
+    callback.on_train_start(None, module)
+    for later, words in (
+        (DriftCallback(X[:-1], layer="model.0"), f"{len(X)} samples"),
+        (DriftCallback(X, layer="model.1"), "no Linear"),
+    ):
+        later.load_state_dict(callback.state_dict())
+        with pytest.raises(ConfigError, match=words):
+            later.on_train_start(None, module)
+
+
 @pytest.mark.parametrize("layer", [None, "model.1", "nothing"])
 def test_a_layer_that_is_none_or_takes_other_samples_is_named(layer):
     with pytest.raises(ConfigError, match=r"head|model"):

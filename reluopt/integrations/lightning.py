@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -42,7 +43,8 @@ class DriftCallback(_base()):  # type: ignore[misc]  # known when it is imported
 
     Raises
     ------
-    DataError : samples that cannot be used. ConfigError : at the start of the training, no such ``Linear`` layer.
+    DataError : samples that cannot be used. ConfigError : at the start of the training, no such ``Linear`` layer, or a
+        checkpoint of other samples.
     """
 
     def __init__(self, X: Any, layer: str | None = None, *, log: bool = True) -> None:
@@ -59,6 +61,13 @@ class DriftCallback(_base()):  # type: ignore[misc]  # known when it is imported
 
     def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:
         """Remember the patterns of the start, or those of the checkpoint."""
+        self._first(pl_module)
+        samples = self._stored.pop("samples", len(self.X))
+        if samples != len(self.X):
+            raise ConfigError(
+                f"The checkpoint has the patterns of {samples} samples, and X has {len(self.X)}.",
+                "Give the X that the training began with.",
+            )
         self.recorder = DriftRecorder(self.X)
         self.recorder.load_state(self._stored)
         if not self._stored:
@@ -74,7 +83,8 @@ class DriftCallback(_base()):  # type: ignore[misc]  # known when it is imported
     def state_dict(self) -> dict[str, Tensor]:
         """The patterns of the start and of the last epoch."""
         state = self._stored if self.recorder is None else self.recorder.state()
-        return {name: torch.from_numpy(part.copy()) for name, part in state.items()}
+        found = {name: torch.from_numpy(np.array(part)) for name, part in state.items()}
+        return found if self.recorder is None else {**found, "samples": torch.tensor(len(self.X))}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Compare with the patterns of a checkpoint from now on."""
