@@ -142,7 +142,8 @@ def _with_zero_margins(z: Float[np.ndarray, "n C"], weights: Float[np.ndarray, "
         return np.zeros_like(z)
     # p = κy − z changes by +rest in that sample: what falls must not fall below 0
     shares = -whole
-    shares[at, own] += np.floor(weights / unit).astype(np.int64)
+    with np.errstate(over="ignore"):  # far more than is needed is enough
+        shares[at, own] += np.minimum(weights / unit, 2.0**62).astype(np.int64)
     room = (shares + np.minimum(rest, 0)).min(axis=1)
     best = int(room.argmax())
     if room[best] < 0:
