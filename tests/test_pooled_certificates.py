@@ -48,6 +48,15 @@ def test_both_checkers_accept_what_is_proved(tmp_path, spec, C):
     assert proved_again(problem, bound, "mine").value == pytest.approx(bound.value, rel=1e-9)
 
 
+def test_a_network_without_neurons_is_one(tmp_path):
+    for spec, C in (("squared", 1), ("cross_entropy", 3)):
+        problem, bound, path, _ = written(tmp_path, spec, C)
+        nothing = np.zeros((0, problem.d)), np.zeros((0, *problem.targets.shape[1:]))
+        claims = write_certificate(path, problem, bound=bound, network=nothing)
+        assert claims["objective_at_most"] == pytest.approx(problem.zero_value)
+        assert second_checker.reason_to_refuse(path.read_bytes(), *lists(problem)) is None
+
+
 def damaged(raw, name, change):
     """The file with one tensor changed; everything else is as it was."""
     tensors = {key: np.array(part) for key, part in load(raw).items()}

@@ -81,7 +81,7 @@ def objective_upper(
     own: Map, X: Array, y: Array, weights: Array | None, loss: Loss, beta: float, U: Array, alpha: Array
 ) -> Fraction:
     """a' ≥ Σ_i κ_i ℓ(f_i, y_i) + (β/2)(‖U‖² + ‖α‖²), f = A (XUᵀ)_+ α, with A applied exactly."""
-    (m, d), outputs = U.shape, alpha[0].size
+    (m, d), outputs = U.shape, y[0].size
     reach, fits, errors = np.abs(alpha).T @ np.abs(U), [], []
     step = max(1, BLOCK // max(1, m))
     for start in range(0, len(X), step):
