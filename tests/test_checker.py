@@ -650,6 +650,18 @@ def test_damaged_files_are_refused(damage):
         verdict(damaged, X, y)
 
 
+def test_a_shape_that_no_array_can_have_is_refused():
+    X, y, beta = problem(np.random.default_rng(0))
+    content = packed(*certificate(X, y, beta))
+    header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
+    header = {"__metadata__": header["__metadata__"], "U": {"dtype": "F64", "data_offsets": [0, 0]}}
+    for shape in ([0, 2**39, 2**39], [2**39, 0, 2**39]):
+        header["U"]["shape"] = shape
+        text = json.dumps(header).encode()
+        with pytest.raises(checker.Refused, match="a tensor has the shape"):
+            verdict(struct.pack("<Q", len(text)) + text, X, y)
+
+
 # -- mutations -------------------------------------------------------------------------------------------------------
 
 

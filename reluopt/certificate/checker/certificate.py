@@ -26,6 +26,7 @@ WITH_BIASES = 4  # the version of a problem that has the key "biases"
 WITH_ROWS = 5  # that of one with the key "rows": pooled rows
 MAX_BYTES = 2**33  # of a file, unless the caller says otherwise
 MAX_HEADER = 2**22
+MAX_ENTRIES = 2**60  # the product of the sizes of a tensor that are not 0
 CLAIMS = ("objective_at_most", "optimum_at_least", "ratio_at_most")
 NETWORK = ("U", "alpha")
 EVIDENCE = ("z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level")
@@ -167,7 +168,8 @@ def _kind(entry: Any) -> np.dtype:
 def _shape(entry: Any) -> tuple[int, ...]:
     shape = entry.get("shape")
     sizes = isinstance(shape, list) and len(shape) <= 3 and all(type(k) is int and 0 <= k < 2**40 for k in shape)
-    require(sizes, f"a tensor has the shape {shown(shape)}")
+    # numpy makes no array of larger sizes, not even an empty one
+    require(sizes and math.prod(k for k in shape if k) < MAX_ENTRIES, f"a tensor has the shape {shown(shape)}")
     return tuple(shape)
 
 
