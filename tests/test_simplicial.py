@@ -1,6 +1,7 @@
 """Simplicial branch and bound: covers, bounds of cones, the dual point that moves, certificates and both checkers."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
 
@@ -72,6 +73,21 @@ def test_the_checker_reads_long_trees_in_pieces(monkeypatch):
     parts = [K[cells] for K, cells in checker.simplices.leaves(tree, 3)]
     assert max(map(len, parts)) <= 32
     assert {c.tobytes() for part in parts for c in part} == whole
+
+
+@pytest.mark.parametrize("deep", ["first", "second"])
+def test_a_chain_of_cuts_leaves_few_cones_waiting(deep, monkeypatch):
+    """A tree that is as deep as it is long takes no more memory than another one."""
+    monkeypatch.setattr(checker.simplices, "NODES", 8)
+    r, cuts = 6, 2000
+    chain = [0] * cuts + [255] * (cuts + 1) if deep == "first" else [0, 255] * cuts + [255]
+    tree = np.array(chain + [255] * (2**r - 1), dtype=np.uint8)
+    edges, ends = np.triu_indices(r, 1), checker.simplices.Ends(tree)
+    tracemalloc.start()
+    pieces = sum(stop - at for at, stop, _ in checker.simplices.subtrees(tree, r, ends, *edges))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert pieces > cuts and most < 100 * 8 * r * r
 
 
 @pytest.mark.parametrize("r", [1, 2, 3])

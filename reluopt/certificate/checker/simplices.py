@@ -146,7 +146,10 @@ def leaves(tree: Array, rank: int) -> Iterator[tuple[Array, Array]]:
 
 
 def subtrees(tree: Array, rank: int, ends: Ends, first: Array, second: Array) -> Iterator[tuple[int, int, Array]]:
-    """(first node, node after the last, cone) of subtrees of at most NODES nodes, from left to right."""
+    """(first node, node after the last, cone) of subtrees of at most NODES nodes, each node in one of them.
+
+    Of two children the smaller one goes first: a chain of any depth leaves few cones waiting.
+    """
     at = 0
     for orthant in range(2**rank):
         require(at < len(tree), f"there are fewer than {2**rank} trees")
@@ -161,7 +164,8 @@ def subtrees(tree: Array, rank: int, ends: Ends, first: Array, second: Array) ->
             i, j = first[tree[node]], second[tree[node]]
             one[i] = two[j] = cell[i] + cell[j]
             middle = ends.of(node + 1) + 1
-            stack += [(middle, end, two), (node + 1, middle, one)]
+            children = (node + 1, middle, one), (middle, end, two)
+            stack += children if middle - node > end - middle else children[::-1]
         at = stop
     require(at == len(tree), f"there are more than {2**rank} trees")
 
