@@ -19,8 +19,11 @@ from reluopt.bounds.registry import BOUNDS
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
 from reluopt.certificate.reading import read_bound
+from reluopt.certificate.record import check_run
 from reluopt.clock import Clock
 from reluopt.errors import CertificateError
+from reluopt.runs import RunFolder
+from reluopt.training.checkpoint import save_weights
 
 #: (biases, loss, outputs, weighted)
 WRITTEN = [
@@ -155,6 +158,32 @@ def test_a_bound_of_other_biases_is_not_taken(tmp_path):
     lifted = cases.problem(1, Biases("free", "free"))
     with pytest.raises(CertificateError, match="other biases"):
         write_certificate(tmp_path / "b.safetensors", lifted, bound=plain)
+
+
+def test_an_intercept_is_not_left_out_in_silence(tmp_path):
+    p, _, _, _ = written(0, tmp_path)
+    plain, (U, alpha, c) = p.without_biases(), cases.network(0, p)
+    bound = BOUNDS["moment"].best(plain, Start(), Clock(0.1))
+    with pytest.raises(CertificateError, match="has an intercept, the problem has none"):
+        write_certificate(tmp_path / "b.safetensors", plain, bound=bound, network=(U, alpha, c))
+    assert not (tmp_path / "b.safetensors").exists()
+    write_certificate(tmp_path / "b.safetensors", plain, bound=bound, network=(U, alpha, 0 * c))
+
+
+def test_the_intercept_of_a_certificate_is_that_of_the_run(tmp_path):
+    """A network without one has c = 0, whatever the file says of it."""
+    p, _, document, tensors = written(0, tmp_path)
+    run = RunFolder.create(tmp_path / "run", {"train": {}})
+    for own, there, same in ((True, True, True), (True, False, False), (False, True, False), (False, False, True)):
+        c = tensors["intercept"] if own else np.zeros(1)
+        network = from_weights(*(tensors[name] for name in ("U", "alpha")), *([tensors["intercept"]] if there else []))
+        save_weights(run, "latest", network, p, "a test")
+        content = checker.parse(oracle.packed(document, {**tensors, "intercept": c}))
+        if same:
+            check_run(content, run, p)
+        else:
+            with pytest.raises(checker.Refused, match="another network"):
+                check_run(content, run, p)
 
 
 def test_the_commands_train_certify_and_verify_with_biases(tmp_path):

@@ -63,7 +63,8 @@ def write_certificate(
 
     Raises
     ------
-    CertificateError : evidence that the independent checker refuses, with its reason; nothing is written then.
+    CertificateError : evidence that the independent checker refuses, with its reason; a network with an intercept for
+        a problem that has none. Nothing is written then.
     """
     problem = as_problem(X, y, beta)
     if bound is None:
@@ -82,10 +83,7 @@ def write_certificate(
     if problem.is_weighted:
         tensors["weights"] = problem.weights
     if network is not None:
-        U, alpha, *own = (np.asarray(part, dtype=np.float64) for part in network)
-        tensors |= {"U": U, "alpha": alpha}
-        if problem.biases.intercept:
-            tensors["intercept"] = own[0].reshape(-1) if own else np.zeros(problem.outputs)
+        tensors |= _network_tensors(problem, network)
     record = {"reluopt": reluopt.__version__, "method": bound.method, "seconds": bound.seconds, **(about or {})}
     document = {
         "format": checker.FORMAT,
@@ -100,6 +98,17 @@ def write_certificate(
     claims = _proved_claims(problem, tensors, document, bound)
     write_atomically(path, _packed(document | {"claims": claims}, tensors))
     return claims
+
+
+def _network_tensors(problem: Problem, network: tuple[Any, ...]) -> dict[str, np.ndarray]:
+    U, alpha, *own = (np.asarray(part, dtype=np.float64) for part in network)
+    if problem.biases.intercept:
+        return {"U": U, "alpha": alpha, "intercept": own[0].reshape(-1) if own else np.zeros(problem.outputs)}
+    if any(part.any() for part in own):
+        raise CertificateError(
+            "The network has an intercept, the problem has none.", "Give the problem biases=Biases(output='free')."
+        )
+    return {"U": U, "alpha": alpha}
 
 
 def loss_record(loss: Loss) -> dict[str, Any]:

@@ -38,7 +38,9 @@ def check_run(content: checker.Certificate, run: RunFolder, problem: Problem) ->
     if not content.with_network:
         raise Refused("the certificate is about no network, and a run has one")
     U, alpha, *intercept = load_weights(run)
-    parts = [("U", U), ("alpha", alpha), *(("intercept", part.reshape(-1)) for part in intercept)]
+    parts = [("U", U), ("alpha", alpha)]
+    if intercept or problem.biases.intercept:  # 0 where the network has none
+        parts.append(("intercept", intercept[0].reshape(-1) if intercept else np.zeros(problem.outputs)))
     if not all(np.array_equal(part, content.tensors.get(name, math.nan)) for name, part in parts):
         raise Refused("the certificate is about another network than the run's last checkpoint; certify the run again")
 
