@@ -52,13 +52,12 @@ def verify_certificate(certificate: Path, data: Path | None = None, max_bytes: i
     if data is None and run is None:
         raise CertificateError("A certificate file needs its data.", "Give --data data.npz, or name the run folder.")
     problem = read_run(run).problem if run is not None else None
+    content = checker.read_certificate(path, max_bytes)
     if data is not None:
-        content = checker.read_certificate(path, max_bytes)
         X, y, weights = checker.read_data(data, max_bytes, pooled=bool(content.problem.rows))
     else:
         assert problem is not None
         X, y, weights = problem.X, problem.targets, problem.weights
-    content = checker.read_certificate(path, max_bytes)
     if run is not None and problem is not None:
         check_run(content, run, problem)
     verdict = checker.check(content, X, y, weights)
