@@ -8,17 +8,15 @@ keep it by r_b = ‖R_u‖ q/max(1, ‖q‖), so that (r_0, R_u, q) are free.
 
 from __future__ import annotations
 
-import math
-from functools import partial
-
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from reluopt.bounds.bias_forms import Lift, LiftedEvidence
 from reluopt.bounds.evidence import Evidence, unsplit
-from reluopt.bounds.factors import FLOOR, ROWS, SMOOTHING, minimised, moments, multipliers, random_factors
+from reluopt.bounds.factors import FLOOR, ROWS, moments, multipliers, random_factors
 from reluopt.bounds.moment_search import MomentSearch
+from reluopt.bounds.support import SupportSearch, best_found
 from reluopt.clock import Clock
 from reluopt.problem import Problem
 
@@ -96,33 +94,42 @@ def tighten_with_bias(
     seed: int = 0,
 ) -> tuple[float, LiftedEvidence]:
     """(B, evidence): the best proved B ≥ |zᵀ(Xu + b)_+| for ‖u‖ ≤ 1 and all b that was found for a z that sums to 0."""
-    clock, (_, units), lift = clock or Clock(), problem.scaled(), Lift.of(problem.X)
-    X = torch.as_tensor(lift.rows(problem.X) / units.x, device=device)
-    unit = float(np.linalg.norm(z)) / math.sqrt(len(z)) or 1.0
-    signed = torch.as_tensor(np.stack([z, -z]) / unit, dtype=torch.float64, device=device)
-    up, down, n = signed.clamp(min=0), signed.clamp(max=0), len(z)
+    return best_found(BiasSupportSearch(problem, z, device=device, seed=seed), iterations, clock or Clock())
 
-    def objective(P: Factors, epsilon: float) -> tuple[float, Factors]:
-        """Minus Σ over both signs of H_z/tr Y, the bias left out of the trace."""
-        R = lifted(P)
-        m = moments(X, torch.as_tensor(R, device=X.device), epsilon)
-        heights = (up * m.hi + down * m.lo).sum(1).cpu().numpy()[:, None, None]
+
+class BiasSupportSearch(SupportSearch):
+    """The same ratios over (r_0, R_u, q) in the rows X̂; the bias is left out of the trace."""
+
+    def __init__(
+        self, problem: Problem, z: Float[np.ndarray, " n"], *, device: str | torch.device = "cpu", seed: int = 0
+    ) -> None:
+        super().__init__(problem, z, device=device, seed=seed)
+        self.lift = Lift.of(problem.X)
+        self.X = torch.as_tensor(self.lift.rows(problem.X) / self.units.x, device=device)
+        self.R = random_factors(ROWS, problem.d, seed)
+
+    def objective(self, R: Factors, epsilon: float) -> tuple[float, Factors]:
+        """Minus the sum of the two ratios, and its gradient by (r_0, R_u, q)."""
+        value, by = super().objective(lifted(R), epsilon)
+        return value, pulled_back(R, by)
+
+    def evidence(self, epsilon: float) -> LiftedEvidence:  # type: ignore[override]
+        """Theorem A's multipliers at z for X̂, in the data's own units."""
+        m = moments(self.X, torch.as_tensor(lifted(self.R), device=self.X.device), epsilon)
+        return LiftedEvidence(unsplit(self.z, self.problem.d, *multipliers(m, self.z, self.units.x)), self.lift)
+
+    def proved(self, evidence: Evidence | LiftedEvidence) -> float:
+        """B of the evidence, for all b."""
+        assert isinstance(evidence, LiftedEvidence)
+        return evidence.support_upper(self.problem.X)
+
+    def _paid(self, R: Factors) -> Factors:
         paid = R.copy()
         paid[:, :, -1] = 0.0
-        norms = np.square(paid).sum(axis=(1, 2), keepdims=True)
-        by = m.pull_back(X, up, down).cpu().numpy()
-        return -float((heights / norms).sum()) / n, pulled_back(P, -(by - 2 * heights / norms * paid) / (norms * n))
+        return paid
 
-    P, best = random_factors(ROWS, problem.d, seed), None
-    for epsilon in SMOOTHING:
-        if best is not None and clock.over:
-            break
-        P[:, :, :-1] /= np.linalg.norm(P[:, :, :-1], axis=(1, 2), keepdims=True)
-        P = minimised(partial(objective, epsilon=epsilon), P, iterations=iterations, seconds=clock.left)
-        m = moments(X, torch.as_tensor(lifted(P), device=X.device), epsilon)
-        evidence = LiftedEvidence(unsplit(z, problem.d, *multipliers(m, z, units.x)), lift)
-        bound = evidence.support_upper(problem.X)
-        if best is None or bound <= best[0]:
-            best = bound, evidence
-    assert best is not None
-    return best
+    def _normalised(self, R: Factors) -> Factors:
+        """q has no size."""
+        R = R.copy()
+        R[:, :, :-1] /= np.linalg.norm(R[:, :, :-1], axis=(1, 2), keepdims=True)
+        return R

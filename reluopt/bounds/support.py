@@ -8,6 +8,7 @@ more columns than rows, u is searched in the space of the rows.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,15 +32,18 @@ def tighten(
     seed: int = 0,
 ) -> tuple[float, Evidence]:
     """(B, evidence): the best proved B ≥ |zᵀ(Xu)_+| for all ‖u‖ ≤ 1 that was found for this z, on X of the problem."""
-    clock = clock or Clock()
-    search = SupportSearch(problem, z, device=device, seed=seed)
-    best: tuple[float, Evidence] | None = None
+    return best_found(SupportSearch(problem, z, device=device, seed=seed), iterations, clock or Clock())
+
+
+def best_found(search: SupportSearch, iterations: int, clock: Clock) -> tuple[float, Any]:
+    """(B, evidence): the best that a search finds and proves, one smoothing after another."""
+    best: tuple[float, Any] | None = None
     for epsilon in SMOOTHING:
         if best is not None and clock.over:
             break
         search.ascend(epsilon, iterations, clock.left)
         evidence = search.evidence(epsilon)
-        bound = evidence_upper(problem.X, evidence)
+        bound = search.proved(evidence)
         if best is None or bound <= best[0]:
             best = bound, evidence
     assert best is not None
@@ -54,7 +58,7 @@ class SupportSearch:
     ) -> None:
         scaled, self.units = problem.scaled()
         space = RowSpace.of(scaled.X)
-        self.z, self.d = z, problem.d
+        self.problem, self.z = problem, z
         self.X = torch.as_tensor(scaled.X if space is None else space.L, device=device)
         unit = float(np.linalg.norm(z)) / math.sqrt(len(z)) or 1.0
         signed = torch.as_tensor(np.stack([z, -z]) / unit, dtype=torch.float64, device=device)
@@ -63,19 +67,30 @@ class SupportSearch:
 
     def objective(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> tuple[float, Float[np.ndarray, "2 k e"]]:
         """Minus the sum of the two ratios, and its gradient; both have degree 0 in R but for the smoothing."""
-        m = moments(self.X, torch.as_tensor(R, device=self.X.device), epsilon)
+        m, paid = moments(self.X, torch.as_tensor(R, device=self.X.device), epsilon), self._paid(R)
         heights = (self.up * m.hi + self.down * m.lo).sum(1).cpu().numpy()[:, None, None]
-        norms = (R * R).sum(axis=(1, 2), keepdims=True)
+        norms = (paid * paid).sum(axis=(1, 2), keepdims=True)
         by_R = m.pull_back(self.X, self.up, self.down).cpu().numpy()
         n = len(self.z)
-        return -float((heights / norms).sum()) / n, -(by_R - 2 * heights / norms * R) / (norms * n)
+        return -float((heights / norms).sum()) / n, -(by_R - 2 * heights / norms * paid) / (norms * n)
 
     def ascend(self, epsilon: float, iterations: int, seconds: float) -> None:
         """One L-BFGS run at one smoothing, from factors of norm one."""
-        start = self.R / np.linalg.norm(self.R, axis=(1, 2), keepdims=True)
+        start = self._normalised(self.R)
         self.R = minimised(lambda R: self.objective(R, epsilon), start, iterations=iterations, seconds=seconds)
 
     def evidence(self, epsilon: float) -> Evidence:
         """Theorem A's multipliers at z, in the data's own units."""
         m = moments(self.X, torch.as_tensor(self.R, device=self.X.device), epsilon)
-        return unsplit(self.z, self.d, *multipliers(m, self.z, self.units.x))
+        return unsplit(self.z, self.problem.d, *multipliers(m, self.z, self.units.x))
+
+    def proved(self, evidence: Evidence) -> float:
+        """B of the evidence."""
+        return evidence_upper(self.problem.X, evidence)
+
+    def _paid(self, R: Float[np.ndarray, "2 k e"]) -> Float[np.ndarray, "2 k e"]:
+        """What the trace counts."""
+        return R
+
+    def _normalised(self, R: Float[np.ndarray, "2 k e"]) -> Float[np.ndarray, "2 k e"]:
+        return R / np.linalg.norm(R, axis=(1, 2), keepdims=True)
