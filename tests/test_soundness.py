@@ -1,10 +1,12 @@
 """Every lower bound on awkward data: below p* as the exact convex program finds it, and accepted by the checker."""
 
+import time
 from functools import cache
 
 import by_formula
 import numpy as np
 import pytest
+from conftest import Ticks
 
 from reluopt.bounds import closed_form, exact, moment, neighbours, pairwise, splitting, tightened
 from reluopt.certificate import checker
@@ -90,6 +92,24 @@ def test_bounds_are_below_every_network_and_accepted_by_the_checker(name, method
     verdict = checker.check(checker.read_certificate(tmp_path / "cert"), X, y)
     assert float(verdict.lower) <= upper * (1 + 1e-9)
     assert float(verdict.lower) == pytest.approx(bound.value, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", [neighbours, tightened])
+@pytest.mark.parametrize("kind", ["full rank", "repeated rows", "rank two"])
+def test_a_search_that_ends_anywhere_on_wide_data_claims_what_the_checker_proves(kind, method, tmp_path):
+    """What slopes and products have outside of the space of the rows is in no bound, and in no certificate."""
+    rng = np.random.default_rng(5)
+    n, rank, d = (9, 2, 30) if kind == "rank two" else (4, 4, 60)
+    X = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, d))
+    X = np.vstack([X, X[:2]]) if kind == "repeated rows" else X
+    y = rng.standard_normal(len(X))
+    beta = 0.1 * price(X, y, rng).value
+    for reads in (7, 19, 22, 25, 31, 40):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(time, "perf_counter", Ticks(1.0))
+            bound = method(X, y, beta, time_limit=float(reads))
+        claims = write_certificate(tmp_path / "cert", X, y, beta, bound)
+        assert claims["optimum_at_least"] == pytest.approx(bound.value, rel=3e-9)
 
 
 @pytest.mark.parametrize("name", ["plain", "one sample", "one column", "rank one", "opposite rows", "zero rows"])

@@ -138,11 +138,9 @@ class CliqueSearch:
 
     def _ball(self, head: Float[Tensor, "q e k"], region: Region, multipliers: Tensor) -> BallProducts:
         """The affine slopes of the start as products with the ball; their κ is taken off the other multipliers."""
-        d, i, norms = head.shape[1] - 1, min(head.shape[1] - 1, self.settings.directions), self._rows()[1]
-        span = torch.linalg.svd(head[:, 1:], full_matrices=True).U[:, :, :i].mT.contiguous()
-        if i == d:
-            span = torch.eye(d, dtype=head.dtype, device=head.device).expand(2, d, d).contiguous()
-        shape = (multipliers.shape[1], multipliers.shape[2] // 2, i)
+        rows, norms = self._rows()
+        span = self._directions(head[:, 1:], rows)
+        shape = (multipliers.shape[1], multipliers.shape[2] // 2, span.shape[1])
         cones, tilt = [], []
         for V, m, own in zip(span, (region.positive, region.negative), multipliers, strict=True):
             k = torch.zeros(*shape, dtype=head.dtype, device=head.device)
@@ -157,6 +155,20 @@ class CliqueSearch:
             own[:, 1:, 0] -= both
             tilt.append(0.0 if m.slopes is None else m.slopes.tilt / (self.units.z * self.units.x))
         return BallProducts(span, torch.stack(cones), head.new_tensor(tilt))
+
+    def _directions(self, R: Float[Tensor, "q d k"], rows: Float[Tensor, "N d"]) -> Float[Tensor, "q i d"]:
+        """Orthonormal directions of every sign that u is seen through, the widest in the moments RRᵀ first.
+
+        All are in the space of the rows: what is outside of it moves no activation, and would only weaken the proof.
+        """
+        d, most = rows.shape[1], self.settings.directions
+        basis = torch.eye(d, dtype=rows.dtype, device=rows.device)
+        if len(rows) < d:
+            _, sizes, Vh = torch.linalg.svd(rows, full_matrices=False)
+            basis = Vh[sizes > 1e-12 * sizes[0]].mT
+        if basis.shape[1] > most:
+            basis = basis @ torch.linalg.svd(basis.mT @ R, full_matrices=True).U[:, :, :most]
+        return basis.mT.expand(len(R), -1, -1).contiguous()
 
     # -- the search --------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from reluopt.bounds.bias_forms import LiftedEvidence
 from reluopt.bounds.evidence import Evidence
 from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.region_forms import evidence_upper
+from reluopt.bounds.row_space import kept_to_rows
 from reluopt.bounds.simplices import Simplices
 from reluopt.problem import Problem
 
@@ -67,6 +68,7 @@ def prove(
     if isinstance(evidence, OutputEvidence | Simplices | LiftedEvidence):
         support = evidence.support_upper(problem.X)
     else:
+        evidence = kept_to_rows(problem.X, evidence)
         support = evidence_upper(problem.X, evidence)
     if problem.pooling is None:
         z = evidence.z

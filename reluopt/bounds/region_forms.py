@@ -208,8 +208,11 @@ def evidence_upper(X: Float[np.ndarray, "n d"], evidence: Evidence) -> float:
     space = RowSpace.of(X) if not len(evidence.directions) else None
     if space is None:
         return max(region_upper(X, evidence.z, region) for region in evidence.regions)
-    regions = (in_rows_of(space, region) for region in evidence.regions)
-    return space.support_upper(evidence.z, max(region_upper(space.L, evidence.z, region) for region in regions))
+    regions = [in_rows_of(space, region) for region in evidence.regions]
+    # outside of the space of the rows a matrix has −δI of its tilt and nothing else
+    outside = [-2.0 * m.slopes.tilt for part in regions for m in (part.positive, part.negative) if m.slopes]
+    inside = max(region_upper(space.L, evidence.z, region) for region in regions)
+    return space.support_upper(evidence.z, max(inside, *outside, 0.0))
 
 
 def proof_operations(X: Float[np.ndarray, "n d"]) -> float:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from reluopt.bounds.evidence import Region
+from reluopt.bounds.evidence import Evidence, Multipliers, Region
 from reluopt.rigor import rounding
 from reluopt.rigor.rounding import frobenius_upper as size_of
 
@@ -77,6 +77,32 @@ def in_rows_of(space: RowSpace, region: Region) -> Region:
         for m in (region.positive, region.negative)
     )
     return Region(np.zeros((0, space.L.shape[1])), region.groups, *sides)
+
+
+def kept_to_rows(X: Float[np.ndarray, "n d"], evidence: Evidence) -> Evidence:
+    """The evidence without what its affine slopes and ball products have outside of the space of the rows.
+
+    That moves no activation: a proof in the space of the rows does not see it, and for one that does not go there it
+    is nothing but loss.
+    """
+    sides = [m for region in evidence.regions for m in (region.positive, region.negative)]
+    if len(evidence.directions) or all(m.slopes is None and m.ball is None for m in sides):
+        return evidence
+    space = RowSpace.of(X)
+    if space is None:
+        return evidence
+
+    def kept(m: Multipliers) -> Multipliers:
+        return replace(
+            m,
+            slopes=m.slopes and m.slopes.seen_through(space.Q).seen_through(space.Q.T),
+            ball=m.ball and m.ball.seen_through(space.Q).seen_through(space.Q.T),
+        )
+
+    regions = (
+        replace(region, positive=kept(region.positive), negative=kept(region.negative)) for region in evidence.regions
+    )
+    return replace(evidence, regions=tuple(regions))
 
 
 def in_row_space(X: Float[np.ndarray, "n d"], region: Region) -> tuple[Float[np.ndarray, "n e"], Region]:
