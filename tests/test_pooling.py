@@ -250,6 +250,19 @@ def test_certify_module_takes_a_convolution(bias):
             certify_module(model, images, y, weight_decay=decay, loss=loss, decayed_biases=False)
 
 
+def test_the_rounding_of_an_average_is_counted_in_what_is_proved_of_the_model():
+    """1/49 is rounded down, so the problem's outputs are smaller than the model's, whose β is smaller by as much."""
+    share = F(1 / 49) * 49
+    images = torch.randn(2, 1, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 1, bias=False)
+    ).double()
+    y, config = torch.tensor([[1.0], [-2.0]], dtype=torch.float64), CertifyConfig(effort="fast", time_limit=0.5)
+    found = certify_module(model, images, y, weight_decay=0.125, loss=nn.MSELoss(), config=config)
+    assert share < 1 == found.factor and found.own_lower_bound > 0
+    assert F(found.own_lower_bound) <= share * F(found.certificate.lower_bound)
+
+
 class Leaky(nn.ReLU):
     def forward(self, x):
         return torch.where(x > 0, x, 0.1 * x)

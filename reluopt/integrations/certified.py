@@ -41,16 +41,19 @@ def certified(
     problem: Problem,
     network: TwoLayerReLU,
     config: CertifyConfig | None,
+    output: Fraction = Fraction(1),
 ) -> CertifiedModule:
     """Certify L and say it in the terms of the model's own objective, own_loss + (decay/2)‖decayed parameters‖² = c·L.
 
     Parameters
     ----------
-    factor : c, exactly; decay/c is β before it is rounded.
+    factor : c, exactly; decay/c is β before it is rounded. ``output`` : the problem's f over the model's, exactly.
     """
     squares = 2.0 * float(problem.with_beta(1.0).weight_decay(*network.weights()))
     certificate = certify(network, problem, config=config)
-    # β is decay/c, rounded; p*(β) is concave with p*(0) ≥ 0, so at a smaller β it is at most in proportion smaller
-    share = min(factor, decay / Fraction(problem.beta))
+    # a model whose f is s times smaller than the problem's pays for output weights s times as large: its β is s·decay/c.
+    # The problem's is decay/c, rounded; p*(β) is concave with p*(0) ≥ 0, so at a smaller β it is at most in proportion
+    # smaller
+    share = min(factor, output * decay / Fraction(problem.beta))
     lower = round_down(Fraction(certificate.lower_bound) * share)
     return CertifiedModule(own_loss + 0.5 * float(decay) * squares, lower, certificate, problem, network, float(factor))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -68,4 +69,5 @@ def certify_convolution(
     beta = float(decay / read.factor)
     problem = Problem(rows, read.targets(targets.numpy()), read.spec, beta, pooling=pooling)
     require_same_loss(loss, targets, problem, read, outputs)
-    return certified(float(loss(outputs[0], targets)), decay, read.factor, problem, network, config)
+    average = Fraction(float(pooling.weights[0])) * int(pooling.sizes[0])  # 1/k is rounded, in all images alike
+    return certified(float(loss(outputs[0], targets)), decay, read.factor, problem, network, config, average)
