@@ -14,8 +14,8 @@ class CertifyConfig(Config):
 
     effort: str = setting(
         "standard",
-        "The lower bound on p*: fast (moment bound with affine slopes, seconds), standard or thorough (tightened for "
-        "15 s or 120 s, and up to four times that on large data).",
+        "The lower bound on p*: fast (moment bound with affine slopes, seconds; at small rank three seconds more), "
+        "standard or thorough (tightened for 15 s or 120 s, and up to four times that on large data).",
         choices=("fast", "standard", "thorough"),
     )
     time_limit: float | None = setting(
