@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import test_checker as oracle
 import torch
-from test_neighbours import planted
+from test_neighbours import planted, somewhere_with_exact_gradients
 
 from reluopt.bounds.ball import SAFETY, Ball
 from reluopt.bounds.ball_products import projected
@@ -127,15 +127,7 @@ def test_gradients_with_ball_products_and_joining():
     core = search_of(*planted(0, n=70, d=4)).core
     core.update(80.0, 10, math.inf, curved=False)
     assert core.ball.cones.abs().max() > 0 and core.ball.tilt.abs().max() > 0
-    rng = torch.Generator().manual_seed(0)
-    head, S, by_head, by_S = (
-        torch.randn(part.shape, generator=rng, dtype=torch.float64) for part in (core.head, core.S) * 2
-    )
-    step = 1e-6
-    up, down = (core.lagrangian(head + move * by_head, S + move * by_S, 0.0)[0] for move in (step, -step))
-    value, gradient_head, gradient_S = core.lagrangian(head, S, 0.0)
-    slope = float((gradient_head * by_head).sum() + (gradient_S * by_S).sum())
-    assert slope == pytest.approx((up - down) / (2 * step), rel=1e-5)
+    head, S, value = somewhere_with_exact_gradients(core, rel=1e-5)
     before = core.ball.cones.clone()
     g = core.size
     core.grow()

@@ -56,21 +56,24 @@ def test_every_sample_has_one_place_and_empty_places_are_last(n, levels, smalles
 # -- the augmented Lagrangian ----------------------------------------------------------------------------------------
 
 
-def test_gradients_of_the_augmented_lagrangian():
-    search = search_of(*planted(0, n=70, d=4)).core
-    assert search.groups > 1
+def somewhere_with_exact_gradients(core, rel=1e-6):
+    """A random point (head, S) and the Lagrangian there, whose gradient is that of its differences."""
     rng = torch.Generator().manual_seed(0)
     head, S, by_head, by_S = (
-        torch.randn(part.shape, generator=rng, dtype=torch.float64) for part in (search.head, search.S) * 2
+        torch.randn(part.shape, generator=rng, dtype=torch.float64) for part in (core.head, core.S) * 2
     )
     step = 1e-6
-
-    def value(move):
-        return search.lagrangian(head + move * by_head, S + move * by_S, 0.0)[0]
-
-    _, gradient_head, gradient_S = search.lagrangian(head, S, 0.0)
+    up, down = (core.lagrangian(head + move * by_head, S + move * by_S, 0.0)[0] for move in (step, -step))
+    value, gradient_head, gradient_S = core.lagrangian(head, S, 0.0)
     slope = float((gradient_head * by_head).sum() + (gradient_S * by_S).sum())
-    assert slope == pytest.approx((value(step) - value(-step)) / (2 * step), rel=1e-6)
+    assert slope == pytest.approx((up - down) / (2 * step), rel=rel)
+    return head, S, value
+
+
+def test_gradients_of_the_augmented_lagrangian():
+    core = search_of(*planted(0, n=70, d=4)).core
+    assert core.groups > 1
+    somewhere_with_exact_gradients(core)
 
 
 def test_growing_keeps_the_multipliers_and_the_lagrangian_without_new_products():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import second_checker
 import torch
+from test_neighbours import somewhere_with_exact_gradients
 from test_output_bounds import problem_of, quick, trained
 
 from reluopt.bounds import neighbours, tightened
@@ -27,15 +28,7 @@ def search_of(problem, smallest=32):
 def test_gradients_of_the_augmented_lagrangian(spec):
     core = search_of(problem_of(spec), smallest=8).core
     assert core.groups > 1 and len(core.head) == 1
-    rng = torch.Generator().manual_seed(0)
-    head, S, by_head, by_S = (
-        torch.randn(part.shape, generator=rng, dtype=torch.float64) for part in (core.head, core.S) * 2
-    )
-    step = 1e-6
-    up, down = (core.lagrangian(head + move * by_head, S + move * by_S, 0.0)[0] for move in (step, -step))
-    _, gradient_head, gradient_S = core.lagrangian(head, S, 0.0)
-    slope = float((gradient_head * by_head).sum() + (gradient_S * by_S).sum())
-    assert slope == pytest.approx((up - down) / (2 * step), rel=1e-5)
+    somewhere_with_exact_gradients(core, rel=1e-5)
 
 
 def test_the_form_without_s_is_the_largest_over_s():
