@@ -9,6 +9,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,3 +81,16 @@ def process(*arguments: object, cwd: Path) -> Done:
     environment = {**os.environ, **WIDE, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def killed_when(there: Path, *arguments: object, cwd: Path) -> None:
+    """Start a command in a process of its own and kill it as soon as there is a file; it must not have ended before."""
+    command = [sys.executable, "-m", "reluopt", *map(str, arguments)]
+    begun = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not there.exists() and begun.poll() is None:
+            time.sleep(0.05)
+        assert begun.returncode is None, "it ended by itself"
+    finally:
+        begun.kill()
+        begun.wait()

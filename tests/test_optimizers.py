@@ -2,15 +2,12 @@
 
 import json
 import math
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from commands import reluopt
+from commands import killed_when, reluopt
 
 from reluopt import Problem
 from reluopt.beta_max import beta_max_estimate
@@ -101,17 +98,8 @@ def test_a_command_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
 
 def test_a_killed_search_goes_on(tmp_path: Path) -> None:
     words = ("train", "planted", "--n", 400, "--d", 12, "--optimizer", "solve", "--beta-fraction", 0.001, "--out", "r")
-    begun = subprocess.Popen(
-        [sys.executable, "-m", "reluopt", *map(str, words)], cwd=tmp_path, stderr=subprocess.DEVNULL
-    )
     run = RunFolder(tmp_path / "r")
-    try:
-        while not run.latest_checkpoint.exists() and begun.poll() is None:
-            time.sleep(0.05)
-        assert begun.returncode is None, "it ended by itself"
-    finally:
-        begun.kill()
-        begun.wait()
+    killed_when(run.latest_checkpoint, *words, cwd=tmp_path)
     before = read_run(run).problem.objective(*load_weights(run))
     text = run.config_file.read_text()
     assert "epochs = 15000" in text

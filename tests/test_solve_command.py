@@ -1,14 +1,11 @@
 """`reluopt solve` and `reluopt refine` leave runs whose proof is accepted; bad input is refused before any work."""
 
 import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import reluopt
+from commands import killed_when, reluopt
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from reluopt.runs import RunFolder
@@ -88,17 +85,8 @@ def test_bad_input_is_refused(bad: tuple[object, ...], tmp_path: Path) -> None:
 def test_a_run_is_kept_on_the_way_and_goes_on(tmp_path: Path) -> None:
     """Killed after the first time that the run was kept, it is whole; --resume goes on with its network and bound."""
     words = ("solve", *DATA, "--beta-fraction", 0.01, "--gap", 1e-9, "--budget", 600, "--out", "run")
-    begun = subprocess.Popen(
-        [sys.executable, "-m", "reluopt", *map(str, words)], cwd=tmp_path, stdout=subprocess.DEVNULL
-    )
     run = RunFolder(tmp_path / "run")
-    try:
-        while not run.proof_file.exists() and begun.poll() is None:
-            time.sleep(0.05)
-        assert begun.returncode is None, "it ended by itself"
-    finally:
-        begun.kill()
-        begun.wait()
+    killed_when(run.proof_file, *words, cwd=tmp_path)
     record, network = read_run(run), load_weights(run)
     before = read_earlier(run, record.problem)
     assert before.trace and before.bound is not None and before.bound.value > 0
