@@ -1,6 +1,7 @@
 """Certificates of problems with biases: written, checked twice, read again; every false one is refused."""
 
 import json
+from fractions import Fraction
 
 import bias_problems as cases
 import numpy as np
@@ -109,6 +110,7 @@ REFUSED = [
     (3, moved("centre", lambda c: c[:-1]), "'centre' has shape"),
     (3, moved("spread", lambda s: -1.0 - s), "spread is negative"),
     (3, moved("spread", lambda s: 0 * s), "claim optimum_at_least"),
+    (3, moved("spread", lambda s: 2 * s), "claim optimum_at_least"),
     (3, moved("level", lambda v: 0.5 * v), "claim optimum_at_least"),
     (3, lambda d, t: t.pop("spread"), "exactly the tensors"),
     (3, lambda d, t: t.update(groups=np.array([[0, 0]]), r=np.zeros((2, 1))), "no cuts and no groups"),
@@ -126,6 +128,15 @@ def test_what_is_false_is_refused_by_both(number, tmp_path):
     assert second is not None and first is not None
     with pytest.raises(checker.Refused, match=reason):
         checker.check(checker.parse(oracle.packed(document, tensors)), p.X, p.targets)
+
+
+def test_a_bias_is_paid_by_its_direction():
+    """(λ, κ, μ) of the head, u and b: κ + μ ≤ λ without rounding, so that |b| ≤ ‖u‖ makes λ(1 + ‖u‖²) enough."""
+    rng = np.random.default_rng(0)
+    for level, spread in rng.exponential(size=(200, 2)) * 10.0 ** rng.integers(-9, 9, (200, 2)):
+        found = [Fraction(v) for v in checker.biases.levels(level, spread, 2, 4).tolist()]
+        assert found[:2] == [Fraction(level)] * 2 and found[-1] == Fraction(spread)
+        assert all(kappa + found[-1] <= Fraction(level) for kappa in found[2:-1]) and len(found) == 6
 
 
 @pytest.mark.parametrize("number", [0, 2, 3, 6])

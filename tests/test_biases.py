@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reluopt.beta_max import beta_max_estimate, largest_price
 from reluopt.biases import Biases, sums, with_zero_sums
-from reluopt.bounds import beta_max_upper
+from reluopt.bounds import beta_max_upper, bias_forms
 from reluopt.bounds.bias_forms import Lift, LiftedEvidence, best_levels
 from reluopt.bounds.evidence import theorem_a, unsplit
 from reluopt.bounds.output_forms import theorem_c
@@ -35,8 +35,15 @@ seeds = st.integers(0, 10**6)
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_no_neuron_exceeds_the_bound_whatever_its_bias(outputs):
-    """Theorems A and C with trace weight 0 on b: random z that sum to 0, random multipliers, 30 u with all kinks b."""
+@pytest.mark.parametrize("levels", ["best", "any"])
+def test_no_neuron_exceeds_the_bound_whatever_its_bias(outputs, levels, monkeypatch):
+    """Theorems A and C with trace weight 0 on b: random z that sum to 0, random multipliers, 30 u with all kinks b.
+
+    Also at levels (λ, μ) far from the best ones: what they lack is added.
+    """
+    if levels == "any":
+        shares, best = np.random.default_rng(0), bias_forms.best_levels
+        monkeypatch.setattr(bias_forms, "best_levels", lambda *a: tuple(v * shares.uniform() for v in best(*a)))
     for seed in range(tries(3, 150)):  # 20 cases each
         rng = np.random.default_rng(seed)
         n, d = int(rng.integers(2, 9)), int(rng.integers(1, 4))
@@ -54,6 +61,8 @@ def test_no_neuron_exceeds_the_bound_whatever_its_bias(outputs):
                 inner = theorem_c(z, nu)
             bound = LiftedEvidence(inner, lift).support_upper(X)
             assert cases.largest_at_kinks(X[:, :-1], z, U).max() <= bound < np.inf
+            small = Lift(lift.centre, lift.reach * (1 - 1e-9))
+            assert LiftedEvidence(inner, small).support_upper(X) == np.inf
 
 
 @given(seeds, st.sampled_from(["squared", "huber:0.7", "logistic"]), st.sampled_from(["free", "decayed"]))
