@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import second_checker
+import test_checker as oracle
 from safetensors.numpy import load, save
 from test_pooling import SPECS, network_of, pooled_problem
 
@@ -89,6 +91,67 @@ def test_damage_is_refused_by_both(tmp_path, spec, C):
         assert second_checker.reason_to_refuse(bad, *lists(problem)) is not None, (number, name)
         with pytest.raises(checker.Refused):
             checker.check(checker.parse(bad), problem.X, problem.targets)
+
+
+MAPS = [
+    (lambda sizes, rows, weights: (sizes, rows, weights * (np.arange(len(rows)) > 0)), "is 0"),
+    (lambda sizes, rows, weights: (sizes, np.where(np.arange(len(rows)) == 1, rows[0], rows), weights), "twice"),
+    (lambda sizes, rows, weights: (sizes, np.where(np.arange(len(rows)) == 1, 8, rows), weights), "not exist"),
+    (lambda sizes, rows, weights: (sizes, np.where(np.arange(len(rows)) == 1, -1, rows), weights), "not exist"),
+    (lambda sizes, rows, weights: (sizes + (np.arange(len(sizes)) == 0), rows, weights), "not those of its rows"),
+    (lambda sizes, rows, weights: (np.array([9, *sizes[1:]]), rows, weights), "too many"),
+    (lambda sizes, rows, weights: (np.array([0, *sizes[1:]]), rows, weights), "no rows"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MAPS)))
+def test_a_map_that_is_none_is_refused_for_its_own_reason(tmp_path, number):
+    """Its fingerprint is that of the damaged map: nothing else is wrong with the file."""
+    change, reason = MAPS[number]
+    problem, _, path, _ = written(tmp_path)
+    document, tensors = oracle.unpacked(path.read_bytes())
+    names = ("pool_sizes", "pool_rows", "pool_weights")
+    parts = change(*(np.array(tensors[name]) for name in names))
+    tensors |= dict(zip(names, parts, strict=True))
+    own = checker.pooling.Map(*parts)
+    document["problem"]["fingerprint"] = checker.pooling.fingerprint(problem.X, problem.targets, None, own)
+    raw = oracle.packed(document, tensors)
+    assert second_checker.reason_to_refuse(raw, *lists(problem)) is not None
+    with pytest.raises(checker.Refused, match=reason):
+        checker.check(checker.parse(raw), problem.X, problem.targets)
+
+
+def test_the_objective_of_pooled_rows_is_never_below_the_exact_one():
+    """Rounding of the rows' outputs is counted, with |A|: entries of A of both signs do not make it smaller."""
+    rng, below = np.random.default_rng(0), 0
+    loss = checker.certificate.read_loss({"name": "squared"})
+    for _ in range(30):
+        A, X, y = rng.standard_normal((3, 5)), rng.standard_normal((5, 2)), rng.standard_normal((3, 1))
+        U = np.repeat(rng.standard_normal((2, 2)), 2, axis=0)
+        alpha = np.repeat(1e3 * rng.standard_normal((2, 1)), 2, axis=0) * [[1], [-1], [1], [-1]]
+        alpha = alpha * (1 + 1e-3 * rng.standard_normal((4, 1)))
+        own = checker.pooling.Map(np.full(3, 5), np.tile(np.arange(5), 3), A.ravel())
+        found = checker.pooling.objective_upper(own, X, y, None, loss, 1e-9, U, alpha)
+        exact = exact_objective(A, X, y[:, 0], U, alpha[:, 0], 1e-9)
+        assert exact <= found <= exact * (1 + Fraction(1, 10**6))
+        f = A @ (np.maximum(X @ U.T, 0) @ alpha) - y
+        below += Fraction(float(0.5 * (f * f).sum())) < exact
+    assert below > 5, "in float64 alone it is"
+    sizes = checker.pooling.Map(np.array([2]), np.array([0, 1]), np.array([1.0, -1.0]))
+    assert sizes.forward([[Fraction(3)], [Fraction(2)]], 1, sizes=True) == [[5]]
+
+
+def exact_objective(A, X, y, U, alpha, beta):
+    """½‖A(XUᵀ)_+α − y‖² + (β/2)(‖U‖² + ‖α‖²) in rational numbers."""
+    A, X, U = ([[Fraction(v) for v in row] for row in part.tolist()] for part in (A, X, U))
+    y, alpha = ([Fraction(v) for v in part.tolist()] for part in (y, alpha))
+
+    def dot(a, b):
+        return sum((p * q for p, q in zip(a, b, strict=True)), Fraction(0))
+
+    rows = [dot([max(dot(x, u), Fraction(0)) for u in U], alpha) for x in X]
+    squares = sum(((dot(a, rows) - v) ** 2 for a, v in zip(A, y, strict=True)), Fraction(0))
+    return squares / 2 + Fraction(beta) / 2 * (sum(dot(u, u) for u in U) + dot(alpha, alpha))
 
 
 def test_a_v_that_is_not_the_vector_of_the_rows_pays_for_it(tmp_path):

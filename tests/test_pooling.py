@@ -130,9 +130,12 @@ def test_models_that_are_no_such_convolution_are_refused():
         (nn.Conv2d(1, 4, 3), *rest[:3], nn.Linear(4, 1)),
         (nn.Conv2d(1, 4, 3), *rest[:2], nn.Flatten(0), nn.Linear(4, 1, bias=False)),
         (nn.Conv2d(1, 4, 3), *rest[:3], nn.Linear(12, 1, bias=False)),
+        (nn.Conv2d(1, 4, 3, stride=(1, 2)), *rest), (nn.Conv2d(1, 4, 3, dilation=2), *rest),
     ):  # fmt: skip
         with pytest.raises(ConfigError):
             from_convolution(nn.Sequential(*layers), images)
+    with pytest.raises(ConfigError):
+        from_convolution(nn.Sequential(nn.Conv2d(2, 4, 3, groups=2), *rest), np.ones((3, 2, 6, 6)))
     with pytest.raises(ConfigError, match="inputs"):
         to_convolution(from_weights(np.ones((2, 5)), np.ones(2)), 2)
     with pytest.raises(ConfigError, match="stride"):
@@ -168,11 +171,22 @@ def test_patches_and_bags():
     X, pooling = bags([np.ones((2, 3)), np.zeros((1, 3)), 2 * np.ones((3, 3))])
     assert X.shape == (6, 3) and pooling.forward(X)[:, 0].tolist() == [2, 0, 6]
     assert np.allclose(pooling.back(np.array([1.0, 2.0, 3.0])), [1, 1, 2, 3, 3, 3])
+    means = bags([np.ones((2, 3)), np.zeros((1, 3)), 2 * np.ones((3, 3))], pool="average")[1]
+    assert means.forward(X)[:, 0] == pytest.approx([1, 0, 2])
     for bad in (lambda: patches(images, 9), lambda: bags([]), lambda: Pooling.sum([0.5]), lambda: Pooling.sum([0, 2])):
         with pytest.raises(DataError):
             bad()
     with pytest.raises(DataError, match="6 rows"):
         Problem(np.ones((5, 3)), np.arange(3.0), pooling=pooling)
+
+
+def test_some_samples_keep_all_rows():
+    problem, A = pooled_problem("squared", 1)
+    U, alpha = network_of(problem)
+    for index in (np.array([5, 0, 3]), np.array([2])):
+        some = problem.select(index)
+        assert len(some.X) == 15 and np.array_equal(some.y, problem.y[index])
+        assert np.allclose(some.predict(U, alpha), A[index] @ np.maximum(problem.X @ U.T, 0) @ alpha)
 
 
 def test_rounding_of_the_pooling_is_counted():
