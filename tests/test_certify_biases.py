@@ -99,6 +99,11 @@ def test_the_groups_of_an_optimizer_say_what_is_decayed():
     ):
         with pytest.raises(ConfigError, match=words):
             ask(refused)
+    decoupled = groups(model, torch.optim.Adam)
+    for group in decoupled.param_groups:
+        group["decoupled_weight_decay"] = True  # as newer torch has it
+    with pytest.raises(ConfigError, match="decouples"):
+        ask(decoupled)
     with pytest.raises(ConfigError, match="beside an optimizer"):
         ask(groups(model, torch.optim.Adam), decayed_biases=False)
 
@@ -158,6 +163,10 @@ def test_what_was_not_fitted_to_the_documented_objective_is_said():
     model = MLPRegressor(hidden_layer_sizes=(4,), alpha=0.1, batch_size=10, max_iter=3, random_state=0).fit(X, y[:, 0])
     found = reluopt.certify_module(model, X, y[:, 0], config=FAST)
     assert "mini-batches of 10 of 30 samples" in found.remarks[0] and "3 times" in found.remarks[0]
+    fit = {"alpha": 0.1, "max_iter": 3, "early_stopping": True, "random_state": 0}
+    model = MLPRegressor(hidden_layer_sizes=(4,), **fit).fit(X, y[:, 0])
+    (remark,) = reluopt.certify_module(model, X, y[:, 0], config=FAST).remarks
+    assert "early_stopping" in remark
 
 
 def test_models_of_scikit_learn_that_are_other_problems_are_refused():
@@ -181,3 +190,9 @@ def test_models_of_scikit_learn_that_are_other_problems_are_refused():
     labels = np.stack([y > 0, X[:, 0] > 0], axis=1).astype(int)
     with pytest.raises(DataError, match="0 and 1"):
         reluopt.certify_module(MLPClassifier(hidden_layer_sizes=(3,), **fit).fit(X, labels), X, 2 * labels, config=FAST)
+    model.loss = "poisson"
+    with pytest.raises(ConfigError, match="loss='poisson'"):
+        reluopt.certify_module(model, X, y, config=FAST)
+    model.loss, model.predict = "squared_error", lambda X: np.exp(MLPRegressor.predict(model, X))
+    with pytest.raises(ConfigError, match="predicts something else"):
+        reluopt.certify_module(model, X, y, config=FAST)
