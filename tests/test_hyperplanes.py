@@ -14,6 +14,7 @@ from reluopt.bounds.protocol import Start
 from reluopt.bounds.region_forms import Geometry
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
+from reluopt.search.refinement import refine
 
 
 def groups(free):
@@ -93,6 +94,9 @@ def test_samples_that_are_alike_are_decided_together():
     twice = type(problem)(
         np.vstack([problem.X, problem.X[:2], -problem.X[:1]]), np.append(problem.y, problem.y[:3]), beta=problem.beta
     )
-    values = [bound.value for bound in Hyperplanes().run(twice, Start(), Clock(4.0))]
-    assert max(values) > 0
-    assert max(values) <= twice.zero_value
+    found, best = list(Hyperplanes().run(twice, Start(), Clock(10.0))), refine(twice).objective
+    assert len(found) > 2
+    assert 0.99 * best <= max(bound.value for bound in found) <= best * (1 + 1e-9)
+    for region in found[-1].regions.regions:
+        lines = region.cuts / np.linalg.norm(region.cuts, axis=1, keepdims=True)
+        assert (np.abs(np.triu(lines @ lines.T, 1)) < 1 - 1e-9).all(), "no hyperplane twice"

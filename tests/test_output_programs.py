@@ -59,7 +59,7 @@ def test_relaxed_programs_are_bracketed_and_are_networks(spec):
     solution = solve(program, solver)
     gated = solve(GatedProgram(problem, program.patterns))
     assert gated.dual.value <= solution.value and solution.dual.value <= solution.value
-    assert solution.relative_gap <= (0.1 if spec == "hinge" else 2e-3)
+    assert solution.relative_gap <= (2e-2 if spec == "hinge" else 2e-3)
     assert solution.cone_violation <= 1e-12 and solution.value < 0.99 * problem.zero_value
     network = network_from_blocks(solution.blocks, problem.outputs)
     U, alpha = network.weights()
