@@ -51,9 +51,8 @@ def certified(
     """
     squares = 2.0 * float(problem.with_beta(1.0).weight_decay(*network.weights()))
     certificate = certify(network, problem, config=config)
-    # a model whose f is s times smaller than the problem's pays for output weights s times as large: its β is s·decay/c.
-    # The problem's is decay/c, rounded; p*(β) is concave with p*(0) ≥ 0, so at a smaller β it is at most in proportion
-    # smaller
+    # A model whose f is s times smaller than the problem's pays for output weights s times larger: its β is s·decay/c.
+    # The problem's is decay/c, rounded; p*(β) is concave with p*(0) ≥ 0: at a smaller β at most in proportion smaller.
     share = min(factor, output * decay / Fraction(problem.beta))
     lower = round_down(Fraction(certificate.lower_bound) * share)
     return CertifiedModule(own_loss + 0.5 * float(decay) * squares, lower, certificate, problem, network, float(factor))
