@@ -174,35 +174,30 @@ class _Climb:
         return tangent, released
 
     def _move(self, a: np.ndarray, v: np.ndarray, on: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
-        """Exact line search along cos θ u + sin θ v: up to the first θ where the slope is no longer positive."""
+        """Exact line search along cos θ u + sin θ v: up to the first θ where the slope is no longer positive.
+
+        Where it stays positive, to the last crossing that is known, or, if that was the last of all, to θ = π.
+        """
         H, B = self.H[a], v @ self.X.T
         B[self.pinned[a]] = 0.0
-        # sample i crosses 0 once in 0 < θ < π, at cot θ = −b/a: the order of b/a is that of θ
-        with np.errstate(divide="ignore", invalid="ignore"):
-            key = np.where(np.abs(H) > ZERO * self.norms, B / H, np.inf)
-        few = min(CROSSINGS, key.shape[1] - 1)
-        near = np.argpartition(key, few, axis=1)[:, :few] if few > 0 else np.zeros((len(a), 1), dtype=int)
-        angles = np.take_along_axis(key, near, axis=1)
-        angles = np.where(np.isinf(angles), np.inf, np.arctan2(1.0, -angles))
-        order = np.argsort(angles, axis=1, kind="stable")
-        near, angles = np.take_along_axis(near, order, axis=1), np.take_along_axis(angles, order, axis=1)
+        near, angles, more = self._crossings(H, B)
         sides = np.where(np.take_along_axis(on, near, axis=1), -1.0, 1.0) * np.take_along_axis(self.Z[a], near, axis=1)
         cosines = value[:, None] + np.cumsum(np.hstack([0 * value[:, None], sides * np.take_along_axis(H, near, 1)]), 1)
         sines = slope[:, None] + np.cumsum(np.hstack([0 * slope[:, None], sides * np.take_along_axis(B, near, 1)]), 1)
         begin = np.hstack([np.zeros((len(a), 1)), angles])
-        end = np.hstack([angles, np.full((len(a), 1), np.inf)])
-        finite = np.where(np.isfinite(end), end, np.pi)
-        with np.errstate(invalid="ignore"):  # where no crossing is left the slope falls to its negative at θ = π
-            at_begin = np.where(np.isfinite(begin), np.cos(begin) * sines - np.sin(begin) * cosines, -1.0)
+        end = np.hstack([angles, np.full((len(a), 1), np.pi)])
+        at_begin = np.cos(begin) * sines - np.sin(begin) * cosines
         at_begin[:, 0] = slope
-        at_end = np.cos(finite) * sines - np.sin(finite) * cosines
-        stops = (at_begin <= 0) | (at_end <= 0)
-        k = np.where(stops.any(axis=1), stops.argmax(axis=1), stops.shape[1] - 1)
+        at_end = np.cos(end) * sines - np.sin(end) * cosines
+        # what never crosses is at π, behind all others: no interval begins there
+        stops = (begin < np.pi) & ((at_begin <= 0) | (at_end <= 0))
+        known = (begin < np.pi).sum(axis=1) - 1
+        k = np.where(stops.any(axis=1), stops.argmax(axis=1), known)
         i = np.arange(len(a))
         kink = at_begin[i, k] <= 0
-        # all crossings used up and more to come: to the last of them, without a pin
-        unknown = (k == stops.shape[1] - 1) & ~kink & (key.shape[1] > few + 1)
-        inside = np.arctan2(sines[i, k], cosines[i, k])
+        # all known crossings used up and more to come: to the last of them, without a pin
+        unknown = more & (k == known) & ~kink
+        inside = np.where(stops[i, k], np.arctan2(sines[i, k], cosines[i, k]), np.pi)
         angle = np.where(kink | unknown, begin[i, k], inside)
         self._rotate(a, v, B, angle)
         self.forced[a] = on & (np.abs(self.H[a]) <= ZERO * self.norms) & ~self.pinned[a]
@@ -211,6 +206,21 @@ class _Climb:
         self.pinned[p, crossed[kink]] = True
         self.forced[p, crossed[kink]] = False
         self.H[p, crossed[kink]] = 0.0
+
+    def _crossings(self, H: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each column the first samples that cross 0, their angles in order (π: never), and whether there are more.
+
+        Sample i crosses once in 0 < θ < π, at cot θ = −b/a for x_iᵀu = a, x_iᵀv = b: the order of b/a is that of θ.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            key = np.where(np.abs(H) > ZERO * self.norms, B / H, np.inf)
+        few = min(CROSSINGS, key.shape[1])
+        near = np.argpartition(key, few - 1, axis=1)[:, :few]
+        key_near = np.take_along_axis(key, near, axis=1)
+        angles = np.where(np.isinf(key_near), np.pi, np.arctan2(1.0, -key_near))
+        order = np.argsort(angles, axis=1, kind="stable")
+        near, angles = np.take_along_axis(near, order, axis=1), np.take_along_axis(angles, order, axis=1)
+        return near, angles, (angles[:, -1] < np.pi) & (key.shape[1] > few)
 
     def _rotate(self, a: np.ndarray, v: np.ndarray, B: np.ndarray, angle: np.ndarray) -> None:
         cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from reluopt.bounds.all_cells import exact
 from reluopt.errors import ConfigError, DataError
 from reluopt.patterns.arrangement import all_patterns, count_up_to, cover_count, expected_count, iterate_patterns
 from reluopt.patterns.exact_rows import determinant_sign, directions, independent_columns, integer_rows
@@ -98,6 +99,16 @@ def test_nearly_parallel_rows_and_badly_scaled_columns_need_no_tolerance() -> No
     scaled = rng.standard_normal((15, 3)) * np.array([1.0, 1e-7, 1e-14])
     for X in (near, scaled):
         assert len(set(all_patterns(X))) == cover_count(15, 3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_rank_by_rounding_alone_is_found_without_gates_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((7, 3)) @ rng.standard_normal((3, 20))  # exactly of rank 7, of rank 3 up to rounding
+    patterns = all_patterns(X)
+    assert rank(X) == 7 and len(set(patterns)) == 2**7
+    assert patterns.gates is None and len(caplog.records) == 1
+    assert exact(X, X[:, 0], 0.1, most_cells=200).value > 0 and len(caplog.records) == 1
 
 
 def test_every_sampled_pattern_is_among_them_and_the_seed_does_not_matter() -> None:

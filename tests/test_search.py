@@ -7,7 +7,7 @@ import pytest
 from counts import tries
 
 from reluopt import Problem, all_patterns, bounds, from_weights, neurons
-from reluopt.ascent import climb
+from reluopt.ascent import _Climb, climb
 from reluopt.beta_max import beta_max_estimate
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError, DataError
@@ -93,6 +93,33 @@ def test_a_climb_ends_where_no_small_step_ascends(seed: int) -> None:
     positive = values > 1e-6
     assert positive.sum() > 5
     assert (around.max(axis=1)[positive] <= values[positive] * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("n", [2, 10, 34])
+def test_a_climb_is_of_numbers_where_samples_are_equal_or_on_hyperplanes(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for k in range(tries(8, 80)):
+        X = rng.integers(-2, 3, size=(n, 2 + k % 2)).astype(float)
+        z = rng.standard_normal(n) if k % 2 else -np.abs(rng.standard_normal(n))
+        starts = np.hstack([rng.standard_normal((X.shape[1], 20)), X[np.abs(X).sum(axis=1) > 0].T])
+        starts /= np.linalg.norm(starts, axis=0)
+        with np.errstate(invalid="raise"):
+            values = climb(X, z, starts, np.ones(starts.shape[1]), 100)[1]
+        assert (values >= z @ np.maximum(X @ starts, 0) - 1e-12 * np.abs(z).sum()).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_no_step_of_a_climb_descends_where_the_slope_stays_positive_up_to_pi(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for _ in range(tries(8, 80)):
+        X, z, starts = rng.standard_normal((n, 2)), rng.standard_normal(n), rng.standard_normal((20, 2))
+        starts /= np.linalg.norm(starts, axis=1)[:, None]
+        state, before = _Climb(X, np.tile(z, (20, 1)), starts), np.maximum(starts @ X.T, 0) @ z
+        for step in range(10):
+            state.step(refresh=step == 9)
+            after = np.maximum(state.U @ X.T, 0) @ z
+            assert (after >= before - 1e-10 * np.abs(z).sum()).all()
+            before = after
 
 
 def test_pricing_needs_a_dual_entry_a_sample() -> None:

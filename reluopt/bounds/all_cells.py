@@ -28,7 +28,7 @@ from reluopt.bounds.region_forms import Geometry
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
 from reluopt.losses import Loss
-from reluopt.patterns.arrangement import all_patterns, count_up_to
+from reluopt.patterns.arrangement import count_up_to, iterate_patterns
 from reluopt.problem import Problem, as_problem
 from reluopt.programs.cones import project
 
@@ -105,7 +105,7 @@ class AllCells(Bound):
                 f"These data may have more than {self.most_cells} activation patterns, which is the limit.",
                 "Use the splitting bound, or allow more cells.",
             )
-        dense = all_patterns(problem.X, limit=self.most_cells).dense
+        dense = np.hstack([part.dense for part in iterate_patterns(problem.X)])  # its gates are of no use here
         z, limit = self._dual_point(problem, dense, clock), problem.beta * (1 + 10 * self.tolerance)
         yield prove(problem, cell_evidence(problem.X, z, dense, limit), method=self.name, started=started)
 

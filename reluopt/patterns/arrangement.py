@@ -72,7 +72,7 @@ def count_up_to(X: Float[np.ndarray, "n d"], limit: int) -> int | None:
 
 
 def all_patterns(X: Float[np.ndarray, "n d"], *, limit: int = DEFAULT_LIMIT, seed: int = 0) -> PatternSet:
-    """Every pattern of a full-dimensional cell, each with a gate inside of its cell.
+    """Every pattern of a full-dimensional cell, each with a gate inside of its cell (none if one is too thin).
 
     Raises
     ------
@@ -89,12 +89,16 @@ def all_patterns(X: Float[np.ndarray, "n d"], *, limit: int = DEFAULT_LIMIT, see
         )
     parts = list(iterate_patterns(X, seed=seed))
     gates = [part.gates for part in parts if part.gates is not None]
-    whole = len(gates) == len(parts)
-    return PatternSet(np.vstack([p.bits for p in parts]), X.shape[0], np.hstack(gates) if whole else None)
+    bits, whole = np.vstack([p.bits for p in parts]), len(gates) == len(parts)
+    if not whole:
+        log.warning("Some of the %d cells are too thin for a gate in float64: these patterns have no gates.", len(bits))
+    return PatternSet(bits, X.shape[0], np.hstack(gates) if whole else None)
 
 
 def iterate_patterns(X: Float[np.ndarray, "n d"], *, chunk: int = 4096, seed: int = 0) -> Iterator[PatternSet]:
     """The patterns in disjoint sets of a few thousand, without holding them all; memory O(chunk·(n + d)).
+
+    A set in which a cell is too thin for a gate in float64 has none (``gates`` is None).
 
     ``chunk`` counts vertices, each of which brings one pair of patterns in general position. ``seed`` draws the
     generic directions, on which only the order of the patterns depends.
@@ -129,11 +133,8 @@ def _even_columns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _with_checked_gates(X: np.ndarray, dense: np.ndarray, gates: np.ndarray) -> PatternSet:
     """The set with its gates, or without where a cell is too thin for any float64 gate we have."""
     bits = np.packbits(dense.T, axis=1)
-    wrong = (activation_patterns(X, gates) != dense).any(axis=0)
-    if wrong.any():
-        log.warning("%d cells are too thin for a float64 gate; these patterns come without gates.", wrong.sum())
-        return PatternSet(bits, len(X))
-    return PatternSet(bits, len(X), gates)
+    right = np.isfinite(gates).all() and (activation_patterns(X, gates) == dense).all()
+    return PatternSet(bits, len(X), gates if right else None)
 
 
 def _primary(data: ExactRows, among: Int[np.ndarray, " T"], q: int, chunk: int) -> Iterator[_Cells]:
@@ -183,7 +184,8 @@ def _crowded_cells(
     full = np.repeat(signs[:, None], cells.shape[1], axis=1)
     full[through] = cells
     unit = data.rows[tight] / np.linalg.norm(data.rows[tight], axis=1)[:, None]
-    inward = inner / (cells * (unit @ inner)).min(axis=0)
+    margin = (cells * (unit @ inner)).min(axis=0)
+    inward = inner / np.where(margin > 0, margin, np.nan)  # NaN: no point that float64 has lies in this cell
     at_vertex = np.repeat(vertex[:, None], cells.shape[1], axis=1)
     return full, _inside(data.rows[among], full, (signs == 0)[:, None], at_vertex, inward)
 

@@ -60,7 +60,8 @@ class Vertices:
 
     Attributes
     ----------
-    subset : (B, k) rows that meet in the vertex. ``vertex`` : (B, r). ``edges`` : (B, r, k).
+    subset : (B, k) rows that meet in the vertex. ``vertex`` : (B, r). ``edges`` : (B, r, k). Both are NaN where the
+        rows are independent, but so nearly not that float64 has no inverse of them; the signs are exact there too.
     signs : (N, B) of x_i·v, 0 where row i passes through the vertex.
     lowest : (B, k) signs s_j of the one cell at a simple vertex that lies wholly in g_{q+2} > 0.
     """
@@ -99,7 +100,9 @@ def vertices(data: ExactRows, among: Int[np.ndarray, " T"], subset: Int[np.ndarr
     signs = clear_signs(data.rows[among], vertex, spread)
     signs[(among[:, None, None] == subset[None]).any(axis=2)] = 0
     _settle(data, among, subset, q, signs)
-    return Vertices(subset, vertex, edges, signs, _lowest(data, subset, edges, spread, q))
+    lowest = _lowest(data, subset, edges, spread, q)
+    inverse[~(regular[keep] & np.isfinite(inverse).all(axis=(1, 2)))] = np.nan
+    return Vertices(subset, inverse[:, :, -1], inverse[:, :, :k], signs, lowest)
 
 
 def _settle(
