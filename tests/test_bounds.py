@@ -20,7 +20,7 @@ from reluopt.bounds.moment_search import MomentSearch
 from reluopt.bounds.region_forms import Geometry, evidence_upper
 from reluopt.bounds.support import SupportSearch, tighten
 from reluopt.certificate import checker
-from reluopt.certificate.file import evidence_tensors
+from reluopt.certificate.packing import evidence_tensors
 from reluopt.errors import ConfigError, DataError
 from reluopt.problem import Problem
 

@@ -27,7 +27,7 @@ from reluopt.certificate.checker.certificate import BYTES, WHOLE
 from reluopt.certificate.checker.claims import read_leaves
 from reluopt.certificate.checker.leaf import Multipliers as ReadMultipliers
 from reluopt.certificate.checker.outputs import read_multipliers
-from reluopt.certificate.file import tensors_of
+from reluopt.certificate.packing import tensors_of
 from reluopt.errors import CertificateError
 from reluopt.problem import Problem
 

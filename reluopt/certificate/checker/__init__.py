@@ -16,13 +16,12 @@ from .certificate import (
     WITH_ROWS,
     Certificate,
     Problem,
-    fingerprint,
     parse,
     read_certificate,
 )
 from .claims import WORDS, Verdict, check, optimum_lower, support_upper
 from .command import main
-from .data import read_data
+from .data import fingerprint, read_data
 from .losses import PARAMETERS, Loss
 from .objective import objective_upper
 from .refusal import CannotCheck, Refused, shown

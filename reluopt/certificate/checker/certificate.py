@@ -1,13 +1,10 @@
-"""Section 2 of SPEC.md: the file, read and type-checked; sizes are checked before anything of that size is made."""
+"""Section 2 of SPEC.md, what the file says: problem, claims and tensors, type-checked."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 import stat
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .biases import NO_BIASES, Biases, read_biases
+from .container import header_size, outline
 from .losses import PARAMETERS, Loss
 from .numbers import LARGEST, Array, within_domain
 from .refusal import CannotCheck, Refused, require, shown
@@ -25,8 +23,6 @@ FORMAT, VERSION = "reluopt-certificate", 3
 WITH_BIASES = 4  # the version of a problem that has the key "biases"
 WITH_ROWS = 5  # that of one with the key "rows": pooled rows
 MAX_BYTES = 2**33  # of a file, unless the caller says otherwise
-MAX_HEADER = 2**22
-MAX_ENTRIES = 2**60  # the product of the sizes of a tensor that are not 0
 CLAIMS = ("objective_at_most", "optimum_at_least", "ratio_at_most")
 NETWORK = ("U", "alpha")
 EVIDENCE = ("z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", "r", "level")
@@ -38,7 +34,8 @@ EVIDENCE_OF_SIMPLICES = ("z", "t", "basis", "plus", "minus", "level")
 POOLING = ("pool_sizes", "pool_rows", "pool_weights")
 WHOLE = ("tree", "groups", "paired", "pool_sizes", "pool_rows")
 BYTES = ("plus", "minus")
-_TYPES: dict[str, np.dtype] = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "U8": np.dtype("u1")}
+KNOWN = {*NETWORK, *EVIDENCE, *SLOPES, *BALL, *EVIDENCE_OF_SIMPLICES, *OF_FREE_BIASES, *POOLING}
+KNOWN |= {"v", "intercept", "weights"}
 _KEYS = {"format", "version", "problem", "evidence", "claims", "about"}
 _PROBLEM_KEYS = {"n", "d", "outputs", "fingerprint", "loss", "weights", "beta"}
 
@@ -104,8 +101,8 @@ def read_certificate(path: Path, max_bytes: int = MAX_BYTES) -> Certificate:
             raise CannotCheck(f"{shown(str(path))} has {about.st_size} bytes, and {max_bytes} are allowed")
         with path.open("rb") as file:
             head = file.read(8)
-            head += file.read(_header_size(head))
-            outline(head, about.st_size)
+            head += file.read(header_size(head))
+            outline(head, about.st_size, KNOWN)
             return parse(head + file.read(about.st_size))
     except OSError as error:
         raise CannotCheck(f"{shown(str(path))} cannot be read ({type(error).__name__})") from error
@@ -113,90 +110,12 @@ def read_certificate(path: Path, max_bytes: int = MAX_BYTES) -> Certificate:
 
 def parse(raw: bytes) -> Certificate:
     """The certificate in the bytes of a file; everything malformed is refused."""
-    document, table, start = outline(raw, len(raw))
+    document, table, start = outline(raw, len(raw), KNOWN)
     tensors = {
         name: np.frombuffer(raw, kind, math.prod(shape), start + at).reshape(shape)
         for name, (kind, shape, at) in table.items()
     }
     return _typed(document, tensors)
-
-
-def outline(raw: bytes, size: int) -> tuple[Any, dict[str, tuple[np.dtype, tuple[int, ...], int]], int]:
-    """(document, tensors by name as (type, shape, offset), where the tensors start) of a file of ``size`` bytes."""
-    start = 8 + _header_size(raw[:8])
-    require(start <= min(size, len(raw)), "the header is cut off")
-    header = _json(raw[8:start])
-    metadata = header.pop("__metadata__", None) if isinstance(header, dict) else None
-    text = metadata.get("certificate") if isinstance(metadata, dict) and len(metadata) == 1 else None
-    if not isinstance(text, str):
-        raise Refused("the metadata must have the one key 'certificate', a text")
-    known = {*NETWORK, *EVIDENCE, *SLOPES, *BALL, *EVIDENCE_OF_SIMPLICES, *OF_FREE_BIASES, *POOLING}
-    known |= {"v", "intercept", "weights"}
-    require(set(header) <= known, f"an unknown tensor {shown(next(iter(set(header) - known), ''))}")
-    table, end = {}, 0
-    for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
-        (first, last), kind, shape = _offsets(entry), _kind(entry), _shape(entry)
-        require(
-            first == end and last - first == kind.itemsize * math.prod(shape),
-            f"the bytes of the tensor '{name}' do not fit",
-        )
-        table[name], end = (kind, shape, first), last
-    require(start + end == size, "the file is longer or shorter than its tensors")
-    return _json(text), table, start
-
-
-def _header_size(raw: bytes) -> int:
-    require(len(raw) == 8, "the file is shorter than its header")
-    size = int(struct.unpack("<Q", raw)[0])
-    require(size <= MAX_HEADER, f"the header is larger than {MAX_HEADER} bytes")
-    return size
-
-
-def _offsets(entry: Any) -> tuple[int, int]:
-    ends = entry.get("data_offsets") if isinstance(entry, dict) else None
-    if not (isinstance(ends, list) and len(ends) == 2 and all(type(end) is int and end >= 0 for end in ends)):
-        raise Refused("a tensor has no offsets")
-    return ends[0], ends[1]
-
-
-def _kind(entry: Any) -> np.dtype:
-    kind = entry.get("dtype")
-    require(isinstance(kind, str) and kind in _TYPES, f"a tensor has the type {shown(kind)}, not F64, I64 or U8")
-    return _TYPES[kind]
-
-
-def _shape(entry: Any) -> tuple[int, ...]:
-    shape = entry.get("shape")
-    sizes = isinstance(shape, list) and len(shape) <= 3 and all(type(k) is int and 0 <= k < 2**40 for k in shape)
-    # numpy makes no array of larger sizes, not even an empty one
-    require(sizes and math.prod(k for k in shape if k) < MAX_ENTRIES, f"a tensor has the shape {shown(shape)}")
-    return tuple(shape)
-
-
-def _json(text: bytes | str) -> Any:
-    """JSON in which no key occurs twice and every number has a finite nearest binary64."""
-    try:
-        return json.loads(
-            text, parse_constant=_number, parse_float=_number, parse_int=_integer, object_pairs_hook=_no_duplicates
-        )
-    except (ValueError, RecursionError) as error:
-        raise Refused(f"the metadata are not JSON ({type(error).__name__})") from error
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    require(math.isfinite(value), f"the metadata have the number {shown(text)}")
-    return value
-
-
-def _integer(text: str) -> int:
-    require(len(text) <= 308, "the metadata have a number that overflows")
-    return int(text)
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    require(len(pairs) == len(dict(pairs)), "the metadata give a key twice")
-    return dict(pairs)
 
 
 def _typed(document: Any, tensors: dict[str, Array]) -> Certificate:
@@ -282,15 +201,3 @@ def read_loss(content: Any) -> Loss:
 def _float(value: Any, name: str) -> float:
     require(type(value) in (int, float), f"'{name}' is not a number")
     return float(value)
-
-
-def fingerprint(first: Array, second: Array, *others: Array) -> str:
-    """SHA-256 of the shape of X or U, and C if the next array is (·, C), as 64-bit integers, then all entries.
-
-    All is little-endian, the entries are binary64, row after row.
-    """
-    sizes, arrays = (*first.shape, *second.shape[1:]), (first, second, *others)
-    digest = hashlib.sha256(struct.pack(f"<{len(sizes)}Q", *sizes))
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array, dtype="<f8").data)
-    return digest.hexdigest()

@@ -13,7 +13,8 @@ import numpy as np
 from . import outputs, pooling, simplices
 from .ball import Ball
 from .biases import MORE_STEPS, intercept_part, lifted, read_lift
-from .certificate import Certificate, Problem, fingerprint
+from .certificate import Certificate, Problem
+from .data import fingerprint
 from .leaf import Multipliers, leaf_upper
 from .losses import OF_CLASSES, PARAMETERS
 from .numbers import Array, binary64_below, on_grid_below, within_domain
