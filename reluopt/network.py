@@ -6,7 +6,6 @@ neurons that contribute nothing. A bias is a column of ones in X.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,24 +14,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reluopt import neurons
+from reluopt.converted_biases import ConvertedBiases
 from reluopt.errors import ConfigError, DataError
 from reluopt.losses import Loss
 from reluopt.losses.protocol import each_sample
 from reluopt.problem import as_problem
-
-
-@dataclass(frozen=True)
-class Biases:
-    """Where the biases of a converted model went: L decays them like weights, the model's own training may not.
-
-    Attributes
-    ----------
-    first : the last column of U is the first layer's bias b, which costs (β/2)‖b‖² in L.
-    output : the output bias c, or ‖c‖ of several outputs; the last neuron holds it, at β‖c‖ in L (0: there is none).
-    """
-
-    first: bool = False
-    output: float = 0.0
 
 
 class TwoLayerReLU(nn.Module):
@@ -64,7 +50,7 @@ class TwoLayerReLU(nn.Module):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
-        self.biases = Biases()
+        self.biases = ConvertedBiases()
         if d < 1 or width < 1 or outputs < 1:
             raise ConfigError(
                 f"A network with d={d} inputs, width={width} and {outputs} outputs.", "Give at least one of each."
@@ -151,9 +137,11 @@ class TwoLayerReLU(nn.Module):
         """
         balanced = neurons.balanced(*self.weights()[:2])
         merged = neurons.merged(torch.as_tensor(X).detach().cpu().to(torch.float64).numpy(), *balanced)
-        return self._like(torch.from_numpy(merged[0]), torch.from_numpy(merged[1]), Biases(first=self.biases.first))
+        return self._like(
+            torch.from_numpy(merged[0]), torch.from_numpy(merged[1]), ConvertedBiases(first=self.biases.first)
+        )
 
-    def _like(self, U: Tensor, alpha: Tensor, biases: Biases) -> TwoLayerReLU:
+    def _like(self, U: Tensor, alpha: Tensor, biases: ConvertedBiases) -> TwoLayerReLU:
         """A network of these neurons of this one's type; one zero neuron where there are none."""
         if not len(alpha):
             U, alpha = self.U.detach().new_zeros(1, self.d), torch.zeros_like(self.alpha.detach()[:1])
@@ -172,27 +160,9 @@ class TwoLayerReLU(nn.Module):
         return tuple(part.detach().cpu().to(torch.float64, copy=True).numpy() for part in parts)
 
     def own_objectives(self, objective: float, beta: float) -> tuple[float, float] | None:
-        """What a converted model costs in a training of its own, from L: with all biases decayed, and with none.
-
-        (L − β|c| + (β/2)c², L − β|c| − (β/2)‖b‖²) with the first layer's bias b and the output bias c; None without
-        biases, where both are L. The second is the smaller, so no choice of decayed parameters costs less.
-        """
+        """What a converted model costs in a training of its own, see ``ConvertedBiases.own_objectives``."""
         U, alpha, *_ = self.weights()
-        c = self.biases.output
-        if not self._holds(U, alpha, c):  # it was trained further, in L, and this neuron is like any other now
-            c = 0.0
-        if not (self.biases.first or c):
-            return None
-        # the neuron of c has its own weight on the ones column, which is no bias of the model
-        b = U[: len(U) - (c != 0.0), -1] if self.biases.first else np.zeros(0)
-        without = objective - beta * abs(c)
-        return without + 0.5 * beta * c * c, without - 0.5 * beta * float(b @ b)
-
-    @staticmethod
-    def _holds(U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."], c: float) -> bool:
-        """Whether the last neuron is the constant c, or one of norm c."""
-        constant = U[-1, -1] * (alpha[-1] if alpha.ndim == 1 else np.linalg.norm(alpha[-1]))
-        return not U[-1, :-1].any() and bool(np.isclose(constant, c, rtol=1e-6, atol=0.0))
+        return self.biases.own_objectives(U, alpha, objective, beta)
 
     def to_sequential(self, *, bias_column: bool = False) -> nn.Sequential:
         """``nn.Sequential(Linear(d, m), ReLU(), Linear(m, C, bias=False))`` with the same outputs, shape (n, C).

@@ -25,17 +25,18 @@ from jaxtyping import Float
 
 from reluopt.biases import NO_BIASES, Biases
 from reluopt.class_weights import balanced_weights
-from reluopt.errors import ConfigError, DataError
+from reluopt.errors import ConfigError
 from reluopt.fingerprint import data_fingerprint
 from reluopt.gate import as_beta, as_matrix, as_targets, as_weights
 from reluopt.losses import Loss, make_loss
 from reluopt.pooling import Pooling
 from reluopt.primal_side import PrimalSide
+from reluopt.refusals import Refusals, require_parts
 from reluopt.units import Units, mean_square_unit, spectral_unit
 
 
 @dataclass(frozen=True, eq=False)
-class Problem(PrimalSide):
+class Problem(PrimalSide, Refusals):
     """The training problem on X (n, d) with targets (n,) or (n, C): everything that L depends on but the network.
 
     Parameters
@@ -79,33 +80,11 @@ class Problem(PrimalSide):
         pooling: Pooling | None = None,
     ) -> None:
         loss, biases = make_loss(loss), NO_BIASES if biases is None else biases
-        if not isinstance(biases, Biases):
-            raise ConfigError(
-                f"The biases are {biases!r}.", 'Give Biases(output="free", first="free"), or one of them.'
-            )
-        if not isinstance(pooling, Pooling | None):
-            raise DataError(
-                f"The pooling is a {type(pooling).__name__}.",
-                "Give a Pooling: of_matrix(A), sum(groups), patches, bags.",
-            )
         X = as_matrix(X)
-        if pooling is not None and pooling.total != len(X):
-            raise DataError(
-                f"The pooling is one of {pooling.total} rows, and X has {len(X)}.", "Give the pooling of these rows."
-            )
+        require_parts(X, biases, pooling)
         n = len(X) if pooling is None else pooling.n
         targets = loss.encoded(as_targets(targets, n))
         loss.check_targets(targets)
-        if biases.first_free and not (X.shape[1] > 1 and (X[:, -1] == 1.0).all()):
-            raise ConfigError(
-                "Free first-layer biases are the weights on a last column of ones, and X has none.",
-                "Append a column of ones to X (bias = true of [data], --bias).",
-            )
-        if biases and pooling is not None:
-            raise ConfigError(
-                f"The rows are pooled, and the problem has {biases.words}.",
-                "Leave one of the two out; a decayed first-layer bias is a column of ones in X.",
-            )
         self._set(
             X=X, targets=targets, loss=loss, beta=as_beta(beta), weights=as_weights(weights, n), biases=biases,
             pooling=pooling,
@@ -133,54 +112,9 @@ class Problem(PrimalSide):
         """Number of features, a ones column included."""
         return self.X.shape[1]
 
-    @property
-    def outputs(self) -> int:
-        """Number of outputs C."""
-        return 1 if self.targets.ndim == 1 else self.targets.shape[1]
-
-    def require_one_output(self, what: str) -> None:
-        """Refuse what is there for one output only.
-
-        Raises
-        ------
-        ConfigError : the problem has several outputs.
-        """
-        if self.outputs > 1:
-            raise ConfigError(
-                f"{what} is not there for several outputs, and the targets have {self.outputs}.",
-                "Choose one target, or one class against the others (--positive LABEL).",
-            )
-        self.require_no_biases(what)
-
-    def require_no_biases(self, what: str) -> None:
-        """Refuse what is there for decayed weights only.
-
-        Raises
-        ------
-        ConfigError : the problem has an intercept or free biases.
-        """
-        if self.biases:
-            raise ConfigError(
-                f"{what} is not there for a problem with biases of its own ({self.biases.words}).",
-                "Leave them out; a decayed first-layer bias is a column of ones in X.",
-            )
-
     def without_biases(self) -> Problem:
         """The same data, loss and β without intercept and with all weights decayed."""
         return self._with(biases=NO_BIASES)
-
-    def require_unpooled(self, what: str) -> None:
-        """Refuse what is there for rows that are samples only.
-
-        Raises
-        ------
-        ConfigError : the problem has pooled rows.
-        """
-        if self.pooling is not None:
-            raise ConfigError(
-                f"{what} is not there for pooled rows.",
-                "certify, verify and the Trainer take them; see reluopt.pooling.",
-            )
 
     @property
     def y(self) -> Float[np.ndarray, "n ..."]:

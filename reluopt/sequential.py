@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from reluopt.converted_biases import ConvertedBiases
 from reluopt.errors import ConfigError
-from reluopt.network import Biases, TwoLayerReLU, from_weights
+from reluopt.network import TwoLayerReLU, from_weights
 
 
 def from_sequential(
@@ -45,12 +46,14 @@ def from_sequential(
     size = abs(constant.item()) if len(constant) == 1 else float(constant.norm())
     if output_bias == "intercept":
         network = from_weights(U, alpha, constant)
-        network.biases = Biases(first=first.bias is not None)
+        network.biases = ConvertedBiases(first=first.bias is not None)
         return network
     if size != 0.0:
         U, alpha = _with_constant(U, alpha, constant, size, output_bias, first.bias is not None)
     network = from_weights(U, alpha)
-    network.biases = Biases(first=first.bias is not None, output=size if len(constant) > 1 else constant.item())
+    network.biases = ConvertedBiases(
+        first=first.bias is not None, output=size if len(constant) > 1 else constant.item()
+    )
     return network
 
 

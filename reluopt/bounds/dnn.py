@@ -20,14 +20,13 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt.bounds.cells import Cell, lowest_level, positive_part
+from reluopt.bounds.dnn_fit import dual_root
 from reluopt.bounds.evidence import Evidence, Multipliers, Region, restored
 from reluopt.problem import Problem
 
 #: ‖X‖ in the units of the search, and ADMM's over-relaxation: what converged fastest on the reference instances.
 NORM = 3.0
 RELAXATION = 1.6
-#: Where Newton's method for z ends, in units of the targets.
-EXACT = 1e-13
 #: Repairs δ that are tried, in units of β.
 SHIFTS = 10.0 ** np.arange(-6.0, 1.0, 0.5)
 
@@ -68,7 +67,6 @@ class DnnSearch:
         self.problem = problem
         self.scaled, self.units = problem.scaled(NORM)
         self.X, self.beta = self.scaled.X, self.scaled.beta
-        self.low, self.high = self.scaled.dual_domain()
         self.penalty = 1.0
         self.z = self.scaled.zero_dual_point.copy()
         self.directions: list[Float[np.ndarray, " d"]] = []
@@ -150,40 +148,8 @@ class DnnSearch:
         for row, (active, values) in zip(S, wanted, strict=True):
             row[active] = values
         sign = np.tile([1.0, -1.0], len(self.cells))[:, None]
-        self.z = self._root(S, sign, step)
+        self.z = dual_root(self.scaled, S, sign, step, self.z)
         return np.maximum(S + sign * step * self.z, 0.0)
-
-    def _root(
-        self, S: Float[np.ndarray, "b n"], sign: Float[np.ndarray, "b 1"], step: float
-    ) -> Float[np.ndarray, " n"]:
-        """The z with z = −κℓ'(f), f = Σ ±(S ± step·z)_+: one increasing equation a sample.
-
-        f is piecewise linear in z; on the line that it has at a z the root is that of a proximal map of ℓ. That is
-        Newton's method with the loss as it is, kept inside of a bracket.
-        """
-        z, low, high = np.clip(self.z, self.low, self.high), self.low.copy(), self.high.copy()
-        for _ in range(60):
-            moved = S + sign * step * z
-            f, slope = (sign * np.maximum(moved, 0.0)).sum(axis=0), step * (moved > 0).sum(axis=0)
-            following = self._on_line(f - slope * z, slope)
-            if np.abs(following - z).max() < EXACT:
-                break
-            low, high = np.where(following >= z, z, low), np.where(following <= z, z, high)
-            with np.errstate(invalid="ignore"):
-                middle = 0.5 * (low + high)
-            outside = ((following < low) | (following > high)) & np.isfinite(middle)
-            z = np.where(outside, middle, following)
-        return z
-
-    def _on_line(self, f: Float[np.ndarray, " n"], slope: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        """The z with z = −κℓ'(f + slope·z)."""
-        loss, y, kappa = self.scaled.loss, self.scaled.y, self.scaled.weights
-        step = kappa * slope
-        fit = np.where(step > 0, loss.prox(f, y, np.where(step > 0, step, 1.0)), f)
-        if loss.smooth:
-            return -kappa * loss.gradient(fit, y)
-        z = np.where(step > 0, (fit - f) / np.where(step > 0, slope, 1.0), -kappa * loss.gradient(f, y))
-        return np.clip(z, self.low, self.high)
 
     def rebalance(self, factor: float) -> None:
         """Multiply the penalty; the scaled duals are divided by it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from reluopt.biases import Biases
 from reluopt.config import Config, setting, short
 from reluopt.errors import ConfigError
 from reluopt.losses import LOSSES, make_loss
+from reluopt.training.machine import require_memory, usable_device
 
 if TYPE_CHECKING:  # in full below, so that whoever reads the annotations can find them
     import torch
@@ -206,16 +206,7 @@ class TrainConfig(Config):
         ------
         ConfigError : torch does not know it, or this machine does not have it; the message says how to get one.
         """
-        import torch
-
-        try:
-            device = torch.device(self.device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ConfigError(
-                f"The device '{self.device}' cannot be used here.", _device_remedy(self.device)
-            ) from error
-        return device
+        return usable_device(self.device)
 
     @property
     def vectors(self) -> int:
@@ -231,35 +222,3 @@ class TrainConfig(Config):
     def epochs_between_checkpoints(self) -> int:
         """``checkpoint_every``, resolved."""
         return self.checkpoint_every or max(1, self.epochs // CHECKPOINTS_PER_RUN)
-
-
-def require_memory(need: int, what: str) -> None:
-    """ConfigError if ``need`` bytes are more than the machine has at all (asking for them may end the process)."""
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if need > memory:
-        raise ConfigError(
-            f"{what} needs {need / 1e9:.3g} GB; this machine has {memory / 1e9:.3g} GB of memory.",
-            "Choose a smaller width, fewer samples (--subset), or dtype float32.",
-        )
-
-
-def _device_remedy(device: str) -> str:
-    """How to get a device that torch refused."""
-    import torch
-
-    if not device.startswith("cuda"):
-        return "Choose cpu, or cuda."
-    if torch.version.cuda is None:
-        return (
-            "This torch is a build without CUDA. Choose --device cpu, or install the CUDA build: the selector under "
-            "'Get Started' on pytorch.org gives the line for your driver."
-        )
-    count = torch.cuda.device_count()
-    if count:
-        return f"This machine has: {', '.join(['cpu', *(f'cuda:{i}' for i in range(count))])}."
-    return (
-        "This torch can use CUDA, but finds no GPU. Run nvidia-smi: if it lists none, the driver or the GPU is missing "
-        "(in a container: start it with --gpus all). Or choose --device cpu."
-    )

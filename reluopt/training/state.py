@@ -15,8 +15,9 @@ from reluopt.losses import make_loss
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder
-from reluopt.training.config import TrainConfig, require_memory
+from reluopt.training.config import TrainConfig
 from reluopt.training.lbfgs import lbfgs
+from reluopt.training.machine import require_memory
 
 
 @dataclass(eq=False)
