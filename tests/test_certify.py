@@ -23,6 +23,7 @@ from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.certify import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.estimates import Status
+from reluopt.certificate.facts import fact_lines
 from reluopt.certificate.file import write_certificate
 from reluopt.certificate.stationarity import clarke_residual, kept_patterns, neuron_patterns
 from reluopt.errors import CertificateError, ConfigError
@@ -261,6 +262,16 @@ def test_every_loss_is_certified_and_its_record_fits_the_schema(spec, weighted, 
     jsonschema.validate(json.loads(certificate.to_json()), json.loads(SCHEMA.read_text(encoding="utf-8")))
     assert Certificate.from_json(certificate.to_json()).settings["loss"] == problem.loss.spec
     write_certificate(tmp_path / "cert", problem, bound=certificate.bound, network=network.weights())
+
+
+@pytest.mark.parametrize("spec", ["absolute", "hinge", "squared", "logistic"])
+def test_a_neuron_is_said_to_lower_the_objective_where_its_price_shows_it(spec):
+    """At the kinks of a loss it does not: the optimal fit of |f − y| has such prices as well."""
+    X, y = np.random.default_rng(0).standard_normal((9, 2)), np.array([-1.0, 1.0, 1.0] * 3)
+    certificate = certify(from_weights(np.zeros((1, 2)), np.zeros(1)), Problem(X, y, spec, 0.1), config=QUICK)
+    shown = make_loss(spec).smooth
+    assert ("lower the objective further" in certificate.verdict) == shown
+    assert any("shows nothing" in fact for line in fact_lines(certificate) for fact in line) != shown
 
 
 def test_one_time_limit_holds_for_everything():

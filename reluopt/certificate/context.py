@@ -17,9 +17,13 @@ KAPPA_SAMPLES = 3000
 
 
 def pricing_of(case: Case) -> Pricing:
-    """Is there a neuron whose addition lowers L? A price above β shows one; finding none proves nothing."""
-    rng = np.random.default_rng(case.config.seed)
-    found = largest_price(case.problem, case.z, rng, case.clock)
+    """Is there a neuron whose addition lowers L? A price above β shows one; finding none proves nothing.
+
+    At the kinks of a loss z is one subgradient of many, and its price shows nothing: NaN.
+    """
+    rng, found = np.random.default_rng(case.config.seed), math.nan
+    if case.problem.loss.smooth:
+        found = largest_price(case.problem, case.z, rng, case.clock)
     if case.problem.biases:
         largest = beta_max_estimate(case.problem, seed=case.config.seed, clock=case.clock)
     else:

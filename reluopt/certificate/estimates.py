@@ -120,7 +120,10 @@ class Stationarity:
 
 @dataclass(frozen=True)
 class Pricing:
-    """The dearest neuron that a local search found, over β (above 1: adding it lowers L), and β over β_max likewise."""
+    """The dearest neuron that a local search found, over β (above 1: adding it lowers L), and β over β_max likewise.
+
+    The first is NaN for losses with kinks, where the price of one subgradient shows nothing.
+    """
 
     largest_price_over_beta: float
     beta_over_beta_max_estimate: float

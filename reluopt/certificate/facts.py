@@ -51,13 +51,15 @@ def _gap(gap: float, relative: float) -> str:
 
 def _context_lines(certificate: Certificate) -> list[Fact]:
     theory, pricing = certificate.theory, certificate.pricing
-    price = f"{printing.nearest(pricing.largest_price_over_beta, 7)} β"
+    known = not math.isnan(pricing.largest_price_over_beta)
+    price = f"{printing.nearest(pricing.largest_price_over_beta, 7)} β" if known else "–"
+    escape = "above β, adding that neuron lowers L" if known else "shows nothing at the kinks of a loss"
     fraction = printing.nearest(pricing.beta_over_beta_max_estimate, 4)
     speaks = not math.isnan(theory.instance_factor) or math.isnan(theory.kappa)
     about = "KP Thm 3.8's worst-case factor for this X" if speaks else "KP Thm 3.8: squared loss, no sample weights"
     factor = printing.nearest(theory.instance_factor, 4) if speaks else "–"
     return [
-        ("largest price found", price, "measured", "above β, adding that neuron lowers L"),
+        ("largest price found", price, "measured", escape),
         ("β / β_max", fraction, "measured", "β_max by local search, a lower estimate"),
         ("√log(2n)", f"{theory.sqrt_log_2n:.3f}", "theory", "growth of the factor in KP Thm 2.1 and 2.5"),
         ("2√2·√κ", factor, "theory", about),
