@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from counts import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neural_network import MLPRegressor
@@ -46,7 +47,7 @@ def own(model, loss, X, y, decay):
 
 
 @given(st.integers(0, 10**6), st.sampled_from(LOSSES), st.floats(1e-2, 1.0), st.booleans())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=tries(8, 500), deadline=None)
 def test_no_bound_is_above_the_own_objective(seed, loss, decay, bias):
     torch.manual_seed(seed)
     model, (X, y) = Wrapped(bias), data(loss, seed=seed)
