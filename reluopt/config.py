@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from reluopt import plugins
 from reluopt.errors import ConfigError
 
 # not typing.Self: the tests check every function by itself, outside of its class
@@ -41,11 +42,12 @@ def setting(
     maximum: float | None = None,
     below: float | None = None,
     repeat: bool = False,
+    group: str | None = None,
 ) -> Any:
     """Declare a field: its default, its help text, what is allowed (``above``, ``below`` are strict limits).
 
     ``repeat`` is for a text that may be given several times: a list of texts is kept as one line of CSV, so that every
-    setting stays a scalar.
+    setting stays a scalar. ``group`` : entry points whose names are allowed beside the choices.
     """
     metadata = {
         "help": help,
@@ -55,6 +57,7 @@ def setting(
         "maximum": maximum,
         "below": below,
         "repeat": repeat,
+        "group": group,
     }
     return field(default=default, metadata=metadata)
 
@@ -159,7 +162,10 @@ def _checked(name: str, value: Any, annotation: Any, limits: Mapping[str, Any]) 
 def _within(name: str, value: Any, limits: Mapping[str, Any]) -> Any:
     choices, low, above, high, below = (limits.get(k) for k in ("choices", "minimum", "above", "maximum", "below"))
     if choices and value not in choices:
-        raise ConfigError(f"'{name}' is {short(value)}.", f"Choose one of: {', '.join(choices)}.")
+        group = limits.get("group")
+        allowed = [*choices, *(plugins.announced(group) if group else ())]
+        if value not in allowed:
+            raise ConfigError(f"'{name}' is {short(value)}.", f"Choose one of: {', '.join(allowed)}.")
     if low is not None and value < low:
         raise ConfigError(f"'{name}' is {value}, below {low}.", f"Give at least {low}.")
     if above is not None and value <= above:

@@ -142,4 +142,7 @@ class DualSide(BiasSide):
             high = 1.0
             while slope(high) > 0 and high < 1e300:
                 high *= 4.0
-        return high if slope(high) >= 0 else min(high, brentq(slope, 0.0, high, xtol=1e-300, rtol=1e-14))
+        if slope(high) >= 0:
+            return high
+        # every multiple is allowed; where D has a kink the root is a jump, which is only approached
+        return min(high, brentq(slope, 0.0, high, xtol=1e-300, rtol=1e-14, disp=False))

@@ -18,6 +18,7 @@ from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.context import pricing_of, theory_of
 from reluopt.certificate.estimates import Estimate, Pricing, TheoryFacts
+from reluopt.certificate.file import is_checkable
 from reluopt.certificate.lower_bounds import lower_bounds, whole_seconds
 from reluopt.certificate.own_patterns import comparisons, own_estimates, stationarity
 from reluopt.certificate.verdict import verdict
@@ -83,6 +84,11 @@ def certify(
     foreign = [*map(require_bound, extra_bounds), *installed_bounds()]
     U, alpha, intercept = checked_weights(network, problem, initial_U)
     case = Case(problem, U, alpha, config, Clock(whole_seconds(problem, config)), say, intercept)
+    if not is_checkable(problem.loss.name):
+        case.notes.append(
+            f"The independent checker does not know the {problem.loss.name} loss: there is no proof file, and what is "
+            "proved rests on the conjugate that the loss states."
+        )
     with one_thread_if_small(PRODUCT_COLUMNS * problem.X.size):
         top = network_estimates(case)
         objective = top[-1].value

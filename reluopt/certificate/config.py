@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reluopt.config import Config, setting
 from reluopt.patterns.pattern_set import KINK_TOLERANCE
+from reluopt.plugins import SOLVERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,10 @@ class CertifyConfig(Config):
         30.0, "Seconds for the convex programs; when they end, the brackets reached so far stand.", minimum=0.0
     )
     solver: str = setting(
-        "native", "Solver of the convex programs: reluopt's own, or CVXPY's.", choices=("native", "clarabel", "scs")
+        "native",
+        "Solver of the convex programs: reluopt's own, CVXPY's, or one that an installed package announces.",
+        choices=("native", "clarabel", "scs"),
+        group=SOLVERS,
     )
     tolerance: float = setting(1e-6, "Relative duality gap at which a program counts as solved.", above=0.0)
     gaussian_patterns: int = setting(50, "Gates of the Gaussian relaxation to compare with (0: leave out).", minimum=0)

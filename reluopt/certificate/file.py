@@ -56,9 +56,14 @@ def write_certificate(
     Raises
     ------
     CertificateError : evidence that the independent checker refuses, with its reason; a network with an intercept for
-        a problem that has none. Nothing is written then.
+        a problem that has none; a loss that is not one of SPEC.md's. Nothing is written then.
     """
     problem = as_problem(X, y, beta)
+    if not is_checkable(problem.loss.name):
+        raise CertificateError(
+            f"The independent checker does not know the {problem.loss.name} loss: there is no certificate file of it.",
+            "Keep what reluopt.certify says instead; SPEC.md, section 4, has the losses that are checked.",
+        )
     if bound is None:
         raise CertificateError("There is no lower bound to certify.", "Give bound=, for example that of moment(...).")
     evidence = bound.evidence
@@ -101,6 +106,11 @@ def _network_tensors(problem: Problem, network: tuple[Any, ...]) -> dict[str, np
             "The network has an intercept, the problem has none.", "Give the problem biases=Biases(output='free')."
         )
     return {"U": U, "alpha": alpha}
+
+
+def is_checkable(loss: str) -> bool:
+    """Whether the checker knows the loss of that name (a parameter may follow): one from outside it does not."""
+    return loss.partition(":")[0] in checker.PARAMETERS
 
 
 def loss_record(loss: Loss) -> dict[str, Any]:

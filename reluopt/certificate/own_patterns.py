@@ -17,6 +17,7 @@ from reluopt import neurons, printing
 from reluopt.certificate.case import Case
 from reluopt.certificate.estimates import VECTOR, Estimate, PatternGap, Quantity, Relation, Stationarity, Status
 from reluopt.certificate.stationarity import clarke_residual, kept_patterns
+from reluopt.errors import SolverError
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.programs.dual import dual_bound
@@ -24,7 +25,7 @@ from reluopt.programs.mapping import blocks_from_network
 from reluopt.programs.outputs import pooled_bound, relaxed_support
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.rigor import rounding
-from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, VectorSolver, solve
+from reluopt.solvers import NativeSolver, Solution, Solver, VectorSolver, make_solver, solve
 from reluopt.solvers import Status as SolverStatus
 
 #: Each of the three values d_S(z) gets at most this long, and this share of the clock; what is proved by then stands.
@@ -189,8 +190,26 @@ def _solve(
     solver: Solver = NativeSolver(tolerance=tolerance, time_limit=limit)
     if case.problem.outputs > 1:
         solver = VectorSolver(tolerance=max(tolerance, VECTOR_TOLERANCE), time_limit=min(limit, VECTOR_SECONDS))
-    elif case.config.solver != "native":
-        solver = CvxpySolver(backend=case.config.solver, tolerance=tolerance, time_limit=limit)
-    solution = solve(program, solver, warm_start=warm_start)
+    try:
+        solution = solve(program, _chosen(case, program, solver, limit), warm_start=warm_start)
+    except SolverError as error:  # one from outside broke: what is proved stands
+        _note(case, f"{error.problem} The {solver.name} solver solved the program instead.")
+        solution = solve(program, solver, warm_start=warm_start)
     case.solving += solution.seconds
     return solution
+
+
+def _chosen(case: Case, program: RelaxedProgram, otherwise: Solver, limit: float) -> Solver:
+    """The solver that the settings name; ``otherwise`` where it does not take the program, with a note."""
+    if case.config.solver == "native":
+        return otherwise
+    named = make_solver(case.config.solver, tolerance=case.config.tolerance, time_limit=limit)
+    if named.supports(program):
+        return named
+    _note(case, f"The {case.config.solver} solver does not take these convex programs; {otherwise.name} solved them.")
+    return otherwise
+
+
+def _note(case: Case, note: str) -> None:
+    if note not in case.notes:
+        case.notes.append(note)

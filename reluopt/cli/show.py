@@ -13,6 +13,7 @@ from reluopt import printing
 from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.estimates import Estimate, Quantity
 from reluopt.certificate.facts import fact_lines
+from reluopt.certificate.file import is_checkable
 from reluopt.cli.output import console, next_steps, quoted, styled
 from reluopt.runs import RunFolder
 from reluopt.training import TrainResult
@@ -46,8 +47,9 @@ def show_certificate(certificate: Certificate, run: RunFolder | None) -> None:
     console.print(Panel(certificate.verdict, title="verdict", border_style="green"))
     if run is None:
         return
+    proof = [("check the proof", f"reluopt verify {quoted(run.path)}")]
     next_steps(
-        ("check the proof", f"reluopt verify {quoted(run.path)}"),
+        *(proof if is_checkable(certificate.settings["loss"]) else ()),
         ("certificate", str(run.certificate_file)),
         ("picture", str(run.ladder_file)),
         ("watch", f"tensorboard --logdir {quoted(run.path)}"),

@@ -1,10 +1,17 @@
-"""The losses, one file each; :class:`Loss` says what one must offer. A new loss is one file and one line here."""
+"""The losses, one file each; :class:`Loss` says what one must offer. A new loss is one file and one line here.
+
+Installed packages bring their own by entry points of the group ``reluopt.losses`` (``reluopt/plugins.py``).
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 
+from reluopt import plugins
 from reluopt.errors import ConfigError
+from reluopt.losses.checking import check_loss
 from reluopt.losses.cross_entropy import CrossEntropy
 from reluopt.losses.hinge import Hinge, SquaredHinge
 from reluopt.losses.huber import Huber
@@ -29,27 +36,50 @@ def make_loss(spec: str | Loss) -> Loss:
 
     Raises
     ------
-    ConfigError : a name that does not exist, or a parameter outside of what is allowed.
+    ConfigError : a name that does not exist, or a parameter outside of what is allowed; a loss of another package that
+        cannot be loaded, is none, or is not consistent (:func:`check_loss`).
     """
     if isinstance(spec, Loss):
-        return spec
+        return spec if type(spec).__module__.startswith("reluopt.losses.") else _checked(spec)
     name, _, parameter = str(spec).strip().lower().replace("-", "_").partition(":")
-    kinds = {**LOSSES, **COUPLED}
-    if name not in kinds:
-        raise ConfigError(f"There is no loss '{spec}'.", f"Choose one of: {', '.join(kinds)}.")
-    fields = [f.name for f in dataclasses.fields(kinds[name])]
+    kind = {**LOSSES, **COUPLED}.get(name) or _announced(name)
+    if kind is None:
+        known = [*LOSSES, *COUPLED, *plugins.announced(plugins.LOSSES)]
+        raise ConfigError(f"There is no loss '{spec}'.", f"Choose one of: {', '.join(known)}.")
+    fields = [f.name for f in dataclasses.fields(kind)]
     if not parameter:
-        return kinds[name]()
+        return make_loss(kind())
     if not fields:
         raise ConfigError(f"The {name} loss takes no parameter, '{spec}' gives one.", f"Write '{name}'.")
-    allowed, words = _LIMITS.get(fields[0], (lambda v: True, "finite"))
+    allowed, words = _LIMITS.get(fields[0], (math.isfinite, "that is finite"))
     try:
         value = float(parameter)
     except ValueError:
         value = float("nan")
     if not allowed(value):
         raise ConfigError(f"The parameter of '{spec}' is not a number {words}.", f"Write for example '{name}:0.5'.")
-    return kinds[name](**{fields[0]: value})
+    return make_loss(kind(**{fields[0]: value}))
+
+
+@functools.lru_cache(maxsize=64)
+def _checked(loss: Loss) -> Loss:
+    """A loss from outside; what is proved rests on its conjugate."""
+    check_loss(loss)
+    return loss
+
+
+def _announced(name: str) -> type[Loss] | None:
+    """The loss that an installed package announces under a name, if one does."""
+    try:
+        kind = plugins.load(plugins.LOSSES, name)
+    except KeyError:
+        return None
+    if not (isinstance(kind, type) and issubclass(kind, Loss) and kind.name == name):
+        raise ConfigError(
+            f"What another package announces as the loss '{name}' is none.",
+            f"Announce a class derived from reluopt.losses.Loss with name = '{name}'.",
+        )
+    return kind
 
 
 __all__ = [
@@ -64,5 +94,6 @@ __all__ = [
     "Quantile",
     "Squared",
     "SquaredHinge",
+    "check_loss",
     "make_loss",
 ]

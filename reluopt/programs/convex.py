@@ -202,9 +202,14 @@ class ConvexProgram:
         return self.fit.dual_value(self.problem, z) - self.penalty.dual_cost(self.correlations(z), self.beta)
 
     def scaled_dual(self, z: Float[np.ndarray, "n ..."], bound: float) -> tuple[float, float]:
-        """(value, t): the best dual value of a multiple tz, proved, given a proved ``bound`` on all block norms."""
+        """(value, t): the best dual value of a multiple tz, proved, given a proved ``bound`` on all block norms.
+
+        A penalty from outside proves nothing, (0, 0), unless its program says here what z proves.
+        """
         if isinstance(self.penalty, SquaredNorm):
             return scaled_ridge_dual(self.problem, z, self.correlations(z))
+        if type(self.penalty) not in (GroupNorm, NuclearNorm, NeuronNorm):
+            return 0.0, 0.0
         return self.fit.scaled_dual(self.problem, z, bound)
 
 

@@ -55,7 +55,7 @@ def relax(
     rng: np.random.Generator | None = None,
     *,
     loss: str | Loss = "squared",
-    solver: Solver | None = None,
+    solver: Solver | str | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Relaxation:
     """Run the algorithm with ``patterns`` distinct Gaussian patterns, or with as many as X has.

@@ -12,7 +12,7 @@ from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.certify import CertifyInterrupted, certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.facts import fact_lines
-from reluopt.certificate.file import write_certificate
+from reluopt.certificate.file import is_checkable, write_certificate
 from reluopt.data import Dataset
 from reluopt.errors import CertificateError
 from reluopt.network import TwoLayerReLU, from_weights
@@ -104,7 +104,8 @@ def keep_certificate(trained: Trained, certificate: Certificate) -> None:
     def proof_and_record() -> None:
         """Both or none: the record is of this proof."""
         with staged(folder.path) as place:
-            proof(place / folder.proof_file.name, trained.problem, bound=bound)
+            if is_checkable(trained.problem.loss.name):
+                proof(place / folder.proof_file.name, trained.problem, bound=bound)
             write_atomically(place / folder.certificate_file.name, certificate.to_json())
 
     steps: dict[str, Callable[[], object]] = {

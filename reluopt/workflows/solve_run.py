@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reluopt.certificate.file import write_certificate
+from reluopt.certificate.file import is_checkable, write_certificate
 from reluopt.certificate.reading import read_bound
 from reluopt.errors import CheckpointError
 from reluopt.network import TwoLayerReLU
@@ -89,7 +89,7 @@ class SolveRun:
         lines = [{k: v if math.isfinite(v) else None for k, v in asdict(line).items()} for line in solved.trace]
         write_atomically(new.trace_file, "".join(json.dumps(line) + "\n" for line in lines))
         save_race(new.gap_file, [asdict(line) for line in solved.trace], record.data.name)
-        if solved.bound is not None:
+        if solved.bound is not None and is_checkable(record.problem.loss.name):
             about = {"name": record.data.name, "preprocessing": record.data.preprocessing}
             proof = partial(write_certificate, network=solved.network.weights(), data=about)
             proof(new.proof_file, record.problem, bound=solved.bound)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reluopt.certificate import checker
+from reluopt.certificate.file import is_checkable
 from reluopt.certificate.record import check_record, check_run
 from reluopt.errors import CertificateError
 from reluopt.runs import RunFolder
@@ -48,6 +49,7 @@ def verify_certificate(certificate: Path, data: Path | None = None, max_bytes: i
     run = RunFolder.open(certificate) if certificate.is_dir() else None
     path = run.proof_file if run is not None else certificate
     if not path.exists():
+        _require_checkable(run)
         raise CertificateError(f"There is no certificate {checker.shown(str(path))}.", "Make one: reluopt certify RUN")
     if data is None and run is None:
         raise CertificateError("A certificate file needs its data.", "Give --data data.npz, or name the run folder.")
@@ -63,3 +65,18 @@ def verify_certificate(certificate: Path, data: Path | None = None, max_bytes: i
     verdict = checker.check(content, X, y, weights)
     record = None if run is None or problem is None else check_record(run, problem, verdict)
     return Verified(verdict.subject(), tuple(verdict.sentences()), record, verdict)
+
+
+def _require_checkable(run: RunFolder | None) -> None:
+    """Refuse a run that has no proof because of its loss.
+
+    Raises
+    ------
+    CertificateError : the checker does not know the run's loss.
+    """
+    loss = read_run(run).problem.loss if run is not None else None
+    if loss is not None and not is_checkable(loss.name):
+        raise CertificateError(
+            f"The independent checker does not know the {loss.name} loss: a run with it has no proof file.",
+            "Read certificate.json, whose claims rest on the conjugate that the loss states.",
+        )
