@@ -70,6 +70,23 @@ def test_the_quadratic_form_is_above_on_the_sphere_and_the_bound_in_the_ball(d):
         assert level < geometry.level(z, m) or found >= bound * (1 - 1e-9)
 
 
+def test_a_factor_orthogonal_to_a_sample_leaves_a_bound_that_the_checker_repeats(tmp_path):
+    """‖Wx‖ is nothing but rounding there, and η = c/‖Wx‖ would make rounding as large as the bound."""
+    rng = np.random.default_rng(3)
+    X = np.vstack([np.eye(3), rng.standard_normal((7, 3))])
+    problem = Problem(X, np.array([-1.0, 0.5, -0.7, *rng.standard_normal(7)]), beta=0.3)
+    search = AffineSearch(problem)
+    search.R = np.repeat(np.array([[[1.0, 0.0, 0.6, 0.8]]]), 2, axis=0)
+    evidence = search.evidence(1e-3)
+    m = next(m for m in (evidence.regions[0].positive, evidence.regions[0].negative) if m.c[0, 0] > 0)
+    assert m.slopes.eta[0] > 0, "the sample has a slope"
+    _, error, _ = Geometry.of(X, np.zeros((0, 3)), ()).matrix(evidence.z, m)
+    assert error < 1e-7
+    bound = prove(problem, evidence, method="affine", started=0.0)
+    claims = write_certificate(tmp_path / "proof.safetensors", problem, bound=bound)
+    assert claims["optimum_at_least"] >= bound.value * (1 - 1e-8)
+
+
 def test_what_is_too_small_or_too_large_proves_nothing():
     rng = np.random.default_rng(0)
     X, z = rng.standard_normal((5, 2)), np.array([1.0, -1.0, 2.0, -0.5, -3.0])

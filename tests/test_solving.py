@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from counts import tries
 
 from reluopt import Problem, bounds, from_weights
 from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds import moment
 from reluopt.bounds.registry import BOUNDS
+from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
 from reluopt.certificate.reading import read_bound
 from reluopt.clock import Clock
@@ -61,10 +63,23 @@ def test_what_cannot_be_closed_ends_with_the_budget() -> None:
     assert solved.objective < made.zero_value
 
 
-def test_at_small_rank_the_optimum_is_proved() -> None:
-    made = problem(3, n=15, d=2)
-    solved = solve_problem(made, gap=1e-4, budget=60.0, tolerance=1e-6)
-    assert solved.status == "gap" and solved.gap <= 1e-4
+@pytest.mark.parametrize("seed", [11 * k % 20 for k in range(tries(4, 20))])
+def test_at_small_rank_the_optimum_is_reached_and_proved(seed: int, tmp_path: Path) -> None:
+    """Rank 1 to 3, with more columns than rank too, three losses: L and the bound meet, and the checker agrees."""
+    rng = np.random.default_rng([15, seed])
+    n, rank = int(rng.integers(6, 11)), 1 + seed % 3
+    X = rng.standard_normal((n, rank))
+    if seed % 4 == 3:
+        X = X @ rng.standard_normal((rank, rank + 2))
+    loss = ["squared", "logistic", "huber:0.5"][(seed // 3) % 3]
+    y = np.abs(X[:, 0]) - 0.5 + 0.3 * rng.standard_normal(n)
+    made = Problem(X, np.where(y > 0, 1.0, -1.0) if make_loss(loss).classes else y, loss, 1.0)
+    made = made.with_beta([0.2, 0.05][seed % 2] * beta_max_estimate(made))
+    solved, path = solve_problem(made, gap=1e-4, budget=120.0, tolerance=1e-6), tmp_path / "proof.safetensors"
+    assert solved.status == "gap" and solved.gap <= 1e-4 and solved.objective < 0.99 * made.zero_value
+    write_certificate(path, made, bound=solved.bound, network=solved.network.weights())
+    verdict = checker.check(checker.read_certificate(path), made.X, made.targets)
+    assert verdict.claims["ratio_at_most"] <= 1 + 1e-4 * (1 + 1e-9)
 
 
 def test_it_starts_from_a_network() -> None:

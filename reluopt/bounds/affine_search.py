@@ -28,8 +28,9 @@ from reluopt.bounds.slopes import Slopes, image_norms_upper
 
 #: How much smaller η is made than what is exact, so that its conditions hold in spite of rounding.
 SAFETY = 1e-9
-#: η is not made larger than by an image Wx of this norm.
-SMALLEST = 1e-60
+#: η is not made larger than by an image Wx of this share of ‖R‖²‖x‖ (where R is orthogonal to x all of the image is
+#: rounding, which η would blow up to the size of the bound), nor than by one of this norm.
+ORTHOGONAL, SMALLEST = 1e-6, 1e-60
 #: Rows of R this much smaller than the largest are taken off, at most so many are added at a time.
 NEGLIGIBLE, MOST = 1e-2, 8
 #: From this excess 2λ/β − 1 on a new row has its full length.
@@ -140,7 +141,9 @@ class AffineSearch(MomentSearch):
         factor = m.Ru[side].cpu().numpy()
         factor = np.ldexp(factor, -int(np.frexp(np.abs(factor).max())[1]))
         share = below * slanted / 2
-        eta = (1 - SAFETY) * share / np.maximum(image_norms_upper(self.problem.X, factor), SMALLEST)
+        images, reach = image_norms_upper(self.problem.X, factor), np.linalg.norm(self.problem.X, axis=1)
+        images = np.maximum(images, ORTHOGONAL * np.linalg.norm(factor) ** 2 * reach)
+        eta = (1 - SAFETY) * share / np.maximum(images, SMALLEST)
         ratio = (m.T[side] / m.B[side]).sqrt().cpu().numpy() / self.units.x
         plain = theorem_a(z, below * up + share, np.maximum(z, 0.0) * ratio)
         # w = max(z + c + |η|‖Wx‖, 0) is 0 where z < 0, in spite of rounding: the three weights add up to one
