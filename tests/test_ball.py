@@ -12,7 +12,8 @@ from test_neighbours import planted, somewhere_with_exact_gradients
 from reluopt.bounds.ball import SAFETY, Ball
 from reluopt.bounds.ball_products import projected
 from reluopt.bounds.clique import Cliques
-from reluopt.bounds.clique_search import CliqueSearch, CliqueSettings
+from reluopt.bounds.clique_search import CliqueSearch
+from reluopt.bounds.clique_settings import CliqueSettings
 from reluopt.bounds.evidence import Multipliers
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.protocol import Start

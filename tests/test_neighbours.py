@@ -9,7 +9,8 @@ import torch
 
 from reluopt.bounds import moment, neighbours
 from reluopt.bounds.clique_order import nested_order
-from reluopt.bounds.clique_search import CliqueSearch, CliqueSettings
+from reluopt.bounds.clique_search import CliqueSearch
+from reluopt.bounds.clique_settings import CliqueSettings
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.schur import Elimination
 from reluopt.certificate import checker
@@ -113,7 +114,7 @@ def test_the_form_without_s_is_the_largest_over_s():
     block = elimination(0)
     rng = np.random.default_rng(1)
     a, s = rng.standard_normal(4), rng.standard_normal((3, 4))
-    H, B, A = (part.numpy() for part in block._forms(block.best))
+    H, B, A = (part.numpy() for part in block.blocks(block.best))
     X, z = block.lifting.X.numpy(), block.z.numpy()[:, :, 0]
     nu = block.best[block.on_nu].reshape(3, 4)
     p = s - X @ a[1:]

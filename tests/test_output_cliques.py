@@ -10,7 +10,7 @@ from test_neighbours import somewhere_with_exact_gradients
 from test_output_bounds import problem_of, quick, trained
 
 from reluopt.bounds import neighbours, tightened
-from reluopt.bounds.clique_search import CliqueSettings
+from reluopt.bounds.clique_settings import CliqueSettings
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.output_cliques import OutputCliqueSearch
 from reluopt.bounds.schur import Elimination
@@ -40,7 +40,7 @@ def test_the_form_without_s_is_the_largest_over_s():
     r = torch.as_tensor(upper + upper.transpose(0, 2, 1))
     block = Elimination(*map(torch.as_tensor, (X, z, nu)), r, (0 * r, torch.as_tensor(nu)))
     R, nu = block.products(block.best).numpy(), block.best[block.on_nu].reshape(2, 4)
-    H, B, A = (part.numpy() for part in block._forms(block.best))
+    H, B, A = (part.numpy() for part in block.blocks(block.best))
     rows, heights = X.reshape(2, 4, 3), z.reshape(2, 4, 2)
     for _ in range(20):
         a, s = rng.standard_normal(5), rng.standard_normal((2, 4))

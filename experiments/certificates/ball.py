@@ -25,7 +25,7 @@ import typer
 from reluopt import printing
 from reluopt.bounds.affine_slopes import AffineSlopes
 from reluopt.bounds.clique import Cliques
-from reluopt.bounds.clique_search import CliqueSettings
+from reluopt.bounds.clique_settings import CliqueSettings
 from reluopt.bounds.protocol import Start, best_of
 from reluopt.bounds.second_moments import SecondMoments
 from reluopt.clock import Clock

@@ -22,7 +22,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from reluopt.bounds.clique_search import CliqueSearch, CliqueSettings
+from reluopt.bounds.clique_search import CliqueSearch
+from reluopt.bounds.clique_settings import CliqueSettings
 from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.output_cliques import OutputCliqueSearch
 from reluopt.bounds.protocol import Bound, Start

@@ -4,66 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from reluopt.bounds.augmented import AugmentedLagrangian
-from reluopt.bounds.ball import SAFETY, Ball
+from reluopt.bounds.ball import Ball
 from reluopt.bounds.ball_products import BallProducts
 from reluopt.bounds.clique_order import nested_order
+from reluopt.bounds.clique_places import CliquePlaces
+from reluopt.bounds.clique_settings import CliqueSettings
 from reluopt.bounds.evidence import Evidence, Multipliers, Region, restored
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.schur import Elimination
 from reluopt.bounds.slopes import Slopes
 from reluopt.clock import Clock
 from reluopt.problem import Problem
-
-
-@dataclass(frozen=True)
-class CliqueSettings:
-    """What the search for cliques goes by; the defaults were best over the instances of ``experiments/certificates``.
-
-    Attributes
-    ----------
-    smallest, largest, entries : samples of a clique at the start; cliques double up to ``largest``, or until all
-        multipliers are ``entries`` numbers.
-    penalty, iterations : in units of ‖multipliers‖/‖products‖, and of L-BFGS between two updates of the multipliers.
-    last_penalty, last_iterations : for the last update, which must be accurate, for then its multipliers are nearly
-        feasible.
-    slow : cliques double when an update changes the primal value by less than this fraction.
-    updates : and only if there is time for so many updates of the present cost before the last one.
-    first, solve, last : shares of the time for the moment bound, until the last update, until polishing.
-    enough : multipliers are good enough when the level is this close to β/2.
-    edge : how far from the edge of its range a slope of Theorem A is smoothed, in units of the moments.
-    idle : ν of a sample whose row is zero, in units of |z|: whatever it is, it costs |z|/4ν and nothing else.
-    ball : whether there are products with the ball, with one output. ``directions`` : u is seen through at most so many
-        in them.
-    envelopes : steps of the Moreau envelope of a loss with kinks: at first, at last; it falls by ``falls`` an update.
-    """
-
-    smallest: int = 32
-    largest: int = 256
-    entries: int = 2 * 10**7
-    penalty: float = 80.0
-    iterations: int = 60
-    last_penalty: float = 20.0
-    last_iterations: int = 300
-    slow: float = 3e-3
-    updates: int = 12
-    first: float = 0.2
-    solve: float = 0.5
-    last: float = 0.65
-    enough: float = 1.0003
-    edge: float = 0.01
-    idle: float = 1e12
-    envelopes: tuple[float, float] = (0.3, 0.05)
-    falls: float = 0.7
-    ball: bool = True
-    directions: int = 64
 
 
 class CliqueSearch:
@@ -220,8 +178,9 @@ class CliqueSearch:
         r[:, 0, 1:] = torch.cat([(part * (-z).clamp(min=0)).view(-1, core.size) for part in (1 - slope, slope)], 1)
         return r, z.clamp(min=0) * (r0.norm() / length)
 
-    def _groups(self) -> tuple[Int[np.ndarray, " _"], ...]:
-        return tuple(np.sort(slots[slots >= 0]) for slots in self.slots.reshape(-1, self.core.size))
+    def places(self) -> CliquePlaces:
+        """Which sample is at which slot."""
+        return CliquePlaces(self.slots, self.core.norms.cpu().numpy(), self.core.size)
 
     def evidence(self, sides: list[Elimination]) -> Evidence:
         """z and the multipliers of both signs in the data's units."""
@@ -236,48 +195,18 @@ class CliqueSearch:
             z,
             np.zeros((0, d)),
             np.array([[-1, 0, -1]]),
-            (Region(np.zeros((0, d)), self._groups(), positive, negative),),
+            (Region(np.zeros((0, d)), self.places().groups, positive, negative),),
         )
 
     def _own(self, side: Elimination, z: Float[np.ndarray, " n"]) -> Multipliers:
         """One sign's multipliers in scaled units, samples of a clique in rising order."""
-        n, here = len(z), self.slots >= 0
+        n, places = len(z), self.places()
         w, nu = np.zeros((1, n)), np.zeros(n)
         w[0, self.idle], nu[self.idle] = np.maximum(z[self.idle], 0.0), self.settings.idle * np.abs(z[self.idle])
-        nu[self.slots[here]] = self._nu(side)
+        nu[places.samples] = places.nu(side)
         slopes = ball = None
         if len(side.span):
             at, d = torch.as_tensor(side.best), self.problem.d
             slopes = Slopes(np.zeros((0, d)), np.zeros(n), float(at[side.on_ball][-1]))
-            ball = Ball(side.span.cpu().numpy(), self._omega(side))
-        return Multipliers(w, np.zeros((1, n)), nu, self._products(side), slopes, ball)
-
-    def _omega(self, side: Elimination) -> tuple[Float[np.ndarray, "_ i"], ...]:
-        """ω of the forms of every clique, rows as they are, samples in rising order; a little smaller."""
-        all_omega, g = side.omega(torch.as_tensor(side.best, device=side.z.device)).cpu().numpy(), self.core.size
-        norms, result = self.core.norms.cpu().numpy().reshape(-1, g), []
-        for omega, slots, size in zip(all_omega, self.slots.reshape(-1, g), norms, strict=True):
-            there = np.flatnonzero(slots >= 0)
-            kept = there[np.argsort(slots[there])]
-            scale = (1 - SAFETY) / np.concatenate([size[kept], size[kept]])
-            own = scale[:, None] * omega[np.concatenate([kept, g + kept])]
-            result.append(np.vstack([np.zeros((1, own.shape[1])), own]))
-        return tuple(result)
-
-    def _nu(self, side: Elimination) -> Float[np.ndarray, " m"]:
-        """ν of the samples at the slots that are not empty, rows as they are."""
-        here = self.slots >= 0
-        return side.best[side.on_nu][here] / self.core.norms.cpu().numpy()[here] ** 2
-
-    def _products(self, side: Elimination) -> tuple[Float[np.ndarray, "_ _"], ...]:
-        """r of every clique, rows as they are, samples in rising order."""
-        g, f, all_r = self.core.size, len(self.core.F), []
-        norms = self.core.norms.cpu().numpy().reshape(-1, g)
-        products = side.products(side.best).cpu().numpy()
-        for r, slots, size in zip(products, self.slots.reshape(-1, g), norms, strict=True):
-            there = np.flatnonzero(slots >= 0)
-            kept = there[np.argsort(slots[there])]
-            scale = 1 / np.concatenate([np.ones(f), size[kept], size[kept]])
-            own = np.concatenate([np.arange(f), f + kept, f + g + kept])
-            all_r.append(scale[:, None] * r[np.ix_(own, own)] * scale)
-        return tuple(all_r)
+            ball = Ball(side.span.cpu().numpy(), places.omega(side))
+        return Multipliers(w, np.zeros((1, n)), nu, places.products(side), slopes, ball)
