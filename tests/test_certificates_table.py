@@ -85,10 +85,11 @@ def test_lines_of_a_small_instance():
     X = rng.standard_normal((6, 2))
     y = np.maximum(X @ rng.standard_normal(2), 0) + 0.3 * rng.standard_normal(6)
     case = table.Instance("small", X, y, 0.5, float(0.5 * y @ y))
-    found = {made["method"]: made for made in table.lines(case, 1.0, {"moment", "exact", "theory", "dnn"}, True)}
+    made = table.lines([case], {"moment", "exact", "theory", "dnn"}, (1.0, True, "cpu"), False, 1)
+    found = {line["method"]: line for line in made}
     keys = ["instance", "method", "bound", "seconds", "ratio", "verified", "checker_seconds"]
     assert list(found) == ["moment", "exact", "theory (KP Thm 3.8)", "dnn sdp (scs)"]
-    assert all(list(made)[:7] == keys for made in found.values())
+    assert all(list(line)[:7] == keys for line in found.values())
     assert found["moment"]["bound"] == pytest.approx(moment(X, y, 0.5).value, rel=1e-6)
     assert found["moment"]["verified"]
     sdp = found["dnn sdp (scs)"]
@@ -97,6 +98,19 @@ def test_lines_of_a_small_instance():
     # a relaxation: above the moment bound and below p*, to its solver's accuracy
     assert moment(X, y, 0.5).value * (1 - 1e-3) <= sdp["bound"] <= exact(X, y, 0.5).value * (1 + 1e-3)
     assert sdp["ratio"] == pytest.approx(case.best_known / sdp["bound"])
+
+
+def test_an_instance_that_nothing_was_chosen_on_has_what_a_user_gets(monkeypatch):
+    table = module("table")
+    X = np.random.default_rng(1).standard_normal((6, 2))
+    case = table.Instance("new", X, X[:, 0], 0.1, 1.0, epochs=20, fresh=True)
+    monkeypatch.setattr(table, "SOLVE_SECONDS", 0.2)
+    made = list(table.lines([case], set(), (0.2, False, "cpu"), False, 1))
+    networks, proved = ["adam", "solve"], ["closed_form", "moment", "affine", "thorough", "exact"]
+    assert [line["method"] for line in made] == networks + proved
+    best = min(case.best_known, *(line["objective"] for line in made if "objective" in line))
+    assert all(line["ratio"] == best / line["bound"] for line in made if line["bound"])
+    assert all(line["verified"] for line in made if line["bound"])
 
 
 def test_the_moment_bound_meets_its_semidefinite_program():

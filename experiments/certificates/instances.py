@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from slopes import fresh
+from slopes import fresh, known
 
 from reluopt.data import DataConfig, load_dataset
 from reluopt.losses import make_loss
@@ -45,7 +45,7 @@ LOSS_EPOCHS = 3000
 
 @dataclass(frozen=True)
 class Instance:
-    """One problem, the best objective known for it, and how long Adam trains on it."""
+    """One problem, the best objective known for it, how long Adam trains on it, whether nothing was chosen on it."""
 
     name: str
     X: np.ndarray
@@ -54,6 +54,7 @@ class Instance:
     best_known: float
     epochs: int = TrainConfig.epochs
     loss: str = "squared"
+    fresh: bool = False
 
     @property
     def problem(self) -> Problem:
@@ -81,6 +82,14 @@ def instances(reference: Path, mnist: Path | None) -> Iterator[Instance]:
         y = np.where(data.y > 0, 1.0, -1.0) if loss.classes else data.y
         zero = Problem(data.X, y, loss, beta).zero_value
         yield Instance(name, data.X, y, beta, zero, LOSS_EPOCHS, spec)
+    for name, problem in known(reference):
+        if name.startswith(("noise_100", "diabetes_60x11_b0.01")):
+            yield _made(name, problem)
     for name, problem in fresh():
-        if name.startswith("blobs"):
-            yield Instance(name, problem.X, problem.y, problem.beta, problem.zero_value, LOSS_EPOCHS)
+        yield _made(name, problem, fresh=True)
+
+
+def _made(name: str, problem: Problem, *, fresh: bool = False) -> Instance:
+    """An instance of slopes.py, of which no network is known yet."""
+    loss = problem.loss.name
+    return Instance(name, problem.X, problem.y, problem.beta, problem.zero_value, LOSS_EPOCHS, loss, fresh)

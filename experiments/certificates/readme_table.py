@@ -19,6 +19,7 @@ PROVED = (
     "hyperplanes",
     "simplicial",
     "exact",
+    "thorough",
 )
 ADAM, THEORY, SDP = "adam", "theory (KP Thm 3.8)", "dnn sdp (scs)"
 START, END = "<!-- table: made by table.py --markdown -->", "<!-- end of the table -->"
@@ -104,7 +105,8 @@ def _cell(line: Line | None) -> str:
     if line is None:
         return NOTHING
     check = f"check {line['checker_seconds']:.2g} s" if line["verified"] else "REFUSED by the checker"
-    return f"{_ratio(line['ratio'])} in {_seconds(line)}, {check}"
+    where = " on a GPU" if line.get("device", "cpu") != "cpu" else ""
+    return f"{_ratio(line['ratio'])} in {_seconds(line)}{where}, {check}"
 
 
 def _unproved(line: Line | None) -> str:

@@ -1,9 +1,15 @@
 r"""Every lower bound on every instance: its value, its time, its distance from the best network known, its certificate.
 
-    .venv/bin/python experiments/certificates/table.py --reference ../shared/reference --sdp --json > results.jsonl
+    .venv/bin/python experiments/certificates/table.py --reference ../shared/reference --workers 16 --json \
+        > results.jsonl
+    .venv/bin/python experiments/certificates/table.py --reference ../shared/reference --sdp --method dnn --json \
+        >> results.jsonl
     OMP_NUM_THREADS=2 .venv/bin/python experiments/certificates/table.py --mnist ../shared/data/mnist --budget 460 \
         --json >> results.jsonl
     .venv/bin/python experiments/certificates/table.py --markdown results.jsonl
+
+`thorough` is the race of all bounds that suit, what `certify --effort thorough` runs. With `--workers` so many lines
+are computed at the same time, each by a process with one thread; `cores` says how many that were.
 
 One line of JSON an instance and method: instance, method, bound, seconds, ratio (best known / bound, so 1 is optimal),
 verified (the independent checker, in its own process, accepted the certificate file), checker_seconds. `adam` has the
@@ -22,7 +28,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,9 +41,21 @@ import numpy as np
 import readme_table
 import typer
 from instances import Instance, instances
+from joblib import Parallel, delayed
 
 from reluopt import printing
-from reluopt.bounds import LowerBound, affine, closed_form, exact, moment, neighbours, pairwise, simplicial, splitting
+from reluopt.bounds import (
+    LowerBound,
+    affine,
+    closed_form,
+    exact,
+    moment,
+    neighbours,
+    pairwise,
+    simplicial,
+    splitting,
+    tightened,
+)
 from reluopt.bounds.hyperplanes import Hyperplanes
 from reluopt.bounds.simplicial import SmallRank
 from reluopt.certificate.file import write_certificate
@@ -57,25 +75,35 @@ SOLVE_SECONDS = 40.0
 SDP_UP_TO, SDP_SECONDS = 60, 600.0  # samples; seconds for SCS
 
 
-def bounds(case: Instance, budget: float) -> dict[str, Callable[[], LowerBound]]:
-    """The bounds that fit the instance."""
+def bounds(case: Instance, budget: float, device: str) -> dict[str, Callable[[], LowerBound]]:
+    """The bounds that fit the instance; of one that nothing was chosen on, those that a user gets."""
     problem = case.problem
     found: dict[str, Callable[[], LowerBound]] = {
         "closed_form": lambda: closed_form(problem),
-        "moment": lambda: moment(problem),
-        "affine": lambda: affine(problem),
+        "moment": lambda: moment(problem, device=device),
+        "affine": lambda: affine(problem, device=device),
+        "thorough": lambda: tightened(problem, time_limit=budget, device=device),
     }
+    if case.X.shape[1] <= 4 and expected_count(case.X) <= EXACT_UP_TO:
+        found["exact"] = lambda: exact(problem)
+    if not case.fresh:
+        found |= levers(case, budget, device)
+    return found
+
+
+def levers(case: Instance, budget: float, device: str) -> dict[str, Callable[[], LowerBound]]:
+    """What ``thorough`` chooses from, each alone."""
+    problem = case.problem
+    found: dict[str, Callable[[], LowerBound]] = {}
     if len(case.X) <= PAIRWISE_UP_TO:
         found["pairwise"] = lambda: pairwise(problem, time_limit=budget)
         found["splitting"] = lambda: splitting(problem, time_limit=budget)
     else:
-        found["neighbours"] = lambda: neighbours(problem, time_limit=budget)
+        found["neighbours"] = lambda: neighbours(problem, time_limit=budget, device=device)
     if Hyperplanes().suits(problem):
         found["hyperplanes"] = lambda: Hyperplanes().best(problem, clock=Clock(budget))
     if SmallRank().suits(problem):
         found["simplicial"] = lambda: simplicial(problem, time_limit=budget)
-    if case.X.shape[1] <= 4 and expected_count(case.X) <= EXACT_UP_TO:
-        found["exact"] = lambda: exact(problem)
     return found
 
 
@@ -84,7 +112,9 @@ def bounds(case: Instance, budget: float) -> dict[str, Callable[[], LowerBound]]
 
 def proved(case: Instance, run: Callable[[], LowerBound]) -> dict[str, Any]:
     """A bound, its certificate written, and the checker run on it in a process of its own."""
+    begun = time.perf_counter()
     bound = run()
+    took = time.perf_counter() - begun
     with tempfile.TemporaryDirectory() as folder:
         certificate, data = Path(folder) / "certificate.safetensors", Path(folder) / "data.npz"
         write_certificate(certificate, case.problem, bound=bound)
@@ -95,7 +125,7 @@ def proved(case: Instance, run: Callable[[], LowerBound]) -> dict[str, Any]:
         seconds = time.monotonic() - started
     return {
         "bound": bound.value,
-        "seconds": bound.seconds,
+        "seconds": took,
         "verified": code == 0,
         "checker_seconds": round(seconds, 3),
     }
@@ -155,31 +185,54 @@ def doubly_nonnegative_sdp(problem: Problem) -> cp.Problem:
     return cp.Problem(cp.Minimize(cp.sum_squares(fit - y) / 2 + beta / 2 * trace), constraints)
 
 
-def lines(case: Instance, budget: float, wanted: set[str], sdp: bool) -> Iterator[dict[str, Any]]:
-    """The lines of one instance; ``wanted`` are beginnings of method names, none: all."""
+def jobs_of(case: Instance, budget: float, sdp: bool, device: str) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What makes the lines of one instance; the networks come first."""
     jobs: dict[str, Callable[[], dict[str, Any]]] = {"adam": lambda: adam(case), "solve": lambda: solve(case)}
-    jobs |= {name: partial(proved, case, run) for name, run in bounds(case, budget).items()}
-    if case.loss == "squared":
+    jobs |= {name: partial(proved, case, run) for name, run in bounds(case, budget, device).items()}
+    if case.loss == "squared" and not case.fresh:
         jobs["theory (KP Thm 3.8)"] = lambda: theory(case)
     if sdp and len(case.X) <= SDP_UP_TO:
         jobs["dnn sdp (scs)"] = lambda: doubly_nonnegative(case, SDP_SECONDS)
-    best = case.best_known
-    for method, job in jobs.items():
-        if not wanted or any(method.startswith(name) for name in wanted):
-            cpu, found = time.process_time(), job()
-            best = min(best, found.get("objective", best))  # these come first, and may know better
-            if (found.get("bound") or 0) > 0:
-                found["ratio"] = best / found["bound"]
-            found |= {"seconds": round(found["seconds"], 3), "cpu_seconds": round(time.process_time() - cpu, 3)}
-            line = {"instance": case.name, "method": method, "bound": None, "seconds": None, "ratio": None}
-            line |= {"verified": False, "checker_seconds": None, "beta": case.beta, "best_known": best}
-            yield line | found
+    return jobs
+
+
+def measured(case: Instance, method: str, settings: tuple[float, bool, str], processor: bool) -> dict[str, Any]:
+    """One line, but for what other lines of the instance know; also in a process of its own."""
+    if processor:
+        time.perf_counter = time.process_time  # one thread: the seconds that one core of its own would take
+    cpu, found = time.process_time(), jobs_of(case, *settings)[method]()
+    seconds = {"seconds": round(found["seconds"], 3), "cpu_seconds": round(time.process_time() - cpu, 3)}
+    return found | seconds | {"clock": "processor" if processor else "wall", "device": settings[2]}
+
+
+def lines(
+    cases: Iterable[Instance], wanted: set[str], settings: tuple[float, bool, str], processor: bool, workers: int
+) -> Iterator[dict[str, Any]]:
+    """The lines of all instances in order; ``wanted`` are beginnings of method names, none: all."""
+    chosen = [
+        (case, method)
+        for case in cases
+        for method in jobs_of(case, *settings)
+        if not wanted or any(method.startswith(name) for name in wanted)
+    ]
+    every = (delayed(measured)(case, method, settings, processor) for case, method in chosen)
+    best: dict[str, float] = {}
+    for (case, method), found in zip(
+        chosen, Parallel(n_jobs=workers, return_as="generator", batch_size=1)(every), strict=True
+    ):
+        known = min(best.get(case.name, case.best_known), found.get("objective", np.inf))
+        best[case.name] = known  # networks come first, and may know better
+        if (found.get("bound") or 0) > 0:
+            found["ratio"] = known / found["bound"]
+        line = {"instance": case.name, "method": method, "bound": None, "seconds": None, "ratio": None}
+        line |= {"verified": False, "checker_seconds": None, "beta": case.beta, "best_known": known, "cores": workers}
+        yield line | found
 
 
 def main(
     reference: Annotated[Path | None, typer.Option(help="Folder with values.json and the npz files it names.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON each, instead of a table.")] = False,
-    budget: Annotated[float, typer.Option(help="Seconds for pairwise, splitting, neighbours, each.")] = 120.0,
+    budget: Annotated[float, typer.Option(help="Seconds for each bound that has a time limit.")] = 120.0,
     mnist: Annotated[
         Path | None, typer.Option(help="Only MNIST, from this IDX folder, pixels centred, at 0.1 β_max (pricing).")
     ] = None,
@@ -193,6 +246,8 @@ def main(
     processor: Annotated[
         bool, typer.Option("--processor", help="Count processor seconds, where others use the machine too.")
     ] = False,
+    workers: Annotated[int, typer.Option(help="Lines that are computed at the same time.")] = 1,
+    device: Annotated[str, typer.Option(help="Where searches compute: cpu or cuda.")] = "cpu",
     markdown: Annotated[
         Path | None, typer.Option(help="Compute nothing: write the lines of this file as README's tables.")
     ] = None,
@@ -203,14 +258,14 @@ def main(
         return
     if reference is None and mnist is None:
         raise typer.BadParameter("give the folder of the reference instances", param_hint="--reference")
-    if processor:
-        time.perf_counter = time.process_time  # one thread: the seconds that one core of its own would take
     try:
-        for case in instances(reference or Path(), mnist):
-            if not only or any(part in case.name for part in only):
-                for line in lines(case, budget, set(method or ()), sdp):
-                    line["clock"] = "processor" if processor else "wall"
-                    typer.echo(json.dumps(line) if as_json else _row(line))
+        cases = (
+            case
+            for case in instances(reference or Path(), mnist)
+            if not only or any(part in case.name for part in only)
+        )
+        for line in lines(cases, set(method or ()), (budget, sdp, device), processor, workers):
+            typer.echo(json.dumps(line) if as_json else _row(line))
     except ReluoptError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
