@@ -90,7 +90,7 @@ def test_the_command_writes_every_row_and_scores(runs, table, tmp_path):
     assert "R2" in said or "R²" in said
     written = pd.read_csv(out)
     model = reluopt.RunFolder.open(runs / "price").load_model()
-    np.testing.assert_array_equal(written["prediction"], model.predict(table.iloc[45:]))
+    np.testing.assert_allclose(written["prediction"], model.predict(table.iloc[45:]), rtol=1e-12)
     call("predict", runs / "price", new, "--out", out, "--replace", "--quiet")
     record = json.loads(call("predict", runs / "price", new, "--json"))["result"]
     truth = table["price"].iloc[45:].to_numpy()
@@ -126,7 +126,7 @@ def test_arrays_of_a_built_in_set(tmp_path):
     found = model.predict(X)
     assert found.shape == y.shape
     np.savez(tmp_path / "X.npz", X=X)
-    np.testing.assert_array_equal(model.predict_file(tmp_path / "X.npz").values, found)
+    np.testing.assert_allclose(model.predict_file(tmp_path / "X.npz").values, found, rtol=1e-12)
     np.savez(tmp_path / "Xy.npz", X=X, y=y)
     scored = model.predict_file(tmp_path / "Xy.npz")
     assert scored.score == pytest.approx(1 - ((y - found) ** 2).sum() / ((y - y.mean()) ** 2).sum())

@@ -6,7 +6,6 @@ import copy
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -63,7 +62,7 @@ def certify_convolution(
         )
     require_plain(model, convolution, linear)
     network, rows, pooling = from_convolution(copy.deepcopy(model).cpu().double(), images)
-    raw = torch.from_numpy(np.ascontiguousarray(rows[:, : convolution.weight[0].numel()]))
+    raw = torch.tensor(rows[:, : convolution.weight[0].numel()])
     outputs = outputs_of(model, convolution, linear, torch.from_numpy(images), raw, pooling.forward)
     read, targets = read_loss(loss, len(images), linear.out_features), targets_of(y, outputs[0], loss)
     beta = float(decay / read.factor)
