@@ -190,6 +190,7 @@ def test_encodings_and_line_ends(csv_file, encoding, end):
         "sep=;\n" + GOOD.replace(",", ";"),
         '"sep=;"\n' + GOOD.replace(",", ";"),
         "# from a sensor\n# twice\n" + GOOD,
+        "\n# from a spreadsheet\n\nsep=;\n\n" + GOOD.replace(",", ";"),
         GOOD.replace("4,300", "# a remark, with, commas\n4,300"),
         "# " + GOOD,  # a header written as a comment, as numpy does
         GOOD.replace(",", ", "),

@@ -82,7 +82,7 @@ def rows_of(text: str, name: str, delimiter: str | None = None) -> Rows:
 
     Parameters
     ----------
-    delimiter : a name of :data:`DELIMITERS`; None finds it: by ``sep=;`` in the first line, else the sign that
+    delimiter : a name of :data:`DELIMITERS`; None finds it: by ``sep=;`` before all but comments, else the sign that
         splits the first rows into equally many, and most, cells.
 
     Raises
@@ -91,8 +91,10 @@ def rows_of(text: str, name: str, delimiter: str | None = None) -> Rows:
     """
     rows, numbers = _logical_rows(text.replace("\r\n", "\n").replace("\r", "\n"), name)
     sign = DELIMITERS[delimiter] if delimiter else None
-    if rows and (stated := re.fullmatch(r'"?sep=(.)"?', rows[0].strip("\n\v\f "), re.IGNORECASE)):
-        rows, numbers, sign = rows[1:], numbers[1:], sign or stated[1]
+    first = next((i for i, row in enumerate(rows) if not _COMMENT.match(row)), 0)
+    if rows and (stated := re.fullmatch(r'"?sep=(.)"?', rows[first].strip("\n\v\f "), re.IGNORECASE)):
+        sign = sign or stated[1]
+        del rows[first], numbers[first]
     rows, numbers, comments = _without_comments(rows, numbers, sign)
     if not rows:
         raise DataError(f"{name} is empty: it has no header line and no data.", "Give at least two samples.")
