@@ -79,7 +79,8 @@ class Refusals:
         if self.biases:
             raise ConfigError(
                 f"{what} is not there for a problem with biases of its own ({self.biases.words}).",
-                "Leave them out; a decayed first-layer bias is a column of ones in X.",
+                "Train such a network and certify it, which take biases; or leave them out here: a decayed first-layer "
+                "bias is a column of ones in X.",
             )
 
     def require_unpooled(self, what: str) -> None:

@@ -24,6 +24,7 @@ from reluopt.network import from_weights
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.problem import Problem
 from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.search.optimal_set import minimal_network, optimal_set
 from reluopt.search.refinement import refine
 from reluopt.theory.report import report
 from reluopt.training import TrainConfig, Trainer
@@ -188,9 +189,12 @@ def test_what_has_no_biases_refuses_them():
         lambda: BOUNDS["cliques"].best(p),
         lambda: list(race(p, names=["exact"])),
         lambda: BOUNDS["affine"].best(cases.problem(0, Biases(first="free"))),
+        lambda: minimal_network(p, from_weights(np.ones((1, p.d)), np.ones(1))),
+        lambda: optimal_set(p, from_weights(np.ones((1, p.d)), np.ones(1)), sample_patterns(p.X, 5, one)),
     ):
-        with pytest.raises(ConfigError, match="bias"):
+        with pytest.raises(ConfigError, match="bias") as refusal:
             refused()
+        assert "certify" in refusal.value.remedy or "tightened" in refusal.value.remedy
 
 
 # -- bounds ------------------------------------------------------------------------------------------------------------

@@ -87,12 +87,13 @@ def optimal_set(
 
     Raises
     ------
-    ConfigError : a loss without a unique fit (one that is not strictly convex).
+    ConfigError : a loss without a unique fit (one that is not strictly convex); several outputs, or biases.
     DataError : a network that is not optimal for the patterns: one of its neurons is not on a tight constraint, or a
         constraint is exceeded by more than the tolerance.
     """
     if problem.loss.name not in ("squared", "logistic"):
         raise ConfigError(f"The fit of the {problem.loss.name} loss need not be unique.", "Use squared or logistic.")
+    problem.require_one_output("The set of optimal networks")
     X, beta = problem.X, problem.beta
     U, alpha = network.weights()
     fit = problem.predict(U, alpha)
@@ -144,6 +145,7 @@ def minimal_network(problem: Problem, network: TwoLayerReLU) -> TwoLayerReLU:
     From an optimal network no neuron of the result can be taken without leaving the optimal set. (The vertex with the
     fewest neurons of all is another matter: to find it is NP-hard in general.)
     """
+    problem.require_one_output("A minimal network")
     pruned = caratheodory(problem.X, network)
     better = problem.objective(*pruned.weights()) <= problem.objective(*network.weights()) * (1 + 1e-12)
     return pruned if better else network

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError, DataError
 from reluopt.network import TwoLayerReLU
-from reluopt.problem import Problem
+from reluopt.problem import Problem, as_problem
 from reluopt.search.output_rounds import OutputSearch
 from reluopt.search.records import Refined, RefineSettings
 from reluopt.search.rounds import Search
@@ -89,6 +89,7 @@ def refinements(
     """
     if not 0 < tolerance < math.inf:
         raise ConfigError(f"The tolerance is {tolerance}.", "Give a positive number, such as 1e-3.")
+    problem = as_problem(problem)
     problem.require_no_biases("A search for better networks")
     nothing = np.zeros((0, problem.d)), np.zeros((0, *problem.targets.shape[1:]))
     U, alpha = network.weights() if network is not None else nothing
