@@ -39,3 +39,37 @@ def theorem_b_sdp(X: np.ndarray, y: np.ndarray, beta: float) -> cp.Problem:
         trace += cp.trace(Y)
     over, under = cp.pos(y - hi[0] + lo[1]), cp.pos(lo[0] - hi[1] - y)
     return cp.Problem(cp.Minimize((cp.sum_squares(over) + cp.sum_squares(under) + beta * trace) / 2), constraints)
+
+
+def theorem_c_sdp(X: np.ndarray, Y: np.ndarray, beta: float) -> cp.Problem:
+    """Theorem C itself, squared loss, Y (n, C): second moments of (a, u), and for every sample those of (a, xᵀu, s).
+
+    The only product of activations is s_i² = s_i x_iᵀu; a sample meets u in x_iᵀu alone.
+    """
+    (n, d), C = X.shape, Y.shape[1]
+    M, fit, constraints = cp.Variable((C + d, C + d), PSD=True), [], []
+    for i in range(n):
+        S = cp.Variable((C + 2, C + 2), PSD=True)
+        seen = np.zeros((C + 1, C + d))
+        seen[:C, :C], seen[C, C:] = np.eye(C), X[i]
+        constraints += [S[: C + 1, : C + 1] == seen @ M @ seen.T, S[C + 1, C + 1] == S[C, C + 1]]
+        fit.append(S[:C, C + 1])
+    loss = cp.sum_squares(cp.vstack(fit) - Y) / 2
+    return cp.Problem(cp.Minimize(loss + beta / 2 * cp.trace(M)), constraints)
+
+
+def all_products_sdp(X: np.ndarray, Y: np.ndarray, beta: float) -> cp.Problem:
+    """Theorem C with all products of s and p = s − Xu, which are ≥ 0: one matrix over (a, u, s), squared loss.
+
+    This is the doubly nonnegative relaxation of Prakhya, Birdal & Yurtsever (ICLR 2025) for vector outputs, without the
+    rows of p, which those of u and s give.
+    """
+    (n, d), C = X.shape, Y.shape[1]
+    M = cp.Variable((C + d + n, C + d + n), PSD=True)
+    a, u, s = slice(0, C), slice(C, C + d), slice(C + d, None)
+    ss, su, uu = M[s, s], M[s, u], M[u, u]
+    sp = ss - su @ X.T
+    pp = ss - su @ X.T - X @ su.T + X @ uu @ X.T
+    constraints = [ss >= 0, sp >= 0, pp >= 0, cp.diag(sp) == 0]
+    loss = cp.sum_squares(M[s, a] - Y) / 2
+    return cp.Problem(cp.Minimize(loss + beta / 2 * (cp.trace(M[a, a]) + cp.trace(uu))), constraints)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import second_checker
 import torch
+from oracles import all_products_sdp, theorem_c_sdp
 from test_neighbours import somewhere_with_exact_gradients
 from test_output_bounds import problem_of, quick, trained
 
@@ -13,11 +14,13 @@ from reluopt.bounds import neighbours, tightened
 from reluopt.bounds.clique_settings import CliqueSettings
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.output_cliques import OutputCliqueSearch
+from reluopt.bounds.output_moments import OutputMoments
 from reluopt.bounds.schur import Elimination
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
 from reluopt.problem import Problem
+from reluopt.search.refinement import refine
 
 
 def search_of(problem, smallest=32):
@@ -103,3 +106,17 @@ def test_rows_of_zeros_and_empty_places(ticking):
 def test_the_race_ends_with_cliques(ticking):
     ticking(0.006)
     assert "cliques" in tightened(problem_of(), time_limit=1.5).method
+
+
+def test_the_programs_of_other_solvers_agree():
+    """Theorem C as stated meets the moment bound; products of pairs are between it and the program with all."""
+    rng = np.random.default_rng(0)
+    problem = Problem(rng.standard_normal((8, 2)), np.eye(2)[rng.integers(0, 2, 8)], beta=0.5)
+    stated, all_of_them = (
+        program(problem.X, problem.targets, 0.5).solve(solver="CLARABEL")
+        for program in (theorem_c_sdp, all_products_sdp)
+    )
+    assert OutputMoments().best(problem).value == pytest.approx(stated, rel=1e-3)
+    bound = neighbours(problem, time_limit=1.0).value
+    assert stated * (1 - 1e-3) <= bound <= all_of_them * (1 + 1e-3)
+    assert bound <= refine(problem).objective
