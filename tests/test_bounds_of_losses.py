@@ -2,8 +2,7 @@
 
 import itertools
 import math
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
@@ -14,7 +13,7 @@ from counts import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reluopt.bounds import BOUNDS, Bound, Start, best_of, beta_max_upper, race, registry
+from reluopt.bounds import BOUNDS, Bound, Start, best_of, beta_max_upper, race
 from reluopt.bounds.all_cells import AllCells
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.moment_search import MomentSearch
@@ -245,47 +244,3 @@ def test_beta_max_of_wide_data_needs_no_matrix_of_its_width(monkeypatch):
     u = rng.standard_normal((2000, 50))
     assert upper >= np.abs(y @ np.maximum(X @ (u / np.linalg.norm(u, axis=0)), 0)).max()
     assert upper <= np.linalg.norm(X) * np.linalg.norm(y) * (1 + 1e-9)
-
-
-@dataclass(frozen=True)
-class Promising(Bound):
-    """A bound of z = 0 that says it has a value, rising with every step until it ends or the clock does."""
-
-    height: float = 1.0
-    steps: int = 10**6
-    name: ClassVar[str] = "promising"
-
-    def run(self, problem, start, clock, device="cpu"):
-        known = start.moments
-        for step in range(self.steps):
-            if clock.over:
-                return
-            yield replace(known, value=self.height * (1 + 1e-6 * step), method=self.name, factors=None)
-
-
-def contestants(monkeypatch, *bounds):
-    """The registry with only these, each with a name of its own; how often each one yields in a race."""
-    monkeypatch.setattr(registry, "BOUNDS", {bound.name: bound for bound in bounds})
-    problem = drawn("squared", 2)
-    start = Start(moments=SecondMoments(iterations=10).best(problem))
-    return Counter(found.method for found in race(problem, start, Clock(1.0)))
-
-
-def named(name, **settings):
-    return type(name, (Promising,), {"name": name, "__annotations__": {}})(**settings)
-
-
-def test_the_bound_that_proves_most_in_a_short_try_gets_the_clock(monkeypatch, ticking):
-    ticking(0.001)
-    for heights in ((1.0, 2.0, 1.5), (2.0, 1.0, 1.5), (1.0, 1.5, 2.0)):
-        bounds = [named(str(height), height=height) for height in heights]
-        times = contestants(monkeypatch, *bounds)
-        assert times["2.0"] > 3 * times["1.0"] > 0
-        assert times["2.0"] > 3 * times["1.5"] > 0
-
-
-def test_what_ends_early_leaves_the_clock_to_the_next(monkeypatch, ticking):
-    ticking(0.001)
-    times = contestants(monkeypatch, named("short", height=3.0, steps=5), named("long"), named("low", height=0.5))
-    assert times["short"] == 5
-    assert times["long"] > 3 * times["low"] > 0

@@ -110,7 +110,7 @@ class BranchAndBound(Bound):
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
-        """The moment bound, if the start has none, and whatever is better."""
+        """The moment bound, if the start has none, and whatever is better; between two of these the last one again."""
         started = time.perf_counter()
         if start.moments is None:
             start = with_moments(problem, start, clock.part(self.first), device)
@@ -121,18 +121,18 @@ class BranchAndBound(Bound):
             return
         search = DnnSearch(problem)
         search.start_from(moments.factors, moments.regions)
-        best, last, begun, span = moments.value, 0.0, clock.spent, clock.left
+        best, last, begun = moments, 0.0, clock.spent
         # W and its dual for both signs, in float64
         most = min(self.most_regions, max(1, self.memory // (4 * 8 * (1 + 2 * problem.n) ** 2)))
         while not clock.over:
-            early = clock.spent < begun + self.settle * span
+            spent = clock.spent - begun
+            early = spent < self.settle * (spent + clock.left)
             value, evidence = self._advanced(search, clock, adapt=early)
-            if value > best:
+            if value > best.value:
                 bound = prove(problem, evidence, method=self.name, started=started)
-                if bound.value > best:
-                    best = bound.value
-                    yield bound
-            slow, last = value - last < self.slow * best, value
+                best = bound if bound.value > best.value else best
+            yield best
+            slow, last = value - last < self.slow * best.value, value
             if slow and early and len(search.cells) < most:
                 for _ in range(min(1 + len(search.cells) // 4, most - len(search.cells))):
                     search.split()

@@ -66,6 +66,7 @@ class Cliques(Bound):
 
     settings: CliqueSettings = field(default_factory=CliqueSettings)
     name: ClassVar[str] = "cliques"
+    plans: ClassVar[bool] = True
 
     def takes(self, problem: Problem) -> bool:
         """Any number of outputs, without pooled rows and biases of its own."""

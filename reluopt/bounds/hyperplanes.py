@@ -64,7 +64,7 @@ class Hyperplanes(Bound):
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
-        """A bound whenever B is nearer to β by ``nearer`` of its distance, and at the end."""
+        """A bound whenever B is nearer to β by ``nearer`` of its distance, and at the end; else the last one again."""
         started, planes = time.perf_counter(), CuttingPlanes(problem, start.network)
         planes.improve(self.tolerance, clock.part(self.share))
         tree, told = HyperplaneTree(problem, planes), math.inf
@@ -72,8 +72,8 @@ class Hyperplanes(Bound):
             level = tree.level / problem.beta
             ended = clock.over or level <= 1.0 + self.tolerance or not tree.improve(clock)
             if ended or level - 1.0 < (1.0 - self.nearer) * (told - 1.0):
-                told = min(told, level)
-                yield tree.proved(self.name, started)
+                told, found = min(told, level), tree.proved(self.name, started)
+            yield found
             if ended:
                 return
 

@@ -57,6 +57,8 @@ class Bound(ABC):
     final: ClassVar[bool] = False
     #: Whether its search can do a problem with an output intercept. Free first-layer biases it must say itself.
     intercepts: ClassVar[bool] = False
+    #: Whether it plans for all of its clock and proves little before: it gains nothing by going on after a pause.
+    plans: ClassVar[bool] = False
     #: Seconds that pay so well that a certificate spends them even where it is to be fast; 0 of most.
     brisk: ClassVar[float] = 0.0
 
@@ -91,6 +93,8 @@ class Bound(ABC):
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
         """Proved bounds, one after another, each as soon as there is one that is better; at least one.
+
+        The last one may come again: a race decides at whatever is yielded who goes on, and pauses the others there.
 
         Parameters
         ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -42,8 +43,8 @@ BOUNDS: dict[str, Bound] = {
 }
 #: The share of the clock that quick bounds may take together where another bound follows.
 QUICK = 0.3
-#: The share of what is left that each of several bounds gets before the best of them gets the rest.
-TRIAL = 0.08
+#: The share of what is left that each of several bounds gets before what it promises is believed.
+TRIAL = 0.06
 
 
 def race(
@@ -59,8 +60,8 @@ def race(
     """Proved bounds of one problem as they are found, each bound starting from what those before it brought.
 
     The quick bounds run first, then one that is final (p* itself) if it suits. Of all others that suit each is tried
-    for a share of the clock, and the rest is for the one that has proved the most by then; when it ends before the
-    clock, the next one goes on. What is yielded need not be better than what was before.
+    for a share of the clock; from then on the one goes on of which the course so far promises the most at the end of
+    the clock, while the others pause. What is yielded need not be better than what was before.
 
     Parameters
     ----------
@@ -106,14 +107,13 @@ class _Course:
         self, problem: Problem, start: Start, clock: Clock, stop_at: float, device: str | torch.device
     ) -> None:
         self.problem, self.start, self.clock, self.stop_at, self.device = problem, start, clock, stop_at, device
-        #: the best value of each bound, and whether the race is over
-        self.values, self.reached = dict[str, float](), False
+        #: whether the race is over
+        self.reached = False
 
     def run(self, bound: Bound, clock: Clock) -> Iterator[LowerBound]:
         """One bound from what is known."""
         for found in bound.run(self.problem, self.start, clock, self.device):
             self.start = self.start.after(found)
-            self.values[bound.name] = max(self.values.get(bound.name, -math.inf), found.value)
             self.reached = found.value >= self.stop_at
             yield found
             if self.reached:
@@ -128,29 +128,75 @@ class _Course:
             yield from self.run(bound, self.clock.part(1.0 if not slower else QUICK if bound.quick else 1.0 / slower))
 
     def contest(self, bounds: list[Bound]) -> Iterator[LowerBound]:
-        """A short try of each, the rest for the best of them; what ends by itself has no more to give.
+        """A short try of each, then always a turn of what promises the most; what ended has no more to give."""
+        trial = TRIAL * self.clock.left
+        going = [_Contestant(self, bound) for bound in bounds]
+        while going and not (self.reached or self.clock.over):
+            untried = next((one for one in going if one.seconds < trial), None) if len(going) > 1 else None
+            if untried is not None:
+                yield from untried.turn(max(0.5 * trial, min(2.0 * untried.seconds, trial)))
+            else:
+                left = self.clock.left
+                yield from max(going, key=lambda one: one.promise(left)).turn()
+            going = [one for one in going if not one.ended]
 
-        The first one, which is usually the best, plans for all of the time and only pauses; the others try in short.
-        """
-        while bounds and not (self.reached or self.clock.over):
-            share = self.clock.part(TRIAL).left if len(bounds) > 1 else math.inf
-            first, trial = self.run(bounds[0], self.clock.part()), self.clock.part(most=share)
-            going = []
-            for found in first:
+
+class _Contestant:
+    """One bound of a contest, and what it had proved after how many seconds of its own.
+
+    A search pauses at whatever it yields. One that plans for its clock (``Bound.plans``) does not: every turn of it is
+    a new run, which tells what so many seconds are worth.
+    """
+
+    def __init__(self, course: _Course, bound: Bound) -> None:
+        self.course, self.bound, self.ended = course, bound, False
+        #: of its own, all of them; and (seconds, the best value by then)
+        self.seconds, self.history = 0.0, list[tuple[float, float]]()
+        self._last = course.start.moments
+        self._search: tuple[Iterator[LowerBound], Clock] | None = None
+
+    def turn(self, most: float = math.inf) -> Iterator[LowerBound]:
+        """Until it yields, or a whole run of ``most`` seconds of one that plans."""
+        if self.bound.plans:
+            yield from self._new_run(most)
+            return
+        if self._search is None:
+            clock = self.course.clock.part()
+            self._search = self.course.run(self.bound, clock), clock
+        else:
+            self._search[1].go_on()
+        search, clock = self._search
+        found = next(search, None)
+        self.seconds, self.ended = clock.spent, found is None
+        clock.pause()
+        if found is not None:
+            self._remember(found)
+            if found is not self._last:  # else it only lets itself be paused
+                self._last = found
                 yield found
-                if trial.over:
-                    going = bounds[:1]
-                    break
-            for bound in bounds[1:]:
-                if not (self.reached or self.clock.over):
-                    trial = self.clock.part(most=share)
-                    yield from self.run(bound, trial)
-                    going += [bound] if trial.over else []
-            if going and not (self.reached or self.clock.over):
-                leader = max(going, key=lambda bound: self.values.get(bound.name, -math.inf))
-                yield from first if leader is bounds[0] else self.run(leader, self.clock.part())
-                going.remove(leader)
-            bounds = going
+
+    def _new_run(self, most: float) -> Iterator[LowerBound]:
+        """With all that is left it is the last one."""
+        self.seconds, self.ended = min(most, self.course.clock.left), most == math.inf
+        for found in self.course.run(self.bound, self.course.clock.part(most=most)):
+            self._remember(found)
+            yield found
+
+    def _remember(self, found: LowerBound) -> None:
+        self.history.append((self.seconds, max(found.value, self.history[-1][1] if self.history else -math.inf)))
+
+    def promise(self, left: float) -> float:
+        """v(t) + (v(t) − v(t/2)) log₂(T/t): its value after T seconds of its own if it goes on as in the last t/2.
+
+        Bounds rise about with the logarithm of time: by the same from 10 s to 20 s as from 20 s to 40 s. T is all that
+        it can have, t + left, or left where it has to begin anew.
+        """
+        if not self.history:
+            return -math.inf
+        t, value = self.seconds, self.history[-1][1]
+        before = self.history[max(0, bisect_right(self.history, (0.5 * t, math.inf)) - 1)][1]
+        whole = left if self.bound.plans else t + left
+        return value + (value - before) * math.log2(max(1.0, whole / max(t, 1e-9)))
 
 
 def tightened(
@@ -165,7 +211,7 @@ def tightened(
     device: str | torch.device = "cpu",
     start: Start | None = None,
 ) -> LowerBound:
-    """The best bound of a race: all cells where they are few, else whatever proves the most in a short try.
+    """The best bound of a race: all cells where they are few, else whatever promises the most after a short try.
 
     Parameters
     ----------

@@ -1,0 +1,184 @@
+"""Which bound gets the clock: the one whose course promises the most at the end; the others pause and come back."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from reluopt.bounds import Bound, Start, beta_max_upper, race, registry
+from reluopt.bounds.second_moments import SecondMoments
+from reluopt.clock import Clock
+from reluopt.problem import Problem
+
+
+@dataclass(frozen=True)
+class Promising(Bound):
+    """A bound of z = 0 that says it has a value, by its own clock, until it ends or the clock does."""
+
+    value: Callable[[float], float] = lambda seconds: 1.0
+    steps: int = 10**6
+    runs: list[tuple[float, float]] = field(default_factory=list)
+    name: ClassVar[str] = "promising"
+
+    def run(self, problem, start, clock, device="cpu"):
+        """Appends to ``runs`` what it had of the clock when it began and when it was last asked."""
+        granted = clock.left
+        for _ in range(self.steps):
+            self.runs.append((granted, clock.spent))
+            if clock.over:
+                return
+            yield replace(start.moments, value=self.value(clock.spent), method=self.name, factors=None)
+
+
+@dataclass(frozen=True)
+class Planning(Promising):
+    """One that has its value at the end of its clock, and it is what the whole of it was worth."""
+
+    name: ClassVar[str] = "planning"
+    plans: ClassVar[bool] = True
+
+    def run(self, problem, start, clock, device="cpu"):
+        granted = clock.left
+        self.runs.append((granted, clock.spent))
+        while not clock.over:
+            pass
+        yield replace(start.moments, value=self.value(granted), method=self.name, factors=None)
+
+
+def named(name, value, kind=Promising, **settings):
+    """A bound with this name and course."""
+    return type(name, (kind,), {"name": name, "__annotations__": {}})(value=value, **settings)
+
+
+def level(height):
+    """A course that hardly rises."""
+    return lambda seconds: height * (1 + 1e-6 * seconds)
+
+
+@pytest.fixture(scope="module")
+def known():
+    """A problem, and a start of it with its second moments."""
+    rng = np.random.default_rng(2)
+    problem = Problem(rng.standard_normal((8, 2)), rng.standard_normal(8), "squared", 1.0)
+    problem = problem.with_beta(0.15 * beta_max_upper(problem))
+    return problem, Start(moments=SecondMoments(iterations=10).best(problem))
+
+
+@pytest.fixture
+def contest(known, monkeypatch, ticking):
+    """A race of one second between these alone: how often each one yields."""
+
+    def run(*bounds):
+        ticking(0.0005)
+        monkeypatch.setattr(registry, "BOUNDS", {bound.name: bound for bound in bounds})
+        return Counter(found.method for found in race(*known, Clock(1.0)))
+
+    return run
+
+
+def test_the_bound_that_proves_most_gets_the_clock_where_none_rises(contest):
+    for heights in ((1.0, 2.0, 1.5), (2.0, 1.0, 1.5), (1.0, 1.5, 2.0)):
+        times = contest(*(named(str(height), level(height)) for height in heights))
+        assert times["2.0"] > 3 * times["1.0"] > 0
+        assert times["2.0"] > 3 * times["1.5"] > 0
+
+
+def test_what_ends_early_leaves_the_clock_to_the_next(contest):
+    times = contest(named("short", level(3.0), steps=5), named("long", level(1.0)), named("low", level(0.5)))
+    assert times["short"] == 5
+    assert times["long"] > 3 * times["low"] > 0
+
+
+def rising(seconds):
+    """From 1 at a twentieth of a second by 0.5 whenever the time doubles: 2 is reached after 0.2 s."""
+    return 1.0 + 0.5 * math.log2(max(seconds, 1e-3) / 0.05)
+
+
+def test_what_rises_steadily_overtakes_what_is_ahead_and_stands_still(contest):
+    for order in (1, -1):
+        times = contest(*[named("still", level(2.0)), named("rising", rising)][::order])
+        assert times["rising"] > 3 * times["still"] > 0
+
+
+def test_what_rose_and_stands_still_loses_the_clock_again(contest):
+    times = contest(named("burst", lambda seconds: min(rising(seconds), 1.5)), named("still", level(2.0)))
+    assert times["still"] > 2 * times["burst"] > 0
+
+
+def test_a_paused_search_counts_its_own_time_alone(contest):
+    bounds = [named(name, lambda seconds: rising(seconds) % 0.3) for name in "ab"]
+    times = contest(*bounds)
+    spent = [bound.runs[-1][1] for bound in bounds]
+    assert min(times.values()) > 20, "both went on again and again"
+    assert sum(spent) < 1.0
+    for bound in bounds:
+        assert all(before <= after for (_, before), (_, after) in pairwise(bound.runs))
+        assert len({granted for granted, _ in bound.runs}) == 1, "one search, never begun anew"
+
+
+def test_what_plans_is_tried_twice_and_gets_all_that_is_left_where_that_promises_most(contest):
+    planning = named("planning", rising, Planning)
+    times = contest(named("still", level(1.5)), planning)
+    first, second, last = (granted for granted, _ in planning.runs)
+    assert 1.5 * first < second < 3 * first < 0.5 * last
+    assert times["planning"] == 3
+    flat = named("flat", level(1.4), Planning)
+    times = contest(named("still", level(1.5)), flat)
+    assert len(flat.runs) == 2 < times["still"]
+
+
+def test_a_search_that_only_lets_itself_be_paused_is_told_once(contest):
+    @dataclass(frozen=True)
+    class Stuck(Promising):
+        name: ClassVar[str] = "stuck"
+
+        def run(self, problem, start, clock, device="cpu"):
+            found = replace(start.moments, value=3.0, method=self.name, factors=None)
+            while not clock.over:
+                yield found
+
+    assert contest(Stuck(), named("still", level(1.0)))["stuck"] == 1
+
+
+def moving(now):
+    return Clock(10.0, now=lambda: now[0])
+
+
+def test_a_clock_and_its_parts_stand_still_while_it_is_paused():
+    now = [0.0]
+    clock = moving(now)
+    own = clock.part(0.5)
+    now[0] = 1.0
+    part = own.part(0.5)
+    own.pause()
+    now[0] = 3.0
+    own.go_on()
+    assert (own.spent, own.left, part.spent, part.left) == (1.0, 4.0, 0.0, 2.0)
+    later = own.part()
+    assert (later.spent, later.left) == (0.0, 4.0)
+    now[0] = 4.0
+    assert (clock.spent, own.spent, part.spent, part.left, later.spent) == (4.0, 2.0, 1.0, 1.0, 1.0)
+    own.pause()
+    now[0] = 9.5
+    own.go_on()
+    assert own.left == part.left == later.left == clock.left == 0.5, "never beyond the whole"
+    now[0] = 10.0
+    assert own.over
+    assert part.over
+
+
+def test_a_stopped_clock_ends_what_is_paused():
+    now = [0.0]
+    clock = moving(now)
+    own = clock.part()
+    own.pause()
+    clock.stop()
+    now[0] = 1.0
+    own.go_on()
+    assert own.over
+    assert own.left == 0.0
