@@ -17,17 +17,21 @@ from . import tracking as tracking
 from . import training as training
 from . import workflows as workflows
 from .biases import Biases as Biases
+from .bounds import Bound as Bound
+from .bounds import LowerBound as LowerBound
 from .bounds import affine as affine
 from .bounds import closed_form as closed_form
 from .bounds import moment as moment
 from .certificate.certificate import Certificate as Certificate
 from .certificate.certify import certify as certify
 from .certificate.config import CertifyConfig as CertifyConfig
+from .certificate.estimates import Estimate as Estimate
 from .data import DataConfig as DataConfig
 from .data import Dataset as Dataset
 from .data import gaussian as gaussian
 from .data import load_dataset as load_dataset
 from .data import planted as planted
+from .data.preparation import Preparation as Preparation
 from .errors import ReluoptError as ReluoptError
 from .estimators import ReLUClassifier as ReLUClassifier
 from .estimators import ReLURegressor as ReLURegressor
@@ -43,9 +47,12 @@ from .network import TwoLayerReLU as TwoLayerReLU
 from .network import from_weights as from_weights
 from .patterns.arrangement import all_patterns as all_patterns
 from .patterns.arrangement import cover_count as cover_count
+from .patterns.drift import Drift as Drift
 from .patterns.drift import DriftRecorder as DriftRecorder
 from .patterns.pattern_set import PatternSet as PatternSet
 from .patterns.sampling import sample_patterns as sample_patterns
+from .pooling import Pooling as Pooling
+from .pricing import Price as Price
 from .problem import Problem as Problem
 from .programs.equality import EqualityProgram as EqualityProgram
 from .programs.exact import ExactProgram as ExactProgram
@@ -64,6 +71,7 @@ from .search.optimal_set import uniqueness as uniqueness
 from .search.path import PathPoint as PathPoint
 from .search.path import RegularizationPath as RegularizationPath
 from .search.path import regularization_path as regularization_path
+from .search.polynomial import Relaxation as Relaxation
 from .search.polynomial import relax as relax
 from .search.pricing import beta_max_estimate as beta_max_estimate
 from .search.pricing import price as price
@@ -78,11 +86,14 @@ from .search.solving import solve_problem as solve_problem
 from .sequential import from_sequential as from_sequential
 from .solvers import CvxpySolver as CvxpySolver
 from .solvers import NativeSolver as NativeSolver
+from .solvers import Solution as Solution
 from .solvers import solve as solve
 from .theory.report import THEOREMS as THEOREMS
 from .tracking.tensorboard import TensorBoard as TensorBoard
 from .training import Callback as Callback
 from .training import TrainConfig as TrainConfig
 from .training import Trainer as Trainer
+from .training.result import TrainResult as TrainResult
+from .units import Units as Units
 
 __version__: str

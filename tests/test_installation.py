@@ -123,6 +123,22 @@ def test_every_public_name_and_room_is_reached_from_the_package():
     assert reluopt.bounds.moment is reluopt.moment
 
 
+def test_what_public_functions_return_is_public():
+    public = {name: getattr(reluopt, name) for name in reluopt.__all__}
+    functions = [(n, f) for n, f in public.items() if inspect.isfunction(f)]
+    for n, kind in public.items():
+        if inspect.isclass(kind):
+            members = inspect.getmembers(kind, inspect.isfunction)
+            functions += [(f"{n}.{k}", f) for k, f in members if f.__module__ == kind.__module__ and k[0] != "_"]
+    assert len(functions) > 50
+    for name, function in functions:
+        there = vars(sys.modules[function.__module__])  # where its annotations are words
+        named = re.findall(r"[A-Z]\w+", str(function.__annotations__.get("return")))
+        found = {w for w in named if inspect.isclass(there.get(w)) and there[w].__module__.startswith("reluopt.")}
+        inner = {"ColumnRule", "Engine", "Maximisers", "Preprocessing"}  # how it is done, and no result
+        assert found - inner <= {kind.__name__ for kind in public.values() if inspect.isclass(kind)}, name
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_loads_nothing_heavy(name):
     """numpy's tenth of a second is allowed: settings are checked by the losses, which need it."""
