@@ -8,6 +8,7 @@ import shlex
 import socket
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,24 @@ class FolderLock:
         self.path, self.is_kept = path, is_kept
         self.lock_file, self.holder_file = path / ".lock", path / ".holder.json"
         self._lock = filelock.FileLock(self.lock_file)
+        self._made: list[Path] = []
+
+    def make_folder(self) -> bool:
+        """Make the folder, if nobody else has; whether it was made. It goes again with this object while it is empty.
+
+        Raises
+        ------
+        OSError : it cannot be made.
+        """
+        missing = [parent for parent in self.path.absolute().parents if not parent.exists()]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir()
+        except FileExistsError:
+            return False
+        self._made = [self.path.absolute(), *missing]
+        weakref.finalize(self, remove_empty, self._made)
+        return True
 
     @contextmanager
     def held(self, doing: str = "") -> Iterator[None]:
@@ -44,7 +63,7 @@ class FolderLock:
         ------
         CheckpointError : another process works in the folder (it is named), or the folder cannot be written.
         """
-        new = [] if self.path.exists() else [p for p in (self.path, *self.path.absolute().parents) if not p.exists()]
+        new = [p for p in (self.path, *self.path.absolute().parents) if not p.exists()] or self._made
         outermost = not self._lock.is_locked
         try:
             self.path.mkdir(parents=True, exist_ok=True)

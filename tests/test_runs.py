@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import math
 import os
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from reluopt.network import from_weights
 from reluopt.runs import RunFolder
 from reluopt.training import Callback, TrainConfig, Trainer
 from reluopt.training.checkpoint import load_weights
+from reluopt.workflows.runs import next_run
 
 SETTINGS = TrainConfig(width=4, epochs=6, record_every=2, checkpoint_every=2)
 
@@ -42,6 +45,22 @@ def test_a_second_writer_is_told_who_works_there_and_a_reader_is_not_held_up(tmp
         assert RunFolder.open(run.path).metrics() == []
     assert trainer(run).fit().epochs == 6
     assert not run.lock.holder_file.exists()
+
+
+def test_commands_side_by_side_get_runs_of_their_own_and_an_unused_one_goes_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(next_run, ["made"] * 20))
+    assert len({run.path for run in runs}) == 20 and all(run.path.is_dir() for run in runs)
+    with runs[3].locked():
+        runs[3].make({"run": {}})
+    with runs[4].locked():
+        pass
+    assert runs[3].config_file.is_file() and not runs[4].path.exists()
+    kept = runs[3].path.name
+    runs.clear()
+    gc.collect()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [kept]
 
 
 def test_a_start_that_fails_leaves_nothing(tmp_path):

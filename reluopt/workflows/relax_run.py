@@ -19,7 +19,7 @@ from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import save_weights
 from reluopt.workflows.new_run import new_run
 from reluopt.workflows.prepare import for_loss, prepare
-from reluopt.workflows.runs import RunRecord, next_folder, where_it_started
+from reluopt.workflows.runs import RunRecord, next_run, where_it_started
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def new_relaxation(
     data = for_loss(data, train.loss)
     prepared = prepare(data, train, load)
     record = RunRecord(prepared.data, train, prepared.problem, prepared.beta_max)
-    folder = RunFolder(out or next_folder(record.data.name))
+    folder = RunFolder(out) if out else next_run(record.data.name)
     folder.require_free(overwrite=replace, need=2**20)
     facts = {**where_it_started(folder), **record.facts(), "relax": settings.to_mapping()}
     tables = {"data": data.to_mapping(), "train": record.of_loss(), "run": facts}

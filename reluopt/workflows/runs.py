@@ -95,9 +95,14 @@ def _load(run: RunFolder, config: DataConfig, facts: Mapping[str, Any]) -> Datas
     )
 
 
-def next_folder(name: str) -> Path:
-    """runs/NAME-001, or the next free number."""
-    number = 1
-    while (Path("runs") / f"{name}-{number:03d}").exists():
+def next_run(name: str) -> RunFolder:
+    """runs/NAME-001, or the next free number: made at once, so that commands side by side never get the same."""
+    number = 0
+    while True:
         number += 1
-    return Path("runs") / f"{name}-{number:03d}"
+        run = RunFolder(Path("runs") / f"{name}-{number:03d}")
+        try:
+            if not run.path.exists() and run.lock.make_folder():
+                return run
+        except OSError:  # whoever writes into it says why not
+            return run

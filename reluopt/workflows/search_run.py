@@ -19,7 +19,7 @@ from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import load_weights
 from reluopt.workflows.certification import certify_run, keep_certificate, read_trained
 from reluopt.workflows.prepare import for_loss, prepare
-from reluopt.workflows.runs import RunRecord, next_folder, read_run, where_it_started
+from reluopt.workflows.runs import RunRecord, next_run, read_run, where_it_started
 from reluopt.workflows.solve_run import SolveRun, read_earlier
 
 #: The certificate of the end has this share of the budget more.
@@ -164,7 +164,7 @@ def _begun(
     replace: bool,
     command: str,
 ) -> Iterator[SearchRun]:
-    folder = RunFolder(out or next_folder(record.data.name))
+    folder = RunFolder(out) if out else next_run(record.data.name)
     folder.require_free(overwrite=replace, need=2**20)
     tables = {
         "data": data,

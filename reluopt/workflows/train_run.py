@@ -14,7 +14,7 @@ from reluopt.tracking.tensorboard import TensorBoard
 from reluopt.training import TrainConfig, Trainer, TrainResult
 from reluopt.training.callbacks import Validate
 from reluopt.workflows.prepare import for_loss, prepare
-from reluopt.workflows.runs import RunRecord, next_folder, read_run, where_it_started
+from reluopt.workflows.runs import RunRecord, next_run, read_run, where_it_started
 from reluopt.workflows.searched import SearchedTraining
 
 
@@ -84,7 +84,7 @@ def new_training(
         data = data.replace(bias=True)  # the biases are the weights on this column
     prepared = prepare(data, train, load)
     record = RunRecord(prepared.data, train, prepared.problem, prepared.beta_max)
-    folder = RunFolder(out or next_folder(record.data.name))
+    folder = RunFolder(out) if out else next_run(record.data.name)
     facts = {**where_it_started(folder), **record.facts()}
     tables = {"data": data.to_mapping(), "train": train.to_mapping(), "run": facts}
     if train.optimizer == "solve":
