@@ -8,7 +8,7 @@ SOURCE := pyproject.toml requirements/cuda.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL_SELF := $(PIP) install --quiet --no-deps --no-build-isolation -e .
 
-.PHONY: demo test thorough letter notebooks docs lint format install lock lowest stress check-lock clean help
+.PHONY: demo test thorough letter notebooks notebook-pages docs lint format install lock lowest stress check-lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,13 @@ notebooks: $(VENV)/.dev  ## run the notebooks from top to bottom (a cell may tak
 docs:  ## the documentation in site/, made in .venv-docs; a warning is an error
 	$(MAKE) VENV=.venv-docs .venv-docs/.docs
 	.venv-docs/bin/mkdocs build --strict
+
+notebook-pages:  ## run the notebooks and write them, with what they print and draw, as pages of the documentation
+	$(MAKE) VENV=.venv-docs .venv-docs/.docs
+	.venv-docs/bin/python -m pip install --quiet -c requirements/all.txt nbconvert ipykernel pandas
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) PATH=$(CURDIR)/.venv-docs/bin:$$PATH .venv-docs/bin/jupyter nbconvert \
+	  --to markdown --CoalesceStreamsPreprocessor.enabled=True --execute --ExecutePreprocessor.timeout=600 --output-dir docs/notebooks notebooks/*.ipynb
+	sed -i.bak -E 's#(/[^ /]+)+/tmp[^ /]+/##g; s#^!\[png\]#![figure]#' docs/notebooks/*.md && rm docs/notebooks/*.bak
 
 $(VENV)/.docs: requirements/docs.txt $(SOURCE)
 	$(PYTHON) -m venv $(VENV)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import re
 import sys
 from contextlib import chdir
@@ -68,6 +69,8 @@ def folder(tmp_path_factory):
     return there
 
 
+#: Pages with Python; the notebooks' own are run by `make notebooks`.
+EXAMPLES = [page for page in PAGES if page.parent.name != "notebooks" and "```python" in page.read_text("utf-8")]
 #: What makes an example slow, and what a test takes in its place.
 QUICK = {
     '"fast", gaussian_patterns=0': '"fast", gaussian_patterns=0, time_limit=1.0',
@@ -76,7 +79,7 @@ QUICK = {
 }
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if "```python" in p.read_text("utf-8")], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda p: p.stem)
 def test_the_python_of_a_page_runs(page, folder):
     """A page's blocks one after another, as in one notebook; those of own-*.md are modules (test_extensions.py)."""
     if page.stem.startswith("own-"):
@@ -88,6 +91,20 @@ def test_the_python_of_a_page_runs(page, folder):
             for slow, quick in QUICK.items():
                 block = block.replace(slow, quick)
             exec(compile(block, str(page), "exec"), known)
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_page_of_a_notebook_is_of_this_notebook(notebook):
+    """`make notebook-pages` makes it: every cell, what it printed, and its figures."""
+    page = (ROOT / "docs" / "notebooks" / f"{notebook.stem}.md").read_text(encoding="utf-8")
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        assert "".join(cell["source"]).strip() in page
+    shown = re.findall(r"!\[\w+\]\((.*?)\)", page)
+    assert shown
+    assert {notebook.stem + "_files"} == {name.partition("/")[0] for name in shown}
+    kept = {path.name for path in (ROOT / "docs" / "notebooks" / f"{notebook.stem}_files").iterdir()}
+    assert kept == {name.partition("/")[2] for name in shown}
+    assert "Traceback" not in page
 
 
 def test_the_reference_shows_each_parameter_and_each_error_by_its_name(monkeypatch):
