@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
 import re
@@ -121,6 +122,14 @@ def test_every_public_name_and_room_is_reached_from_the_package():
     for name in reluopt.__all__:
         assert getattr(reluopt, name) is not None
     assert reluopt.bounds.moment is reluopt.moment
+
+
+def test_no_package_hides_a_module_of_its_own_behind_another_name():
+    for init in (ROOT / "reluopt").rglob("__init__.py*"):
+        modules = {path.stem for path in init.parent.iterdir() if path.is_dir() or path.suffix == ".py"}
+        for line in ast.walk(ast.parse(init.read_text(encoding="utf-8"))):
+            if isinstance(line, ast.ImportFrom) and line.module is not None:
+                assert not modules & {alias.asname or alias.name for alias in line.names}, init
 
 
 def test_what_public_functions_return_is_public():

@@ -19,8 +19,8 @@ from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.preorder import LEAF, replayed
 from reluopt.bounds.protocol import Start
 from reluopt.bounds.simplices import Cones, Coordinates, Simplices, basis_of
-from reluopt.bounds.simplicial import SmallRank
 from reluopt.bounds.simplicial_search import SimplicialTree
+from reluopt.bounds.small_rank import SmallRank
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
 from reluopt.certificate.reading import read_bound

@@ -57,7 +57,7 @@ from reluopt.bounds import (
     tightened,
 )
 from reluopt.bounds.hyperplanes import Hyperplanes
-from reluopt.bounds.simplicial import SmallRank
+from reluopt.bounds.small_rank import SmallRank
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
 from reluopt.errors import ReluoptError

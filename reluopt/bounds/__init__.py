@@ -8,7 +8,7 @@ from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.protocol import Bound, Start, best_of
 from reluopt.bounds.registry import BOUNDS, race, tightened
 from reluopt.bounds.second_moments import beta_max_upper, moment
-from reluopt.bounds.simplicial import simplicial
+from reluopt.bounds.small_rank import simplicial
 from reluopt.bounds.spectral_norm import closed_form
 
 __all__ = [

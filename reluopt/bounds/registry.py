@@ -18,7 +18,7 @@ from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.output_moments import OutputMoments
 from reluopt.bounds.protocol import Bound, Start, best_of
 from reluopt.bounds.second_moments import SecondMoments
-from reluopt.bounds.simplicial import SmallRank
+from reluopt.bounds.small_rank import SmallRank
 from reluopt.bounds.spectral_norm import SpectralNorm
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reluopt.report.collect import RunView, numbers_of
+from reluopt.report.collected import RunView, numbers_of
 from reluopt.tracking import style
 
 #: Inches of a chart; narrow, so that its letters can be read on a phone.

@@ -15,7 +15,7 @@ from reluopt import printing
 from reluopt.certificate.facts import fact_lines
 from reluopt.certificate.markup import environment, ladder_html
 from reluopt.report.charts import charts
-from reluopt.report.collect import RunView
+from reluopt.report.collected import RunView
 
 #: Columns of the data that are listed; more of them are counted.
 LISTED = 40
