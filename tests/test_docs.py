@@ -107,6 +107,14 @@ def test_the_page_of_a_notebook_is_of_this_notebook(notebook):
     assert "Traceback" not in page
 
 
+def test_every_public_name_is_in_the_reference():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    shown = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)", text, flags=re.MULTILINE)}
+    public = {name for name in reluopt.__all__ if not inspect.ismodule(getattr(reluopt, name))}
+    errors = {name for name in public if name.endswith("Error")}  # of the module of errors, shown whole
+    assert sorted(name for name in public - shown - errors if f"`reluopt.{name}`" not in text) == []
+
+
 def test_the_reference_shows_each_parameter_and_each_error_by_its_name(monkeypatch):
     """numpy's sections, which mkdocstrings reads, of "name : words"; two errors may stand in one line."""
     monkeypatch.setitem(sys.modules, "griffe", SimpleNamespace(Extension=object, Object=object))
