@@ -6,6 +6,7 @@ Found by pricing, so a lower estimate; :func:`reluopt.bounds.beta_max_upper` pro
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from reluopt.bias_pricing import largest_price_with_bias
 from reluopt.clock import Clock
 from reluopt.errors import DataError
+from reluopt.gate import as_matrix, as_targets
 from reluopt.pricing import price
 from reluopt.problem import Problem
 
@@ -25,8 +27,8 @@ SETTLED, PRICES = 1e-3, 30
 
 
 def beta_max_estimate(
-    X: Float[np.ndarray, "n d"] | Problem,
-    y: Float[np.ndarray, "samples ..."] | None = None,
+    X: Any,
+    y: Any = None,
     *,
     seed: int = 0,
     clock: Clock | None = None,
@@ -34,11 +36,12 @@ def beta_max_estimate(
     """β_max = max_{‖u‖≤1} ‖zᵀ(Xu)_+‖ at the zero network by local search: a lower estimate of the true one.
 
     z is y for the squared loss; give a :class:`~reluopt.problem.Problem` for any other. With an intercept it is z at
-    the best constant. What was found when the clock is over is returned.
+    the best constant. X (n, d) is an array, a tensor, a table, lists or a problem. What was found when the clock is
+    over is returned.
 
     Raises
     ------
-    DataError : neither a problem nor targets, or targets of another length.
+    DataError : neither a problem nor targets, targets of another length, or values that the gate refuses.
     """
     if isinstance(X, Problem) and X.biases.output == "decayed" and not X.biases.first_free:
         found = _settled_beta_max(X, np.random.default_rng(seed), clock)
@@ -47,7 +50,8 @@ def beta_max_estimate(
     elif y is None:
         raise DataError("There are no targets.", "Give X and y, or a problem.")
     else:
-        found = price(X, y, np.random.default_rng(seed), clock=clock).value
+        X = as_matrix(X)
+        found = price(X, as_targets(y, len(X)), np.random.default_rng(seed), clock=clock).value
     if clock is not None and clock.over:
         logger.warning("The search for β_max was stopped by its clock: a longer one may find a larger value.")
     return found

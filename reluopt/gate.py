@@ -36,6 +36,8 @@ def as_targets(y: Any, n: int, name: str = "y") -> np.ndarray:
     ------
     DataError : another length or shape, or values that cannot be used.
     """
+    if y is None:
+        raise DataError(f"There is no {name}.", f"Give {name}, one value a sample.")
     array = as_numbers(y, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = np.ascontiguousarray(array[:, 0])
@@ -100,6 +102,8 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
         values = values.detach().cpu()
         values = values.double().numpy() if values.dtype.is_floating_point else values.numpy()
     try:
+        if np.ma.is_masked(values):
+            values = np.ma.filled(values.astype(np.float64), np.nan)
         array = np.asarray(values)
         if array.dtype == object:
             array = array.astype(np.float64)
@@ -114,7 +118,8 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
     if array.dtype.kind == "f" and array.dtype.itemsize > 8 and np.isfinite(array).any():
         with np.errstate(over="ignore"):
             array = array.astype(np.float64)
-    return np.ascontiguousarray(array, dtype=np.float64)
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    return array if array.flags.writeable else array.copy()  # torch takes no array that is read only, as pandas' are
 
 
 def as_finite(values: Any, name: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,6 +20,7 @@ from jaxtyping import Float, Int
 from reluopt.ascent import climb, climb_outputs, outputs_of
 from reluopt.clock import Clock
 from reluopt.errors import DataError
+from reluopt.gate import as_finite, as_matrix
 from reluopt.problem import Problem
 
 logger = logging.getLogger(__name__)
@@ -65,8 +67,8 @@ class Maximisers:
 
 
 def price(
-    X: Float[np.ndarray, "n d"] | Problem,
-    z: Float[np.ndarray, "samples ..."],
+    X: Any,
+    z: Any,
     rng: np.random.Generator,
     *,
     starts: int | None = None,
@@ -82,7 +84,7 @@ def price(
 
     Parameters
     ----------
-    X : the features (n, d), or the problem that has them.
+    X : the features (n, d), an array, a tensor, a table or lists; or the problem that has them.
     z : the dual point (n,) or (n, C), such as ``problem.dual_point(f)``; a problem brings it to its pooled rows.
     starts : 256 unless given, fewer for large X.
     clock : what was reached when it is over is returned.
@@ -95,6 +97,8 @@ def price(
     if isinstance(X, Problem):
         problem, X = X, X.X
         z = problem.spread(z)
+    else:
+        X, z = as_matrix(X), as_finite(z, "z")
     if z.ndim not in (1, 2) or len(z) != len(X):
         raise DataError(f"z has shape {z.shape} for {len(X)} samples.", "Give one entry a sample.")
     # fewer starts on large data, so that one iteration stays near a billion products

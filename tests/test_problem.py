@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reluopt import DriftRecorder, all_patterns, beta_max_estimate, price, sample_patterns
 from reluopt.errors import ConfigError, DataError, ReluoptError
 from reluopt.losses import LOSSES, make_loss
 from reluopt.losses.exact import largest_multiple, loss_upper
@@ -176,3 +177,28 @@ def test_loss_upper_holds_over_intervals(spec, seed):
 
 def test_every_loss_has_a_problem():
     assert {make_loss(spec).name for spec in SPECS} == set(LOSSES)
+
+
+ENTRIES = {
+    "beta_max_estimate": beta_max_estimate,
+    "price": lambda X, y: price(X, y, np.random.default_rng(0)).value,
+    "sample_patterns": lambda X, y: len(sample_patterns(X, 5, np.random.default_rng(0))),
+    "all_patterns": lambda X, y: len(all_patterns(X)),
+    "DriftRecorder": lambda X, y: len(DriftRecorder(X).X),
+    "Problem": lambda X, y: len(Problem(X, y, beta=1.0).X),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_what_takes_samples_takes_them_as_people_have_them_or_says_why_not(entry: str) -> None:
+    rng = np.random.default_rng(0)
+    X, y, call = rng.standard_normal((7, 2)), rng.standard_normal(7), ENTRIES[entry]
+    taken = [(X[::-1], y[::-1]), (X.tolist(), y.tolist()), (pd.DataFrame(X), pd.Series(y)), (X.astype(object), y)]
+    taken += [(torch.from_numpy(X).requires_grad_(), torch.from_numpy(y)), (np.ma.masked_greater(X, 9), y)]
+    with np.errstate(all="raise"):
+        assert all(call(*case) == pytest.approx(call(X, y), rel=1e-6) for case in taken)
+        missing = np.ma.masked_greater(X, 0)
+        for bad in (X + 1j, scipy.sparse.csr_array(X), X.astype(str), X[:, 0], X[:0], missing, 1e200 * X):
+            with pytest.raises(DataError):
+                call(bad, y)

@@ -23,11 +23,13 @@ import logging
 import math
 from collections.abc import Iterator
 from itertools import combinations, islice
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Int8
 
 from reluopt.errors import ConfigError, DataError
+from reluopt.gate import as_matrix
 from reluopt.patterns.exact_rows import directions, independent_columns, integer_rows
 from reluopt.patterns.flats import ExactRows, Vertices, vertices
 from reluopt.patterns.pattern_set import PatternSet, activation_patterns
@@ -71,14 +73,15 @@ def count_up_to(X: Float[np.ndarray, "n d"], limit: int) -> int | None:
     return count if count <= limit else None
 
 
-def all_patterns(X: Float[np.ndarray, "n d"], *, limit: int = DEFAULT_LIMIT, seed: int = 0) -> PatternSet:
+def all_patterns(X: Any, *, limit: int = DEFAULT_LIMIT, seed: int = 0) -> PatternSet:
     """Every pattern of a full-dimensional cell, each with a gate inside of its cell (none if one is too thin).
 
     Raises
     ------
     ConfigError : more patterns to expect than ``limit``; the message tells how many and the memory they need.
-    DataError : NaN or infinite entries.
+    DataError : X (n, d), an array, a tensor, a table or lists, is no finite matrix.
     """
+    X = as_matrix(X)
     count = expected_count(X)
     if count > limit:
         n, d = X.shape

@@ -20,6 +20,7 @@ from torch.utils.hooks import RemovableHandle
 
 from reluopt import neurons
 from reluopt.errors import DataError
+from reluopt.gate import as_matrix
 from reluopt.neurons import ACTIVE_TOLERANCE
 from reluopt.patterns.bits import ROWS_AT_A_TIME, any_row, distinct_columns, pack_rows
 from reluopt.patterns.pattern_set import KINK_TOLERANCE, activation_patterns
@@ -70,7 +71,8 @@ class DriftRecorder:
             drift = recorder(model[0])          # an nn.Linear that sees X, or a weight tensor U (m, d)
     """
 
-    def __init__(self, X: Float[Tensor, "n d"]) -> None:
+    def __init__(self, X: Any) -> None:
+        X = X if isinstance(X, Tensor) else torch.from_numpy(as_matrix(X))
         if X.ndim != 2 or min(X.shape) < 1:
             raise DataError(f"Samples of shape {tuple(X.shape)}.", "Give X as a matrix (n, d), one row a sample.")
         self.X = X.detach()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from reluopt.errors import ConfigError
+from reluopt.gate import as_matrix
 from reluopt.patterns.arrangement import cover_count, expected_count
 from reluopt.patterns.pattern_set import PatternSet
 
@@ -22,8 +24,16 @@ def gaussian_gates(d: int, count: int, rng: np.random.Generator) -> Float[np.nda
     return rng.standard_normal((d, count))
 
 
-def sample_patterns(X: Float[np.ndarray, "n d"], draws: int, rng: np.random.Generator) -> PatternSet:
-    """The distinct patterns of ``draws`` Gaussian gates: the pattern set of the Gaussian relaxation."""
+def sample_patterns(X: Any, draws: int, rng: np.random.Generator) -> PatternSet:
+    """The distinct patterns of ``draws`` Gaussian gates: the pattern set of the Gaussian relaxation.
+
+    X (n, d) is an array, a tensor, a table or lists.
+
+    Raises
+    ------
+    DataError : X is no finite matrix. ConfigError : no draws.
+    """
+    X = as_matrix(X)
     return PatternSet.from_gates(X, gaussian_gates(X.shape[1], draws, rng))
 
 
@@ -51,7 +61,7 @@ class Discovery:
 
 
 def discover_patterns(
-    X: Float[np.ndarray, "n d"],
+    X: Any,
     count: int,
     rng: np.random.Generator,
     *,
@@ -67,6 +77,7 @@ def discover_patterns(
     ------
     ConfigError : more patterns asked for than X can have (Cover's count, for its rank and distinct directions).
     """
+    X = as_matrix(X)
     possible = cover_count(len(X), min(X.shape))
     _require_possible(min(count, possible) if at_most else count, possible)
     asked, count = count, min(count, possible)
