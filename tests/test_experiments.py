@@ -30,7 +30,7 @@ TABLES = sorted(
 #: The studies of the paper's figures and claims.
 STUDIES = {"figure1", "figure2", "peers", "regularization", "theorem21", "theorem25"}
 #: Scripts beside a study with results of their own name, whose table the folder's README has.
-SCRIPTS = [EXPERIMENTS / "benchmarks" / "output_sdp.json"]
+SCRIPTS = [EXPERIMENTS / "benchmarks" / "output_sdp.json", EXPERIMENTS / "race" / "paired.json"]
 FRAMED = [path for path in TABLES if (path.parent / "config.toml").exists()]
 
 
