@@ -92,7 +92,17 @@ class Model:
         )
 
     def to_sequential(self) -> nn.Sequential:
-        """``Sequential(Linear, ReLU, Linear)`` on the rows of X; a ones column becomes the first layer's bias."""
+        """``Sequential(Linear, ReLU, Linear)`` on the rows of X; a ones column becomes the first layer's bias.
+
+        Raises
+        ------
+        ConfigError : a network on pooled patches.
+        """
+        if self.preparation.patching is not None:
+            raise ConfigError(
+                "The network takes patches of images, and is no Linear layer on them.",
+                "Use reluopt.convolution.to_convolution(network, size, stride, channels).",
+            )
         return self.network.to_sequential(bias_column=self.preparation.features.bias)
 
     def save_onnx(self, path: Path | str) -> None:
@@ -105,7 +115,10 @@ class Model:
         export_onnx(self.to_sequential(), path)
 
     def _f(self, X: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "k ..."]:
-        return neurons.predict(X, *self.network.weights())
+        if self.preparation.patching is None:
+            return neurons.predict(X, *self.network.weights())
+        rows, pooling = self.preparation.patching.apply(X)
+        return pooling.forward(neurons.predict(rows, *self.network.weights()))
 
     def _values(self, f: Float[np.ndarray, "k ..."]) -> np.ndarray:
         labels = self.preparation.target.labels

@@ -119,9 +119,9 @@ class Pooling:
 
     @cached_property
     def matrix(self) -> sparse.csr_array:
-        """A as a sparse matrix."""
+        """A as a sparse matrix, of copies: scipy sorts the entries of a row where they are."""
         ends = np.concatenate([[0], np.cumsum(self.sizes)])
-        return sparse.csr_array((self.weights, self.rows, ends), shape=(self.n, self.total))
+        return sparse.csr_array((self.weights.copy(), self.rows.copy(), ends), shape=(self.n, self.total))
 
     @cached_property
     def parts(self) -> tuple[sparse.csr_array, sparse.csr_array]:
@@ -159,6 +159,7 @@ class Pooling:
         to = sparse.csr_array((np.ones(len(X)), (np.arange(len(X)), place.ravel())), shape=(len(X), len(rows)))
         summed = sparse.csr_array(self.matrix @ to)
         summed.eliminate_zeros()
+        summed.sort_indices()
         if (np.diff(summed.indptr) == 0).any():  # the weights of a sample cancel in all of its rows
             return X, self
         return np.ascontiguousarray(rows), Pooling(np.diff(summed.indptr), summed.indices, summed.data, len(rows))

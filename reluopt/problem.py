@@ -194,6 +194,7 @@ def as_problem(
     loss: str | Loss = "squared",
     weights: Any = None,
     biases: Biases | None = None,
+    pooling: Pooling | None = None,
 ) -> Problem:
     """The problem itself, or one made from (X, y, β): what every public function that takes either calls.
 
@@ -206,10 +207,10 @@ def as_problem(
             raise ConfigError("A problem was given together with y or β.", "Give the problem alone.")
         return X
     if y is None and hasattr(X, "X") and hasattr(X, "y"):  # a Dataset
-        X, y = X.X, X.y
+        y, (X, pooling) = X.y, getattr(X, "pooled", (X.X, pooling))
     if y is None or beta is None:
         raise ConfigError("Targets y or the weight decay β are missing.", "Give a Problem, or X, y and β.")
-    return Problem(X, y, loss, beta, weights, biases)
+    return Problem(X, y, loss, beta, weights, biases, pooling=pooling)
 
 
 __all__ = ["Problem", "as_problem"]

@@ -202,9 +202,9 @@ class RunFolder:
         network = from_weights(*(part.double() for part in weights_in(tensors)))
         loss = self.config().get("train", {}).get("loss", "squared")
         preparation = self.preparation()
-        if len(preparation.feature_names) != network.d:
+        if preparation.width != network.d:
             raise CheckpointError(
-                f"'{self.preparation_file}' makes {len(preparation.feature_names)} features, and the network takes "
+                f"'{self.preparation_file}' makes {preparation.width} features, and the network takes "
                 f"{network.d}.", "Put back what training wrote there, or train a new run.",
             )  # fmt: skip
         return Model(network, preparation, make_loss(loss))

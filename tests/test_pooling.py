@@ -315,3 +315,15 @@ def test_equal_rows_are_merged_into_one():
     assert np.allclose(plain.predict(U, alpha), small.predict(U, alpha), atol=1e-12)
     nothing = Pooling.of_matrix([[1.0, -1.0]]).merged(np.ones((2, 3)))
     assert nothing[0].shape == (2, 3)
+
+
+def test_what_is_asked_of_a_pooling_leaves_its_arrays_as_they_were():
+    """scipy sorts in place: a fingerprint taken before would be that of other data."""
+    rows = np.array([3, 0, 2, 1, 4, 0])
+    pooling = Pooling(np.array([3, 3]), rows, np.array([1.0, -2.0, 0.5, 1.0, -1.0, 2.0]), 5)
+    problem = Problem(np.random.default_rng(0).standard_normal((5, 2)), np.array([1.0, -1.0]), pooling=pooling)
+    before = problem.fingerprint, [part.copy() for part in pooling.arrays]
+    pooling.matrix.sort_indices()
+    pooling.interval(np.zeros(5), np.ones(5))
+    assert all((now == then).all() for now, then in zip(pooling.arrays, before[1], strict=True))
+    assert problem.with_beta(2.0).fingerprint == before[0]

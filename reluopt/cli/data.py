@@ -48,7 +48,8 @@ def data(
     settings = settle(DataConfig, "data", file["data"], given["data"], str(config or "the command line"))
     place = None if save is None else _place(save, replace)
     loaded = load_aloud(for_loss(settings, loss))
-    problem = Problem(loaded.X, loaded.y, loss)
+    X, pooling = loaded.pooled
+    problem = Problem(X, loaded.y, loss, pooling=pooling)
     if place is not None:
         _save(problem, place)
     with working("searching β_max", quiet=quiet):
@@ -112,4 +113,5 @@ def _save(problem: Problem, place: Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"'{place}' cannot be written ({reason}).", "Free some space, or name another place.") from None
-    console.print(Text(f"X and y are in {place}"), soft_wrap=True)
+    rows = "X" if problem.pooling is None else "The patches X (each once, for verify --data)"
+    console.print(Text(f"{rows} and y are in {place}"), soft_wrap=True)

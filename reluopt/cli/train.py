@@ -104,7 +104,8 @@ def every(seconds: float, show: Callable[[Progress], None]) -> Callable[[Progres
 def show_problem(data: Dataset, problem: Problem, beta_max: float) -> None:
     """One line on the data and β; a second one where β is so large that there is nothing to train."""
     beta = problem.beta
-    outputs = f"{problem.outputs} outputs, " if problem.outputs > 1 else ""
+    outputs = "" if problem.pooling is None else f"{problem.pooling.total} distinct patches of {problem.d}, "
+    outputs += f"{problem.outputs} outputs, " if problem.outputs > 1 else ""
     outputs += f"{problem.biases.words}, " if problem.biases else ""
     loss = "" if problem.loss.name == "squared" else f"{problem.loss.spec} loss, "
     console.print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -67,7 +68,7 @@ def digits_samples() -> Samples:
     """scikit-learn's 8×8 digits, 1797×64, of which 61 pixels vary; the digit is the label."""
     from sklearn.datasets import load_digits
 
-    return _from_sklearn(load_digits, "digits", digit_labels=True)
+    return dataclasses.replace(_from_sklearn(load_digits, "digits", digit_labels=True), image=(1, 8, 8))
 
 
 def iris_samples() -> Samples:

@@ -17,6 +17,7 @@ from reluopt.data.encode import encode, encode_like
 from reluopt.data.idx import read_idx_folder
 from reluopt.data.labels import ask_about_few_values
 from reluopt.data.npz import read_npz
+from reluopt.data.patching import Patching, patching_of
 from reluopt.data.samples import Samples
 from reluopt.data.settings import AS_GIVEN, STANDARDISED, DataConfig, Preprocessing
 from reluopt.data.table import TableSettings
@@ -90,12 +91,23 @@ def load_dataset(config: DataConfig) -> Dataset:
                 f"'{name}' is set, and the data set '{config.dataset}' does not use it.",
                 f"Leave '{name}' out. This data set takes: {takes}; 'subset' is for every data set.",
             )
+    if source is NPZ and config.patches is not None:
+        given["images"] = True
     samples = source.read(*arguments, **given)
     if source is NPZ and config.task is None and config.positive is None:
         ask_about_few_values(samples)
     name = config.dataset if config.dataset in BUILT_IN else _name(samples.origin.name)
     test = None if config.test_file is None else _test_samples(config, source, given, samples)
-    return Dataset.from_samples(samples, name, config.filled(source.usual), test)
+    options, patching = _of_images(config, samples, config.filled(source.usual))
+    return Dataset.from_samples(samples, name, options, test, patching)
+
+
+def _of_images(config: DataConfig, samples: Samples, options: Preprocessing) -> tuple[Preprocessing, Patching | None]:
+    """The options of rows of pixels, which keep their places and their scale, and the rule of the patches."""
+    patching = patching_of(samples.image, config.patches, config.stride, config.pooling, options, samples.origin.name)
+    if patching is None:
+        return options, None
+    return options.replace(scaling="none", bias=False), patching
 
 
 def _test_samples(config: DataConfig, source: Source, given: dict[str, Any], samples: Samples) -> Samples:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,12 +13,14 @@ from jaxtyping import Float
 from reluopt.data.arrays import as_samples
 from reluopt.data.checks import check_data
 from reluopt.data.origin import Origin
+from reluopt.data.patching import Patching
 from reluopt.data.preparation import Preparation
 from reluopt.data.preprocess import preprocess
 from reluopt.data.samples import Samples
 from reluopt.data.settings import AS_GIVEN, Preprocessing
 from reluopt.errors import DataError
 from reluopt.fingerprint import data_fingerprint
+from reluopt.pooling import Pooling
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +59,38 @@ class Dataset:
         check_data(self.X, self.y, self.feature_names, self.origin)
 
     @classmethod
-    def from_samples(cls, samples: Samples, name: str, options: Preprocessing, test: Samples | None = None) -> Dataset:
+    def from_samples(
+        cls,
+        samples: Samples,
+        name: str,
+        options: Preprocessing,
+        test: Samples | None = None,
+        patching: Patching | None = None,
+    ) -> Dataset:
         """Preprocess raw samples with options as the data set fills them in (:meth:`Preprocessing.filled`).
 
-        ``test`` : samples to test on, beside those that ``options`` may hold out.
+        ``test`` : samples to test on, beside those that ``options`` may hold out. ``patching`` : of images.
         """
         done = preprocess(samples, options, test)
-        held_out = done.test or (None, None)
-        return cls(done.X, done.y, name, done.feature_names, done.record, done.origin, done.preparation, *held_out)
+        patching = None if patching is None else patching.fitted(done.X)
+        held_out, preparation = done.test or (None, None), replace(done.preparation, patching=patching)
+        record = done.record if patching is None else done.record | {"patches": patching.to_mapping()}
+        return cls(done.X, done.y, name, done.feature_names, record, done.origin, preparation, *held_out)
+
+    @cached_property
+    def pooled(self) -> tuple[Float[np.ndarray, "N e"], Pooling | None]:
+        """The rows of the training problem and their pooling: X and None, or the patches of images, equal ones once."""
+        if self.preparation is None or self.preparation.patching is None:
+            return self.X, None
+        rows, pooling = self.preparation.patching.apply(self.X)
+        return pooling.merged(rows)
+
+    @property
+    def pooled_test(self) -> tuple[Float[np.ndarray, "N e"] | None, Pooling | None]:
+        """The same of the samples to test on; None and None without any."""
+        if self.test_X is None or self.preparation is None or self.preparation.patching is None:
+            return self.test_X, None
+        return self.preparation.patching.apply(self.test_X)
 
     @classmethod
     def from_arrays(

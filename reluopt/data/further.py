@@ -51,7 +51,8 @@ def read_further(path: Path | str, preparation: Preparation, settings: TableSett
     if not arguments:
         raise DataError(f"'{path}' is the name of a built-in data set.", "Give a file with samples.")
     if source is NPZ:
-        X, y = read_npz_features(arguments[0], settings.max_bytes)
+        images = preparation.patching is not None
+        X, y = read_npz_features(arguments[0], settings.max_bytes, images=images)
         origin = Origin(arguments[0].name)
         return Further(preparation.apply(X, origin), None if y is None else preparation.target.apply(y, origin), origin)
     if source is IDX_FOLDER:

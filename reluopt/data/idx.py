@@ -65,7 +65,9 @@ def read_idx_folder(folder: Path, split: str | None = None, max_bytes: int = MAX
     names = tuple(f"pixel_{i}_{j}" for i in range(height) for j in range(width))
     X = images.reshape(len(images), height * width)
     origin = Origin(f"{folder.resolve().name}/{split}", "image")
-    return Samples(X, labels.astype(np.float64), names, origin, divisor=255.0, digit_labels=True)
+    return Samples(
+        X, labels.astype(np.float64), names, origin, divisor=255.0, digit_labels=True, image=(1, height, width)
+    )
 
 
 def read_idx(path: Path, axes: int, max_bytes: int = MAX_BYTES) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 import zipfile
 import zlib
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,37 @@ from reluopt.errors import DataError
 _REMEDY = "Save it again with numpy.savez(path, X=X, y=y), X and y numeric."
 
 
-def read_npz(path: Path, max_bytes: int = MAX_BYTES) -> Samples:
+def read_npz(path: Path, max_bytes: int = MAX_BYTES, *, images: bool = False) -> Samples:
     """The arrays ``X`` (n, d) and ``y`` (n,) of an NPZ file. Pickled objects are never loaded.
+
+    images : X may also be (n, height, width) or (n, channels, height, width).
 
     Raises
     ------
     DataError : a missing, damaged or too large file, a missing array, or arrays that are not numbers.
     """
     X, y = _arrays(path, ("X", "y"), max_bytes)
-    return as_samples(X, y, path.name)
+    if not images or X.ndim not in (3, 4):
+        return as_samples(X, y, path.name)
+    channels, height, width = X.shape[-3:] if X.ndim == 4 else (1, *X.shape[1:])
+    return replace(as_samples(_flat(X), y, path.name), image=(channels, height, width))
 
 
-def read_npz_features(path: Path, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.ndarray | None]:
+def _flat(X: np.ndarray) -> np.ndarray:
+    """Images with their pixels in a row."""
+    return X.reshape(len(X), -1) if X.ndim in (3, 4) and X.size else X
+
+
+def read_npz_features(
+    path: Path, max_bytes: int = MAX_BYTES, *, images: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
     """The arrays ``X`` (n, d) and, where it is there, ``y`` (n,) of an NPZ file; see :func:`read_npz`."""
     require_file(path, max_bytes)
     with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as packed:
         if "y.npy" not in packed.namelist():
             (X,) = _arrays(path, ("X",), max_bytes)
-            return as_features(X, path.name)[0], None
-    samples = read_npz(path, max_bytes)
+            return as_features(_flat(X) if images else X, path.name)[0], None
+    samples = read_npz(path, max_bytes, images=images)
     return samples.X, samples.y
 
 

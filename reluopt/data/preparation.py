@@ -14,6 +14,7 @@ from reluopt.data.checks import check_values
 from reluopt.data.encoding import ColumnRule, Encoding, Fate
 from reluopt.data.labels import NUMBERS, LabelRule
 from reluopt.data.origin import Origin
+from reluopt.data.patching import Patching
 from reluopt.data.reading import Dropped, Reading
 from reluopt.data.table import Table
 from reluopt.errors import DataError
@@ -100,12 +101,14 @@ class Preparation:
     raw_names : (d_raw,) the features before any of them was left out.
     features, target : the rules.
     reading : how the raw features came of a table, None for arrays.
+    patching : how rows of pixels become pooled patches, None where rows are samples.
     """
 
     raw_names: tuple[str, ...]
     features: FeatureRule
     target: TargetRule
     reading: Reading | None = None
+    patching: Patching | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -149,6 +152,11 @@ class Preparation:
         return self.features.apply(raw, origin)
 
     @property
+    def width(self) -> int:
+        """How many inputs a network takes: the columns of X, or those of a patch."""
+        return len(self.feature_names) if self.patching is None else self.patching.width
+
+    @property
     def encoding(self) -> Encoding:
         """The rules of the columns; of data that came of no table: one column of numbers a feature."""
         if self.reading is not None:
@@ -190,6 +198,7 @@ class Preparation:
                 "bias": f.bias,
             },
             "target": asdict(self.target),
+            **({} if self.patching is None else {"patching": self.patching.to_mapping()}),
             "reading": None
             if reading is None
             else {
@@ -213,7 +222,9 @@ class Preparation:
             reading = Reading(encoding, r["rows"], dropped, tuple(r["notes"]))
         target = dict(mapping["target"])
         rule = LabelRule(target["rule"]["kind"], tuple(target["rule"]["values"]))
-        return cls(tuple(mapping["raw_names"]), FeatureRule(**f), TargetRule(**{**target, "rule": rule}), reading)
+        patching = None if mapping.get("patching") is None else Patching.from_mapping(mapping["patching"])
+        names = tuple(mapping["raw_names"])
+        return cls(names, FeatureRule(**f), TargetRule(**{**target, "rule": rule}), reading, patching)
 
 
 def unit_rows(X: Float[np.ndarray, "n d"], origin: Origin) -> None:

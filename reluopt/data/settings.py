@@ -75,6 +75,14 @@ class DataConfig(Preprocessing, TableSettings):
         "(.csv, .tsv, .txt, .data, each also as .gz; .parquet, .feather), of an .npz file, or of a folder of IDX "
         "files.",
     )
+    patches: int | None = setting(
+        None,
+        "Images (IDX, digits, NPZ with X (n, height, width)): square patches of this size, pooled over each image, "
+        "which is a convolution with ReLU and pooling; scaling is that of all pixels together.",
+        minimum=1,
+    )
+    stride: int | None = setting(None, "Step between the patches (their size if unset).", minimum=1)
+    pooling: str | None = setting(None, "Pooling of the patches (average if unset).", choices=("average", "sum"))
     test_file: str | None = setting(None, "A file of the same kind with samples to test on; they are not trained on.")
     split: str | None = setting(None, "IDX folder: which files; unset: train if it is there.", choices=SPLITS)
     n: int | None = setting(None, "gaussian, planted: number of samples (100 if unset).", minimum=2)

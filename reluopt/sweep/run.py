@@ -60,17 +60,18 @@ def run_point(point: dict[str, Any]) -> Row:
     data_config = DataConfig(**table_of(point, "data"))
     data = _loaded(data_config, point["fingerprint"])
     beta_max = _beta_max(data_config, config.of_the_problem(), point["fingerprint"])
-    problem = config.make_problem(data.X, data.y, config.resolve_beta(beta_max))
+    X, pooling = data.pooled
+    problem = config.make_problem(X, data.y, config.resolve_beta(beta_max), pooling=pooling)
     end = _End()
     if config.optimizer == "solve":
         result = as_trained(problem, config, searched(problem, config).refined, watch=end)
         end.scalars["patterns/preserved_from_init"] = None  # its neurons have no patterns at a start
     else:
-        network = config.make_network(data.d, problem.outputs)
+        network = config.make_network(problem.d, problem.outputs)
         result = Trainer(network, problem, config=config, callbacks=[end], progress=False).fit()
     row: Row = {
         "n": data.n,
-        "d": data.d,
+        "d": problem.d,
         "beta": problem.beta,
         "beta_max": beta_max,
         "epochs": result.epochs,
@@ -96,7 +97,8 @@ def _loaded(config: DataConfig, fingerprint: str) -> Dataset:
 @functools.lru_cache(maxsize=8)  # β_max depends on the loss and the weights, not on the other settings of the training
 def _beta_max(config: DataConfig, train: TrainConfig, fingerprint: str) -> float:
     data = _loaded(config, fingerprint)
-    problem = train.make_problem(data.X, data.y, 1.0)
+    X, pooling = data.pooled
+    problem = train.make_problem(X, data.y, 1.0, pooling=pooling)
     return beta_max_estimate(problem, clock=Clock(SEARCH_SECONDS))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from reluopt.losses.protocol import is_one_hot
@@ -66,7 +65,7 @@ class TensorBoard(Callback):
             picture = drawn(flip_figure(_recorder(state).flipped(), record.epoch))
             self._writer.add_image("patterns/flipped", picture, record.epoch, dataformats="HWC")
             if is_one_hot(state.y):
-                f = torch.relu(record.preactivations) @ state.network.alpha.detach()
+                f = state.problem.pooled(state.network.outputs_of(record.preactivations).detach())
                 counts = confusion(f.argmax(1).cpu().numpy(), state.y.argmax(1).cpu().numpy(), f.shape[1])
                 picture = drawn(confusion_figure(counts, self.labels, record.epoch))
                 self._writer.add_image("train/confusion", picture, record.epoch, dataformats="HWC")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from reluopt.patterns.drift import DriftRecorder
+from reluopt.pooling import Pooling
 from reluopt.progress import Bar
 from reluopt.runs import RunFolder
 from reluopt.training.checkpoint import fingerprint, save_checkpoint
@@ -95,16 +96,18 @@ class Validate(Callback):
     Parameters
     ----------
     X, y : (k, d), (k,) or (k, C) the held-out samples, prepared as those that are trained on.
+    pooling : of the rows of X, where these are patches.
     """
 
-    def __init__(self, X: Any, y: Any) -> None:
-        self.X, self.y = torch.as_tensor(X), torch.as_tensor(y)
+    def __init__(self, X: Any, y: Any, pooling: Pooling | None = None) -> None:
+        self.X, self.y, self.pooling = torch.as_tensor(X), torch.as_tensor(y), pooling
 
     def on_record(self, state: TrainState, record: Record) -> None:
         """Evaluate the network on the held-out samples."""
         X, y, loss = self.X.to(state.network.U), self.y.to(state.network.U), state.problem.loss
         with torch.no_grad():
             f = state.network(X)
+            f = f if self.pooling is None else self.pooling.forward(f)
             name, score = loss.score(f, y)
             record.scalars["test/loss"] = float(loss.value(f, y).sum()) / len(y)
             record.scalars[f"test/{name}"] = score

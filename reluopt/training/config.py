@@ -152,8 +152,12 @@ class TrainConfig(Config):
         fraction = self.beta_fraction if self.beta_fraction is not None else DEFAULT_BETA_FRACTION
         return fraction * beta_max
 
-    def make_problem(self, X: Any, y: Any = None, beta: Any = None, weights: Any = None) -> reluopt.problem.Problem:
+    def make_problem(
+        self, X: Any, y: Any = None, beta: Any = None, weights: Any = None, *, pooling: Any = None
+    ) -> reluopt.problem.Problem:
         """The training problem of these settings on X (n, d), y (n,); a problem is returned as it is.
+
+        ``pooling`` : of the rows of X, where these are patches.
 
         Raises
         ------
@@ -164,7 +168,7 @@ class TrainConfig(Config):
         if isinstance(X, Problem):
             return as_problem(X, y, beta)
         beta = self.beta if beta is None else beta
-        problem = as_problem(X, y, beta, loss=self.loss, weights=weights, biases=self.biases)
+        problem = as_problem(X, y, beta, loss=self.loss, weights=weights, biases=self.biases, pooling=pooling)
         if self.class_weight is None:
             return problem
         if weights is not None:

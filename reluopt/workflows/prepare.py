@@ -60,7 +60,8 @@ def prepare(
     DataError, ConfigError : data or settings that cannot be used.
     """
     loaded = load(data)
-    unscaled = train.make_problem(loaded.X, loaded.y, 1.0)
+    X, pooling = loaded.pooled
+    unscaled = train.make_problem(X, loaded.y, 1.0, pooling=pooling)
     if one_output is not None:
         unscaled.require_one_output(one_output)
     beta_max = beta_max_estimate(unscaled, clock=Clock(SEARCH_SECONDS))

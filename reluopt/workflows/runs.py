@@ -63,7 +63,8 @@ def read_run(run: RunFolder) -> RunRecord:
             "Put the original file and the settings in [data] back, or train a new run.",
         )
     train = TrainConfig.from_mapping(tables.get("train", {}), f"[train] of '{run.config_file}'")
-    problem = train.make_problem(data.X, data.y, beta)
+    X, pooling = data.pooled
+    problem = train.make_problem(X, data.y, beta, pooling=pooling)
     if run.latest_checkpoint.is_file():
         require_as_trained(run, problem, train.to_mapping() if "train" in tables else {})
     return RunRecord(data, train, problem, beta_max)

@@ -70,7 +70,8 @@ def as_trained(
     """
     callbacks = [] if watch is None else [watch]
     if data is not None and data.test_y is not None:
-        callbacks.insert(0, Validate(data.test_X, problem.loss.encoded(data.test_y)))
+        X, pooling = data.pooled_test
+        callbacks.insert(0, Validate(X, problem.loss.encoded(data.test_y), pooling))
     network = end.network
     # no epoch of a trainer: a record of the network as it is
     as_it_is = config.replace(optimizer="adam", width=network.width, epochs=0, stationarity_tolerance=0.0)

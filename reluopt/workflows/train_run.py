@@ -111,7 +111,8 @@ def resumed_training(path: Path, *, progress: bool = False) -> TrainingRun | Sea
 
 def _trainer(folder: RunFolder, record: RunRecord, progress: bool) -> Trainer:
     data, problem, config = record.data, record.problem, record.train
-    network = config.make_network(data.d, problem.outputs)
-    tested = [] if data.test_y is None else [Validate(data.test_X, problem.loss.encoded(data.test_y))]
+    network = config.make_network(problem.d, problem.outputs)
+    X, pooling = data.pooled_test
+    tested = [] if data.test_y is None else [Validate(X, problem.loss.encoded(data.test_y), pooling)]
     callbacks = [*tested, TensorBoard(folder, hparams={"data.dataset": data.name}, labels=data.labels)]
     return Trainer(network, problem, config=config, callbacks=callbacks, run=folder, progress=progress)

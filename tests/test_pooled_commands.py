@@ -1,0 +1,66 @@
+"""Pooled patches of images on the command line: trained, certified, verified, predicted; and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from commands import reluopt
+
+from reluopt.data import DataConfig, load_dataset
+from reluopt.errors import ReluoptError
+from reluopt.pooling import patches
+from reluopt.problem import as_problem
+from reluopt.runs import RunFolder
+
+
+@pytest.fixture
+def images(tmp_path):
+    """An .npz file of 12 images with 6×5 pixels, of two classes."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((12, 6, 5)), np.repeat([-1.0, 1.0], 6)
+    np.savez(tmp_path / "images.npz", X=X, y=y)
+    return X, y
+
+
+def settings(tmp_path, **changes):
+    return DataConfig(dataset=str(tmp_path / "images.npz"), patches=3, stride=2, task="classification", **changes)
+
+
+def test_from_images_to_a_verified_proof_and_predictions(images, tmp_path):
+    X, _ = images
+    words = ("images.npz", "--patches", 3, "--stride", 2, "--pooling", "sum", "--task", "classification", "--bias")
+    how = ("--scaling", "standardise", "--epochs", 5, "--width", 3, "--out", "run")
+    assert reluopt("train", *words, *how, cwd=tmp_path).returncode == 0
+    assert reluopt("certify", "run", "--effort", "fast", cwd=tmp_path).returncode == 0
+    assert reluopt("verify", "run", cwd=tmp_path).returncode == 0
+    done = reluopt("predict", "run", "images.npz", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows, pooling = patches((X - X.mean()) / X.std(), 3, 2, pool="sum")
+    U, alpha = RunFolder.open(tmp_path / "run").load_model().network.weights()
+    f = pooling.forward(np.maximum(np.hstack([rows, np.ones((len(rows), 1))]) @ U.T, 0) @ alpha)
+    said = json.loads(done.stdout)["result"]
+    output = said["columns"].index("output")
+    assert [row[output] for row in said["predictions"]] == pytest.approx(f, rel=1e-9)
+
+
+def test_the_problem_is_that_of_the_patches(images, tmp_path):
+    X, _ = images
+    data = load_dataset(settings(tmp_path, test_fraction=0.25))
+    rows, pooling = patches(X, 3, 2)
+    kept = [i for i in range(12) if (X[i].ravel() == data.X).all(axis=1).any()]
+    problem, u = as_problem(data, beta=0.1), np.random.default_rng(1).standard_normal((9, 4))
+    whole = pooling.forward(np.maximum(rows @ u, 0))
+    assert problem.pooled(np.maximum(problem.X @ u, 0)) == pytest.approx(whole[kept], rel=1e-12)
+    held, apart = data.pooled_test
+    rest = [i for i in range(12) if i not in kept]
+    assert apart.forward(np.maximum(held @ u, 0)) == pytest.approx(whole[rest], rel=1e-12) and len(rest) == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"patches": None}, {"patches": 6}, {"scaling": "unit_rows"}, {"dataset": "iris", "task": "multiclass"}],
+    ids=["no patches", "too large", "scaling", "no images"],
+)
+def test_what_does_not_fit_is_refused(images, tmp_path, changes):
+    with pytest.raises(ReluoptError):
+        load_dataset(settings(tmp_path).replace(**changes))
