@@ -73,10 +73,10 @@ def known():
 def contest(known, monkeypatch, ticking):
     """A race of one second between these alone: how often each one yields."""
 
-    def run(*bounds):
+    def run(*bounds, stop_at=math.inf):
         ticking(0.0005)
         monkeypatch.setattr(registry, "BOUNDS", {bound.name: bound for bound in bounds})
-        return Counter(found.method for found in race(*known, Clock(1.0)))
+        return Counter(found.method for found in race(*known, Clock(1.0), stop_at=stop_at))
 
     return run
 
@@ -108,6 +108,14 @@ def test_what_rises_steadily_overtakes_what_is_ahead_and_stands_still(contest):
 def test_what_rose_and_stands_still_loses_the_clock_again(contest):
     times = contest(named("burst", lambda seconds: min(rising(seconds), 1.5)), named("still", level(2.0)))
     assert times["still"] > 2 * times["burst"] > 0
+
+
+def test_what_has_almost_arrived_is_not_left_for_what_rises_from_far_below(contest):
+    steep = named("steep", lambda seconds: min(1.0 + 0.3 * math.log2(seconds / 0.03), 1.5), Planning)
+    times = contest(named("near", lambda seconds: 2.0 - 1e-3 / (1 + seconds)), steep, stop_at=2.0)
+    assert len(steep.runs) == 2 < times["near"], "only the tries"
+    contest(named("far", level(1.0)), steep, stop_at=2.0)
+    assert len(steep.runs) == 2 + 3, "the same course is believed where nothing else is better"
 
 
 def test_a_paused_search_counts_its_own_time_alone(contest):

@@ -45,6 +45,8 @@ BOUNDS: dict[str, Bound] = {
 QUICK = 0.3
 #: The share of what is left that each of several bounds gets before what it promises is believed.
 TRIAL = 0.06
+#: What promises more than this part of the way from where it is to the goal is believed this part.
+BELIEVED = 0.9
 
 
 def race(
@@ -189,14 +191,16 @@ class _Contestant:
         """v(t) + (v(t) − v(t/2)) log₂(T/t): its value after T seconds of its own if it goes on as in the last t/2.
 
         Bounds rise about with the logarithm of time: by the same from 10 s to 20 s as from 20 s to 40 s. T is all that
-        it can have, t + left, or left where it has to begin anew.
+        it can have, t + left, or left where it has to begin anew. Of the way to ``stop_at`` at most BELIEVED is taken
+        for granted: what is far below has steep courses that bend, and may not stop what has almost arrived.
         """
         if not self.history:
             return -math.inf
         t, value = self.seconds, self.history[-1][1]
         before = self.history[max(0, bisect_right(self.history, (0.5 * t, math.inf)) - 1)][1]
         whole = left if self.bound.plans else t + left
-        return value + (value - before) * math.log2(max(1.0, whole / max(t, 1e-9)))
+        promised = value + (value - before) * math.log2(max(1.0, whole / max(t, 1e-9)))
+        return min(promised, max(value, value + BELIEVED * (self.course.stop_at - value)))
 
 
 def tightened(
