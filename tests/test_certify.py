@@ -57,7 +57,7 @@ def test_the_ladder_is_in_order_for_any_network(seed, n, d, beta, scale):
     for low in ("closed_form", "moment"):
         assert rungs[low] <= min(rungs["balanced"], rungs["own_primal"] * slack, rungs["gaussian"] * slack)
         assert rungs[low] <= 0.5 * y @ y * slack
-    assert by_formula.objective(X, y, *network.weights(), beta) <= rungs["objective"]
+    assert by_formula.objective(X, y, *network.weights(), beta) <= rungs["objective"] * slack, "it rounds too"
 
 
 @pytest.mark.parametrize("name", ["planted_20x3_b0.1", "noise_40x8_b0.1", "diabetes_60x11_b0.1"])
