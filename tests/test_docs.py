@@ -93,12 +93,21 @@ def test_the_python_of_a_page_runs(page, folder):
             exec(compile(block, str(page), "exec"), known)
 
 
+CODE = re.compile(r"^```(?:python|bash)\n(.*?)\n```$", flags=re.DOTALL | re.MULTILINE)
+
+
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_the_page_of_a_notebook_is_of_this_notebook(notebook):
     """`make notebook-pages` makes it: every cell, what it printed, and its figures."""
     page = (ROOT / "docs" / "notebooks" / f"{notebook.stem}.md").read_text(encoding="utf-8")
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-        assert "".join(cell["source"]).strip() in page
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    assert all("".join(cell["source"]).strip() in page for cell in cells)
+    code = [
+        block
+        for source, kind in (("".join(cell["source"]).strip(), cell["cell_type"]) for cell in cells)
+        for block in ([source] if kind == "code" else CODE.findall(source))
+    ]
+    assert CODE.findall(page) == code
     shown = re.findall(r"!\[\w+\]\((.*?)\)", page)
     assert shown
     assert {notebook.stem + "_files"} == {name.partition("/")[0] for name in shown}
