@@ -11,8 +11,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
+from sklearn.datasets import load_digits
 
 from reluopt.tracking import style
 
@@ -106,6 +108,23 @@ def test_the_readme_has_the_table_of_a_script_beside(results, monkeypatch):
     readme = (results.parent / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) >= 3
     assert [line for line in lines if line not in readme] == []
+
+
+def test_ten_classes_of_image_files_are_trained_bounded_and_checked(tmp_path, capsys):
+    digits = load_digits()
+    pixels, labels = digits.images[:80, 2:6, 2:6].astype(np.uint8), digits.target[:80].astype(np.uint8)
+    for kind, values in (("images-idx3", pixels), ("labels-idx1", labels)):
+        head = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, dtype=">u4").tobytes()
+        (tmp_path / f"train-{kind}-ubyte").write_bytes(head + values.tobytes())
+    main = runpy.run_path(str(EXPERIMENTS / "benchmarks" / "mnist10.py"))["main"]
+    main(tmp_path, images=40, fraction=0.1, width=3, epochs=20, budget=0.2, device="cpu")
+    problem, network, *bounds, checked = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (problem["n"], problem["d"], problem["outputs"]) == (40, 16, 10)
+    values = [line["bound"] for line in bounds]
+    assert sorted(set(values)) == values
+    assert 0 < values[-1] < network["L"] < problem["zero_network"]
+    assert bounds[-1]["ratio"] == pytest.approx(checked["ratio_at_most"], rel=1e-6)
+    assert checked["optimum_at_least"] == pytest.approx(values[-1], rel=1e-6)
 
 
 @pytest.mark.parametrize("path", FRAMED, ids=name)

@@ -12,6 +12,7 @@ far (wall-clock), and what the independent checker derives from the certificate.
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,12 +20,14 @@ from typing import Annotated, Any
 
 import typer
 
-from reluopt.beta_max import beta_max_estimate
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the studies' library is
+
+from _lib.problems import of_data
 from reluopt.bounds import LowerBound, Start, race
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
-from reluopt.data import DataConfig, load_dataset
+from reluopt.data import DataConfig
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
 from reluopt.training import TrainConfig, Trainer
@@ -38,9 +41,7 @@ def say(**line: Any) -> None:
 def problem_of(folder: Path, images: int | None, fraction: float) -> Problem:
     """The images (all of them unless a number is given, drawn with seed 0) and their ten classes."""
     config = DataConfig(dataset=str(folder), task="multiclass", scaling="centre", bias=False, subset=images)
-    data = load_dataset(config)
-    problem = Problem(data.X, data.y, "squared")
-    return problem.with_beta(fraction * beta_max_estimate(problem))
+    return of_data(config, fraction)
 
 
 def trained(problem: Problem, width: int, epochs: int, device: str) -> TwoLayerReLU:
@@ -72,7 +73,7 @@ def checked(problem: Problem, bound: LowerBound, network: TwoLayerReLU) -> dict[
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="The folder of MNIST's IDX files.")],
+    folder: Annotated[Path, typer.Argument(exists=True, help="The folder of MNIST's IDX files.")],
     images: Annotated[int | None, typer.Option(help="Only so many images, drawn at random.")] = None,
     fraction: Annotated[float, typer.Option(help="β/β_max.")] = 0.1,
     width: Annotated[int, typer.Option(help="Neurons.")] = 200,

@@ -23,18 +23,19 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy and torch are imported
 os.environ["MKL_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the studies' library is
 
 import cvxpy as cp
 import torch
 import typer
 from oracles import all_products_sdp, theorem_c_sdp
 
+from _lib.problems import of_data
 from reluopt import printing
-from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds.clique import Cliques
 from reluopt.bounds.output_moments import OutputMoments
 from reluopt.clock import Clock
-from reluopt.data import DataConfig, load_dataset
+from reluopt.data import DataConfig
 from reluopt.problem import Problem
 from reluopt.search.refinement import refine
 
@@ -44,9 +45,7 @@ DATA = ("iris", "wine")
 
 def problem_of(name: str, rows: int, fraction: float) -> Problem:
     """Some samples of a data set, drawn with seed 0; unit rows of its classes."""
-    data = load_dataset(DataConfig(dataset=name, task="multiclass", subset=rows))
-    problem = Problem(data.X, data.y, "squared")
-    return problem.with_beta(fraction * beta_max_estimate(problem))
+    return of_data(DataConfig(dataset=name, task="multiclass", subset=rows), fraction)
 
 
 def solved(stated: cp.Problem) -> dict[str, Any]:

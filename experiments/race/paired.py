@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,8 @@ import torch
 import typer
 
 from reluopt import printing
-from reluopt.beta_max import beta_max_estimate
 from reluopt.clock import Clock
-from reluopt.data import DataConfig, load_dataset
+from reluopt.data import DataConfig
 from reluopt.problem import Problem
 from reluopt.search.refinement import refinements
 from reluopt.training import TrainConfig, Trainer
@@ -35,6 +35,10 @@ from reluopt.training.callbacks import Callback, Record
 from reluopt.training.state import TrainState
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # where the studies' library is
+
+from _lib.problems import of_data  # noqa: E402
+
 #: Name: data set, task, loss, β/β_max.
 INSTANCES = {
     "breast_cancer, logistic": ("breast_cancer", "classification", "logistic", 0.1),
@@ -59,9 +63,7 @@ class Seconds(Callback):
 def problem_of(instance: str) -> Problem:
     """The problem of a name in INSTANCES."""
     name, task, loss, fraction = INSTANCES[instance]
-    data = load_dataset(DataConfig(dataset=name, task=task))
-    problem = Problem(data.X, data.y, loss)
-    return problem.with_beta(fraction * beta_max_estimate(problem))
+    return of_data(DataConfig(dataset=name, task=task), fraction, loss)
 
 
 def adam(problem: Problem, seed: int, epochs: int) -> tuple[list[tuple[float, float]], float]:
@@ -141,11 +143,14 @@ def _seconds(rows: list[dict[str, Any]], name: str) -> str:
 
 def main(out: Path = HERE, pairs: int = 3, epochs: int = 15000, only: str = "", redraw: bool = False) -> None:
     """Write paired.json into OUT (an instance as soon as it is done) and print the table; ONLY is a part of a name."""
+    chosen = [name for name in INSTANCES if only in name]
+    if not chosen:
+        raise typer.BadParameter(f"no name has '{only}'; there are: {'; '.join(INSTANCES)}", param_hint="--only")
     torch.set_num_threads(1)
     file, small = out / "paired.json", Problem(np.eye(4), np.arange(4.0), beta=0.1)
     refined(small, 0, adam(small, 0, 20)[1], 1.0)  # what is loaded at the first call belongs to neither
     results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    for instance in () if redraw else [name for name in INSTANCES if only in name]:
+    for instance in () if redraw else chosen:
         done = race(instance, pairs, epochs)
         results = [result for result in results if result["instance"] != instance] + [done]
         results.sort(key=lambda result: list(INSTANCES).index(result["instance"]))

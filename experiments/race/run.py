@@ -29,7 +29,6 @@ import typer
 
 import reluopt
 from reluopt.clock import Clock
-from reluopt.data import DataConfig, load_dataset
 from reluopt.patterns.sampling import discover_patterns
 from reluopt.programs.mapping import network_from_blocks
 from reluopt.programs.relaxed import RelaxedProgram
@@ -41,7 +40,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "benchmarks" / "convex_relu"
 
 from benchmark_utils import peers  # noqa: E402
 
-from _lib.problems import at_fraction  # noqa: E402
+from _lib.problems import of_data  # noqa: E402
 
 INSTANCES = {"diabetes, β = 0.1 β_max": ("diabetes", 0.1), "breast_cancer, β = 0.01 β_max": ("breast_cancer", 0.01)}
 SEEDS, WIDTH, PATTERNS = (0, 1, 2, 3, 4), 100, 50
@@ -56,8 +55,7 @@ Trace = list[tuple[float, float]]
 def problem_of(instance: str) -> reluopt.Problem:
     """The problem of a name in INSTANCES."""
     name, fraction = INSTANCES[instance]
-    data = load_dataset(DataConfig(dataset=name))
-    return at_fraction(data.X, data.y, fraction)
+    return of_data(reluopt.DataConfig(dataset=name), fraction)
 
 
 def refined(problem: reluopt.Problem, seed: int, seconds: float) -> Trace:

@@ -27,6 +27,7 @@ from reluopt.tracking import style
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the studies' library is
 
+from _lib.problems import at_fraction
 from _lib.study import Study, main
 
 #: First steps of Adam's starts in turn, and how far each falls.
@@ -56,8 +57,7 @@ def problem_of(point: dict[str, Any]) -> reluopt.Problem:
         X, y = rng.standard_normal((point["n"], point["d"])), rng.standard_normal(point["n"])
     if loss.classes and not loss.couples and y.ndim == 1:
         y = np.where(y > 0, 1.0, -1.0)
-    problem = reluopt.Problem(X, y, loss, 1.0)
-    return problem.with_beta(point["fraction"] * reluopt.beta_max_estimate(problem))
+    return at_fraction(X, y, point["fraction"], loss)
 
 
 def adam(problem: reluopt.Problem, width: int, first: float, seed: int, seconds: float) -> float:
