@@ -1,11 +1,11 @@
 r"""Every lower bound on every instance: its value, its time, its distance from the best network known, its certificate.
 
-    .venv/bin/python experiments/certificates/table.py --reference ../shared/reference --workers 16 --json \
+    .venv/bin/python experiments/certificates/table.py --reference ../shared/reference --workers 15 --json \
         > results.jsonl
     .venv/bin/python experiments/certificates/table.py --reference ../shared/reference --sdp --method dnn --json \
         >> results.jsonl
-    OMP_NUM_THREADS=2 .venv/bin/python experiments/certificates/table.py --mnist ../shared/data/mnist --budget 460 \
-        --json >> results.jsonl
+    OMP_NUM_THREADS=2 .venv/bin/python experiments/certificates/table.py --mnist ../shared/data/mnist --budget 420 \
+        --device cuda --json >> results.jsonl
     .venv/bin/python experiments/certificates/table.py --markdown results.jsonl
 
 `thorough` is the race of all bounds that suit, what `certify --effort thorough` runs. With `--workers` so many lines
@@ -16,7 +16,7 @@ verified (the independent checker, in its own process, accepted the certificate 
 objective of a trained network, `solve` that of column generation, `theory` the theory's factor as its ratio, `dnn sdp`
 a value that nothing proves, with the status of its solver. `cpu_seconds`, the processor's, tell how busy the machine
 was. The reference folder holds npz files (X, y, beta) and values.json (best_known); whole data sets come from
-scikit-learn. The second command writes these lines and that of sdp.json into README.md as tables.
+scikit-learn. The last command writes these lines and that of sdp.json into README.md as tables.
 """
 
 from __future__ import annotations
@@ -230,11 +230,18 @@ def lines(
 
 
 def main(
-    reference: Annotated[Path | None, typer.Option(help="Folder with values.json and the npz files it names.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of values.json and its npz files.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON each, instead of a table.")] = False,
     budget: Annotated[float, typer.Option(help="Seconds for each bound that has a time limit.")] = 120.0,
     mnist: Annotated[
-        Path | None, typer.Option(help="Only MNIST, from this IDX folder, pixels centred, at 0.1 β_max (pricing).")
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Only MNIST, from this IDX folder, pixels centred, at 0.1 β_max (pricing).",
+        ),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Only instances whose name contains this (repeatable).")
@@ -246,10 +253,10 @@ def main(
     processor: Annotated[
         bool, typer.Option("--processor", help="Count processor seconds, where others use the machine too.")
     ] = False,
-    workers: Annotated[int, typer.Option(help="Lines that are computed at the same time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Lines that are computed at the same time.")] = 1,
     device: Annotated[str, typer.Option(help="Where searches compute: cpu or cuda.")] = "cpu",
     markdown: Annotated[
-        Path | None, typer.Option(help="Compute nothing: write the lines of this file as README's tables.")
+        Path | None, typer.Option(exists=True, help="Compute nothing: write the lines of this file as README's tables.")
     ] = None,
 ) -> None:
     """Print the table."""
