@@ -101,7 +101,7 @@ class Model:
         if self.preparation.patching is not None:
             raise ConfigError(
                 "The network takes patches of images, and is no Linear layer on them.",
-                "Use reluopt.convolution.to_convolution(network, size, stride, channels).",
+                self.preparation.patching.how_in_torch,
             )
         return self.network.to_sequential(bias_column=self.preparation.features.bias)
 

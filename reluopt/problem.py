@@ -203,11 +203,13 @@ def as_problem(
     DataError, ConfigError : see :class:`Problem`; also ConfigError where a problem comes with more than itself.
     """
     if isinstance(X, Problem):
-        if y is not None or (beta is not None and beta != X.beta):
-            raise ConfigError("A problem was given together with y or β.", "Give the problem alone.")
+        if y is not None or pooling is not None or (beta is not None and beta != X.beta):
+            raise ConfigError("A problem was given together with y, β or a pooling.", "Give the problem alone.")
         return X
     if y is None and hasattr(X, "X") and hasattr(X, "y"):  # a Dataset
-        y, (X, pooling) = X.y, getattr(X, "pooled", (X.X, pooling))
+        if pooling is not None:
+            raise ConfigError("A pooling was given together with a data set.", "Give the data set alone, or X and y.")
+        y, (X, pooling) = X.y, getattr(X, "pooled", (X.X, None))
     if y is None or beta is None:
         raise ConfigError("Targets y or the weight decay β are missing.", "Give a Problem, or X, y and β.")
     return Problem(X, y, loss, beta, weights, biases, pooling=pooling)

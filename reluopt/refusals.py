@@ -56,11 +56,11 @@ class Refusals:
         return 1 if self.targets.ndim == 1 else self.targets.shape[1]
 
     def require_one_output(self, what: str) -> None:
-        """Refuse what is there for one output only.
+        """Refuse what is there for one output only, of rows that are samples, with decayed weights only.
 
         Raises
         ------
-        ConfigError : the problem has several outputs.
+        ConfigError : the problem has several outputs, biases of its own or pooled rows.
         """
         if self.outputs > 1:
             raise ConfigError(
@@ -68,6 +68,7 @@ class Refusals:
                 "Choose one target, or one class against the others (--positive LABEL).",
             )
         self.require_no_biases(what)
+        self.require_unpooled(what)
 
     def require_no_biases(self, what: str) -> None:
         """Refuse what is there for decayed weights only.
@@ -93,5 +94,5 @@ class Refusals:
         if self.pooling is not None:
             raise ConfigError(
                 f"{what} is not there for pooled rows.",
-                "certify, verify and the Trainer take them; see reluopt.pooling.",
+                "train, certify and verify take them, solve and refine those of several outputs; see reluopt.pooling.",
             )

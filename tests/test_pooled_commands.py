@@ -1,13 +1,18 @@
 """Pooled patches of images on the command line: trained, certified, verified, predicted; and what is refused."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+import torch
 from commands import reluopt
 
+from reluopt.convolution import to_convolution
 from reluopt.data import DataConfig, load_dataset
-from reluopt.errors import ReluoptError
+from reluopt.errors import ConfigError, ReluoptError
+from reluopt.model import Model
+from reluopt.network import from_weights
 from reluopt.pooling import patches
 from reluopt.problem import as_problem
 from reluopt.runs import RunFolder
@@ -64,3 +69,34 @@ def test_the_problem_is_that_of_the_patches(images, tmp_path):
 def test_what_does_not_fit_is_refused(images, tmp_path, changes):
     with pytest.raises(ReluoptError):
         load_dataset(settings(tmp_path).replace(**changes))
+
+
+def test_what_is_there_for_samples_only_says_so(images, tmp_path):
+    for command in ("theory", "relax"):
+        done = reluopt(command, "images.npz", "--patches", 3, "--task", "classification", cwd=tmp_path)
+        assert done.returncode == 2 and "not there for pooled rows" in done.stderr, done.stderr
+    data = load_dataset(settings(tmp_path))
+    pooling = data.pooled[1]
+    for given in (data, as_problem(data, beta=1.0)):
+        with pytest.raises(ReluoptError, match="together with"):
+            as_problem(given, beta=1.0, pooling=pooling)
+
+
+def test_the_convolution_that_a_refusal_names_is_the_network(images, tmp_path):
+    X, _ = images
+    for scaling in ("standardise", "none"):
+        data = load_dataset(settings(tmp_path, scaling=scaling, bias=True))
+        weights = np.random.default_rng(1).standard_normal((4, 10)), np.ones(4)
+        model = Model(from_weights(*weights), data.preparation, as_problem(data, beta=0.1).loss)
+        with pytest.raises(ConfigError, match="no Linear layer") as refused:
+            model.to_sequential()
+        call = re.search(r"reluopt\.convolution\.(to_convolution\(.*?\)) is", str(refused.value))[1]
+        takes = re.search(r"takes \(pixels - (.*)\)/(.*)\.", str(refused.value))
+        shift, scale = map(float, takes.groups()) if takes else (0.0, 1.0)
+        made = eval(call, {"to_convolution": to_convolution, "model": model}).double()
+        with torch.no_grad():
+            f = made(torch.tensor((X - shift) / scale)[:, None]).numpy()[:, 0]
+        assert f == pytest.approx(model.outputs(X.reshape(12, -1)), rel=1e-9)
+    with pytest.raises(ConfigError, match="pooling = average"):
+        summed = load_dataset(settings(tmp_path, pooling="sum", bias=True))
+        Model(model.network, summed.preparation, model.loss).to_sequential()

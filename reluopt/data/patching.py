@@ -47,6 +47,15 @@ class Patching:
         """Columns of a patch."""
         return self.shape[0] * self.size**2 + self.bias
 
+    @property
+    def how_in_torch(self) -> str:
+        """What makes a convolution of torch of a network on these patches."""
+        if self.pool != "average":
+            return "Train with pooling = average, which is a convolution of torch."
+        size = f"{self.size}, {self.stride}, channels={self.shape[0]}, bias_column={self.bias}"
+        scaled = "" if self.scaling == "none" else f"; it takes (pixels - {self.shift!r})/{self.scale!r}"
+        return f"reluopt.convolution.to_convolution(model.network, {size}) is a convolution of torch{scaled}."
+
     def apply(self, X: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "N e"], Pooling]:
         """The patches (N, e) of images (n, channels·height·width), and their pooling.
 

@@ -166,7 +166,7 @@ class TrainConfig(Config):
         from reluopt.problem import Problem, as_problem
 
         if isinstance(X, Problem):
-            return as_problem(X, y, beta)
+            return as_problem(X, y, beta, pooling=pooling)
         beta = self.beta if beta is None else beta
         problem = as_problem(X, y, beta, loss=self.loss, weights=weights, biases=self.biases, pooling=pooling)
         if self.class_weight is None:
