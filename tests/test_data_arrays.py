@@ -56,7 +56,7 @@ def test_arrays_take_text_labels():
         (X0[:0], Y0[:0], ["empty", "no samples"]),
         (X0[:, :0], Y0, ["empty", "no features"]),
         (X0[:, 0], Y0, ["shape (12,)", "reshape(-1, 1)"]),
-        (X0[None], Y0, ["shape (1, 12, 3)"]),
+        (X0[None], Y0, ["shape (1, 12, 3)", "--patches"]),
         (X0, X0[None], ["y has shape (1, 12, 3)"]),
         (X0, np.ones(12), ["constant"]),
         (X0 + 1j, Y0, ["complex128"]),

@@ -29,9 +29,10 @@ def check_data(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], ori
 def check_shapes(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], origin: Origin) -> None:
     """X is (n, d) and y (n,) or (n, C) with n ≥ 2, d ≥ 1, and every column has a name."""
     if X.ndim != 2:
+        images = " Of images: X.reshape(len(X), -1), or --patches SIZE for a file of them." if X.ndim > 2 else ""
         raise DataError(
             f"{origin.name}: X has shape {X.shape}.",
-            "Give X as a matrix (n samples, d features); a single feature as X.reshape(-1, 1).",
+            f"Give X as a matrix (n samples, d features); a single feature as X.reshape(-1, 1).{images}",
         )
     if y.ndim not in (1, 2) or (y.ndim == 2 and y.shape[1] < 2):
         raise DataError(
