@@ -14,6 +14,7 @@ from commands import PLANTED, QUICK
 from commands import reluopt as command
 
 import reluopt
+from reluopt import losses
 from reluopt.errors import ConfigError, SolverError
 from reluopt.losses import LOSSES, Squared, check_loss, make_loss
 from reluopt.programs.penalties import GroupNorm
@@ -71,6 +72,27 @@ def test_a_loss_by_its_name_is_trained_with_and_certified_and_unknown_to_the_che
             make_loss(bad)
 
 
+@pytest.mark.parametrize("page", ["own-loss"], indirect=True)
+def test_what_rests_on_the_word_of_a_loss_says_so(page, caplog):
+    losses._say_what_proofs_rest_on.cache_clear()  # another test of this process may have heard it
+    problem = reluopt.Problem(np.eye(3), np.arange(3.0), loss=make_loss("insensitive:0.3"), beta=0.5)
+    assert sum("insensitive" in record.message for record in caplog.records) == 1  # once, whatever its parameter
+    network, quick = reluopt.TrainConfig(width=2).make_network(3), reluopt.CertifyConfig(effort="fast", time_limit=0.5)
+    assert reluopt.certify(network, problem, config=quick).verdict.startswith("If the insensitive loss states its conj")
+    assert "If the" not in reluopt.certify(network, np.eye(3), np.arange(3.0), 0.5, config=quick).verdict
+
+
+def test_no_loss_from_outside_is_taken_for_one_that_the_checker_knows():
+    class Mine(Squared):
+        """Another loss under a name that the checker knows."""
+
+        def value(self, f, y):
+            return 2.0 * super().value(f, y)
+
+    with pytest.raises(ConfigError, match="named 'squared'"):
+        reluopt.Problem(np.eye(2), np.ones(2), loss=Mine(), beta=0.1)
+
+
 @pytest.mark.parametrize("page", ["own-solver"], indirect=True)
 def test_a_solver_by_its_name(page):
     data = reluopt.planted(n=8, d=2, width=1, noise=0.1, seed=0)
@@ -126,6 +148,14 @@ def test_what_a_solver_says_of_itself_is_not_believed(program):
     assert found.cone_violation <= 1e-9 and found.value == program.value(found.blocks)
     assert found.status is Status.INACCURATE
     assert reluopt.solve(program, Outside(lambda found: found)).status is Status.CONVERGED
+
+
+def test_nor_what_one_derived_from_ours_says(program):
+    class Boaster(NativeSolver):
+        def solve(self, program, warm_start=None):
+            return dataclasses.replace(super().solve(program, warm_start), value=0.0)
+
+    assert reluopt.solve(program, Boaster()).value == pytest.approx(reluopt.solve(program).value, rel=1e-5)
 
 
 @pytest.mark.parametrize(

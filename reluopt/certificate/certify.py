@@ -101,8 +101,10 @@ def certify(
         kept, others = case.unless_stopped(lambda: comparisons(case, initial_U), nothing)
     biases = own_objectives(case, network, objective)
     estimates = (*below, *own, *top, *others)
+    name = problem.loss.name
+    condition = "" if is_checkable(name) else f"If the {name} loss states its conjugate rightly: "
     certificate = Certificate(
-        verdict=verdict(estimates, pricing, biases),
+        verdict=condition + verdict(estimates, pricing, biases),
         estimates=estimates,
         stationarity=own_gap,
         pricing=pricing,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import math
 
 from reluopt import plugins
@@ -26,6 +27,8 @@ LOSSES: dict[str, type[Loss]] = {
 }
 #: Losses that couple the outputs of a sample.
 COUPLED: dict[str, type[Loss]] = {CrossEntropy.name: CrossEntropy}
+
+logger = logging.getLogger(__name__)
 
 #: What each parameter must satisfy.
 _LIMITS = {"delta": (lambda v: 0.0 < v < 1e100, "above 0"), "tau": (lambda v: 0.0 < v < 1.0, "between 0 and 1")}
@@ -63,9 +66,23 @@ def make_loss(spec: str | Loss) -> Loss:
 
 @functools.lru_cache(maxsize=64)
 def _checked(loss: Loss) -> Loss:
-    """A loss from outside; what is proved rests on its conjugate."""
+    """A loss from outside, which must not be taken for one of ours: of these the checker proves what it proves."""
+    if {**LOSSES, **COUPLED}.get(loss.name, type(loss)) is not type(loss):
+        raise ConfigError(
+            f"A loss of another package is named '{loss.name}', as one of reluopt is.", "Give it another name."
+        )
     check_loss(loss)
+    _say_what_proofs_rest_on(loss.name)
     return loss
+
+
+@functools.cache
+def _say_what_proofs_rest_on(name: str) -> None:
+    """Once a loss: its parameters change with the scale of the data."""
+    logger.warning(
+        "The independent checker does not know the %s loss: what is called proved is so if its conjugate is right.",
+        name,
+    )
 
 
 def _announced(name: str) -> type[Loss] | None:

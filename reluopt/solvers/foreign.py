@@ -107,7 +107,7 @@ def run(solver: Solver, program: ConvexProgram, warm_start: Startable | None) ->
     ------
     SolverError : it does not take the program, broke, or returned something else.
     """
-    if isinstance(solver, OWN):
+    if type(solver) in OWN:
         return solver.solve(program, warm_start)
     require_support(require_solver(solver), program)
     clock = Clock(None)
