@@ -61,7 +61,7 @@ class Model:
     loss: Loss
 
     def outputs(self, X: Any) -> Float[np.ndarray, "k ..."]:
-        """f of raw samples (a data frame with the data's columns, or raw features (k, d_raw)): scores, log odds."""
+        """f of raw samples (a data frame with the data's columns, raw features (k, d_raw), or images)."""
         return self._f(self.preparation.transform(X))
 
     def predict(self, X: Any) -> np.ndarray:

@@ -10,7 +10,8 @@ from commands import reluopt
 
 from reluopt.convolution import to_convolution
 from reluopt.data import DataConfig, load_dataset
-from reluopt.errors import ConfigError, ReluoptError
+from reluopt.data.further import read_further
+from reluopt.errors import ConfigError, DataError, ReluoptError
 from reluopt.model import Model
 from reluopt.network import from_weights
 from reluopt.pooling import patches
@@ -100,3 +101,32 @@ def test_the_convolution_that_a_refusal_names_is_the_network(images, tmp_path):
     with pytest.raises(ConfigError, match="pooling = average"):
         summed = load_dataset(settings(tmp_path, pooling="sum", bias=True))
         Model(model.network, summed.preparation, model.loss).to_sequential()
+
+
+def test_images_of_other_shapes_are_refused_by_name(images, tmp_path, caplog):
+    X, y = images
+    np.savez(tmp_path / "turned.npz", X=X.transpose(0, 2, 1), y=y)
+    np.savez(tmp_path / "rows.npz", X=X.reshape(12, -1), y=y)
+    np.savez(tmp_path / "unlabelled.npz", X=X.transpose(0, 2, 1))
+    with pytest.raises(DataError, match="--patches"):
+        load_dataset(DataConfig(dataset=str(tmp_path / "images.npz")))
+    for name in ("turned", "rows"):
+        with pytest.raises(DataError, match=rf"{name}\.npz has .*1×6×5"):
+            load_dataset(settings(tmp_path, test_file=str(tmp_path / f"{name}.npz")))
+    preparation = load_dataset(settings(tmp_path)).preparation
+    for name in ("turned", "unlabelled"):
+        with pytest.raises(DataError, match=rf"{name}\.npz has images of 1×5×6"):
+            read_further(tmp_path / f"{name}.npz", preparation)
+    assert np.array_equal(read_further(tmp_path / "rows.npz", preparation).X, X.reshape(12, -1))
+    for given in (X, X[:, None], torch.tensor(X), X.reshape(12, -1)):
+        assert np.array_equal(preparation.transform(given), X.reshape(12, -1))
+    with pytest.raises(DataError, match="X has images of 1×5×6"):
+        preparation.transform(X.transpose(0, 2, 1))
+    X[3, 2, 1] = np.nan
+    np.savez(tmp_path / "images.npz", X=X, y=y)
+    with pytest.raises(DataError, match=r"row 3.*'pixel_2_1'"):
+        load_dataset(settings(tmp_path))
+    assert not caplog.records
+    np.savez(tmp_path / "images.npz", X=np.random.default_rng(0).standard_normal((12, 6, 5, 3)), y=y)
+    assert load_dataset(settings(tmp_path)).feature_names[15] == "pixel_1_0_0"
+    assert "moveaxis" in caplog.text

@@ -15,6 +15,7 @@ from reluopt.data.encode import targets_of
 from reluopt.data.npz import read_npz_features
 from reluopt.data.origin import Origin
 from reluopt.data.preparation import Preparation
+from reluopt.data.samples import require_images
 from reluopt.data.table import Table, TableSettings
 from reluopt.errors import DataError
 
@@ -51,13 +52,16 @@ def read_further(path: Path | str, preparation: Preparation, settings: TableSett
     if not arguments:
         raise DataError(f"'{path}' is the name of a built-in data set.", "Give a file with samples.")
     if source is NPZ:
-        images = preparation.patching is not None
-        X, y = read_npz_features(arguments[0], settings.max_bytes, images=images)
+        patching = preparation.patching
+        X, y = read_npz_features(arguments[0], settings.max_bytes, images=patching is not None)
         origin = Origin(arguments[0].name)
+        X = X if patching is None else patching.flat(X, origin.name)
         return Further(preparation.apply(X, origin), None if y is None else preparation.target.apply(y, origin), origin)
     if source is IDX_FOLDER:
         samples = source.read(*arguments, max_bytes=settings.max_bytes)
         X, y = (samples.X, samples.y)
+        if preparation.patching is not None:
+            require_images(samples.image, preparation.patching.shape, samples.origin.name)
         return Further(
             preparation.apply(X, samples.origin), preparation.target.apply(y, samples.origin), samples.origin
         )

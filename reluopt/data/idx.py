@@ -12,7 +12,7 @@ import numpy as np
 
 from reluopt.data.gate import MAX_BYTES, damaged, refuse_larger, require_file
 from reluopt.data.origin import Origin
-from reluopt.data.samples import Samples
+from reluopt.data.samples import Samples, pixel_names
 from reluopt.data.settings import SPLITS
 from reluopt.errors import DataError
 
@@ -62,12 +62,11 @@ def read_idx_folder(folder: Path, split: str | None = None, max_bytes: int = MAX
             f"{images_path.name} has {n} images of {height}×{width} pixels.",
             f"Give at least two images of 1 to {MOST_PIXELS:,} pixels.",
         )
-    names = tuple(f"pixel_{i}_{j}" for i in range(height) for j in range(width))
+    image = (1, height, width)
     X = images.reshape(len(images), height * width)
     origin = Origin(f"{folder.resolve().name}/{split}", "image")
-    return Samples(
-        X, labels.astype(np.float64), names, origin, divisor=255.0, digit_labels=True, image=(1, height, width)
-    )
+    y, names = labels.astype(np.float64), pixel_names(image)
+    return Samples(X, y, names, origin, divisor=255.0, digit_labels=True, image=image)
 
 
 def read_idx(path: Path, axes: int, max_bytes: int = MAX_BYTES) -> np.ndarray:

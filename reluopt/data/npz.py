@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import zipfile
 import zlib
@@ -14,8 +15,13 @@ import numpy as np
 
 from reluopt.data.arrays import as_features, as_samples
 from reluopt.data.gate import MAX_BYTES, refuse_larger, require_file
-from reluopt.data.samples import Samples
+from reluopt.data.samples import Samples, image_of, pixel_names
 from reluopt.errors import DataError
+
+#: An image has at most so many channels where they are its last axis: red, green, blue, opacity.
+MOST_COLOURS = 4
+
+logger = logging.getLogger(__name__)
 
 _REMEDY = "Save it again with numpy.savez(path, X=X, y=y), X and y numeric."
 
@@ -30,28 +36,34 @@ def read_npz(path: Path, max_bytes: int = MAX_BYTES, *, images: bool = False) ->
     DataError : a missing, damaged or too large file, a missing array, or arrays that are not numbers.
     """
     X, y = _arrays(path, ("X", "y"), max_bytes)
-    if not images or X.ndim not in (3, 4):
+    image = image_of(X)
+    if image is None or not X.size:
         return as_samples(X, y, path.name)
-    channels, height, width = X.shape[-3:] if X.ndim == 4 else (1, *X.shape[1:])
-    return replace(as_samples(_flat(X), y, path.name), image=(channels, height, width))
-
-
-def _flat(X: np.ndarray) -> np.ndarray:
-    """Images with their pixels in a row."""
-    return X.reshape(len(X), -1) if X.ndim in (3, 4) and X.size else X
+    if not images:
+        raise DataError(
+            f"{path.name}: X has shape {X.shape}, as images have.",
+            "Give --patches SIZE (patches of [data]) for a network on their patches, or save X.reshape(len(X), -1).",
+        )
+    if image[2] <= MOST_COLOURS < min(image[:2]):
+        logger.warning(
+            "%s: X is read as images of %d channels with %d×%d pixels. Where the channels are the last axis, save "
+            "numpy.moveaxis(X, -1, 1).",
+            path.name, *image,
+        )  # fmt: skip
+    return replace(as_samples(X.reshape(len(X), -1), y, path.name, pixel_names(image)), image=image)
 
 
 def read_npz_features(
     path: Path, max_bytes: int = MAX_BYTES, *, images: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The arrays ``X`` (n, d) and, where it is there, ``y`` (n,) of an NPZ file; see :func:`read_npz`."""
+    """The arrays ``X`` and, where it is there, ``y`` (n,) of an NPZ file; see :func:`read_npz`. Images stay images."""
     require_file(path, max_bytes)
     with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as packed:
         if "y.npy" not in packed.namelist():
             (X,) = _arrays(path, ("X",), max_bytes)
-            return as_features(_flat(X) if images else X, path.name)[0], None
+            return as_features(X, path.name)[0], None
     samples = read_npz(path, max_bytes, images=images)
-    return samples.X, samples.y
+    return samples.X if samples.image is None else samples.X.reshape(-1, *samples.image), samples.y
 
 
 def _arrays(path: Path, keys: tuple[str, ...], max_bytes: int) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from reluopt.data.samples import image_of, require_images
 from reluopt.data.settings import Preprocessing
 from reluopt.errors import ConfigError
 from reluopt.pooling import Pooling, patches
@@ -55,6 +57,19 @@ class Patching:
         size = f"{self.size}, {self.stride}, channels={self.shape[0]}, bias_column={self.bias}"
         scaled = "" if self.scaling == "none" else f"; it takes (pixels - {self.shift!r})/{self.scale!r}"
         return f"reluopt.convolution.to_convolution(model.network, {size}) is a convolution of torch{scaled}."
+
+    def flat(self, X: np.ndarray, name: str) -> np.ndarray:
+        """Images with their pixels in a row; rows stay.
+
+        Raises
+        ------
+        DataError : images of another size.
+        """
+        image = image_of(X)
+        if image is None:
+            return X
+        require_images(image, self.shape, name)
+        return X.reshape(len(X), math.prod(image))
 
     def apply(self, X: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "N e"], Pooling]:
         """The patches (N, e) of images (n, channels·height·width), and their pooling.

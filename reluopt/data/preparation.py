@@ -126,7 +126,8 @@ class Preparation:
 
         Parameters
         ----------
-        X : a data frame with the columns of the data (in any order, others are ignored), or raw features (n, d_raw).
+        X : a data frame with the columns of the data (in any order, others are ignored), or raw features (n, d_raw);
+            with ``patching`` also images (n, height, width) or (n, channels, height, width).
 
         Raises
         ------
@@ -138,7 +139,8 @@ class Preparation:
         if hasattr(X, "columns") and hasattr(X, "to_numpy"):
             table = Table.from_frame(X)
             return self.encoding.filled(self.encoding.features(table)), table.origin
-        return as_features(X, "X")[0], Origin("X")
+        features = as_features(X, "X")[0]
+        return features if self.patching is None else self.patching.flat(features, "X"), Origin("X")
 
     def apply(self, raw: Float[np.ndarray, "n d"], origin: Origin) -> Float[np.ndarray, "n e"]:
         """The rows of X of raw features (n, d_raw), which are checked; ``origin`` names rows in messages."""

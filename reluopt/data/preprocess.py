@@ -13,7 +13,7 @@ from reluopt.data.checks import SMALLEST_SPREAD, check_target, check_target_valu
 from reluopt.data.labels import label_rule, map_labels
 from reluopt.data.origin import Origin
 from reluopt.data.preparation import FeatureRule, Preparation, TargetRule, unit_rows
-from reluopt.data.samples import Samples
+from reluopt.data.samples import Samples, require_images
 from reluopt.data.settings import Preprocessing
 from reluopt.data.table import short
 from reluopt.errors import DataError
@@ -93,6 +93,7 @@ def _prepared_test(
     samples: Samples, test: Samples, preparation: Preparation
 ) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, "k ..."]]:
     """X and y of the samples to test on, by the rules that those to train on gave."""
+    require_images(test.image, samples.image, test.origin.name)
     if test.feature_names != samples.feature_names:
         raise DataError(
             f"{test.origin.name} has other columns than {samples.origin.name}.", "Give both files the same columns."

@@ -11,6 +11,7 @@ from jaxtyping import Int
 from reluopt.data.checks import check_shapes
 from reluopt.data.origin import Origin
 from reluopt.data.reading import Reading
+from reluopt.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,3 +46,33 @@ class Samples:
         """Some of the samples, in the order of ``index``."""
         origin = self.origin.select(index, len(self.X))
         return dataclasses.replace(self, X=self.X[index], y=self.y[index], origin=origin)
+
+
+def image_of(X: np.ndarray) -> tuple[int, int, int] | None:
+    """(channels, height, width) of images (n, height, width) or (n, channels, height, width); None of anything else."""
+    if X.ndim not in (3, 4):
+        return None
+    channels, height, width = X.shape[-3:] if X.ndim == 4 else (1, *X.shape[1:])
+    return channels, height, width
+
+
+def pixel_names(image: tuple[int, int, int]) -> tuple[str, ...]:
+    """The names of the pixels of images, in the order of :class:`Samples`."""
+    channels, height, width = image
+    place = [f"{i}_{j}" for i in range(height) for j in range(width)]
+    return tuple(f"pixel_{c}_{at}" if channels > 1 else f"pixel_{at}" for c in range(channels) for at in place)
+
+
+def require_images(found: tuple[int, int, int] | None, wanted: tuple[int, int, int] | None, name: str) -> None:
+    """Refuse images of another size than those that are trained on.
+
+    Raises
+    ------
+    DataError : they have another size, or one of the two has no images.
+    """
+    if found != wanted:
+        sizes = [("no images" if one is None else f"images of {'×'.join(map(str, one))}") for one in (found, wanted)]
+        raise DataError(
+            f"{name} has {sizes[0]}, and those that are trained on are {sizes[1]} (channels × height × width).",
+            "Give images of that size, in the same order of axes.",
+        )
