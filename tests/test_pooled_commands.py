@@ -17,6 +17,8 @@ from reluopt.network import from_weights
 from reluopt.pooling import patches
 from reluopt.problem import as_problem
 from reluopt.runs import RunFolder
+from reluopt.tracking import tensorboard
+from reluopt.tracking.pictures import confusion
 
 
 @pytest.fixture
@@ -130,3 +132,31 @@ def test_images_of_other_shapes_are_refused_by_name(images, tmp_path, caplog):
     np.savez(tmp_path / "images.npz", X=np.random.default_rng(0).standard_normal((12, 6, 5, 3)), y=y)
     assert load_dataset(settings(tmp_path)).feature_names[15] == "pixel_1_0_0"
     assert "moveaxis" in caplog.text
+
+
+def test_blank_images_are_samples_where_their_patches_are_not_zero(images, tmp_path):
+    X, y = images
+    X[2] = 0.0
+    np.savez(tmp_path / "images.npz", X=X, y=y)
+    for changes in ({"bias": True}, {"scaling": "centre"}):
+        assert load_dataset(settings(tmp_path, **changes)).pooled[1].n == 12
+    with pytest.raises(DataError, match=r"row 2.*all features are zero"):
+        load_dataset(settings(tmp_path))
+    np.savez(tmp_path / "images.npz", X=np.full_like(X, 0.1), y=y)
+    for scaling in ("standardise", "centre"):
+        with pytest.raises(DataError, match=r"pixels .* are the same"):
+            load_dataset(settings(tmp_path, scaling=scaling))
+
+
+def test_the_confusion_matrix_on_tensorboard_counts_images(images, tmp_path, monkeypatch):
+    X, _ = images
+    np.savez(tmp_path / "images.npz", X=X, y=np.arange(12) % 3)
+    words = ("--patches", 3, "--task", "multiclass", "--loss", "cross_entropy", "--epochs", 1, "--width", 4)
+    seen = []
+    monkeypatch.setattr(tensorboard, "confusion", lambda *given: seen.append(given) or confusion(*given))
+    done = reluopt("train", "images.npz", *words, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    model = RunFolder.open(tmp_path / "run").load_model()
+    found, true, outputs = seen[-1]
+    assert np.array_equal(found, model.outputs(X).argmax(1)) and np.array_equal(true, np.arange(12) % 3)
+    assert outputs == 3 and len(set(found)) > 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from reluopt.data.origin import Origin
@@ -12,8 +14,18 @@ from reluopt.gate import LARGEST
 SMALLEST_SPREAD = 1e-150
 
 
-def check_data(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], origin: Origin) -> None:
+def varies(low: Any, high: Any, n: int) -> Any:
+    """Whether n values between these vary by more than rounding does: high − low > n·ε·max|x|."""
+    size = np.maximum(np.abs(low), np.abs(high))
+    return high - low > np.maximum(n * np.finfo(np.float64).eps * size, SMALLEST_SPREAD)
+
+
+def check_data(
+    X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], origin: Origin, *, zero_rows: bool = False
+) -> None:
     """Everything that finished data must satisfy; ``X`` (n, d) and ``y`` (n,) or (n, C) in float64.
+
+    ``zero_rows`` : whether X may have them: blank images, whose patches get a bias or are shifted.
 
     Raises
     ------
@@ -23,7 +35,8 @@ def check_data(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], ori
     check_shapes(X, y, feature_names, origin)
     check_values(X, feature_names, origin)
     check_target(y, origin)
-    check_zero_rows(X, origin)
+    if not zero_rows:
+        check_zero_rows(X, origin)
 
 
 def check_shapes(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], origin: Origin) -> None:

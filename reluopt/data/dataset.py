@@ -56,7 +56,9 @@ class Dataset:
     def __post_init__(self) -> None:
         object.__setattr__(self, "X", np.ascontiguousarray(self.X, dtype=np.float64))
         object.__setattr__(self, "y", np.ascontiguousarray(self.y, dtype=np.float64))
-        check_data(self.X, self.y, self.feature_names, self.origin)
+        patching = None if self.preparation is None else self.preparation.patching
+        blank = patching is not None and (patching.bias or patching.shift != 0.0)
+        check_data(self.X, self.y, self.feature_names, self.origin, zero_rows=blank)
 
     @classmethod
     def from_samples(
@@ -72,7 +74,7 @@ class Dataset:
         ``test`` : samples to test on, beside those that ``options`` may hold out. ``patching`` : of images.
         """
         done = preprocess(samples, options, test)
-        patching = None if patching is None else patching.fitted(done.X)
+        patching = None if patching is None else patching.fitted(done.X, done.origin.name)
         held_out, preparation = done.test or (None, None), replace(done.preparation, patching=patching)
         record = done.record if patching is None else done.record | {"patches": patching.to_mapping()}
         return cls(done.X, done.y, name, done.feature_names, record, done.origin, preparation, *held_out)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from reluopt.data.checks import varies
 from reluopt.data.samples import image_of, require_images
 from reluopt.data.settings import Preprocessing
-from reluopt.errors import ConfigError
+from reluopt.errors import ConfigError, DataError
 from reluopt.pooling import Pooling, patches
 
 
@@ -38,11 +39,21 @@ class Patching:
     shift: float = 0.0
     scale: float = 1.0
 
-    def fitted(self, X: Float[np.ndarray, "n d"]) -> Patching:
-        """The same with shift and scale of these images."""
-        shift = 0.0 if self.scaling == "none" else float(X.mean())
-        scale = float(X.std()) if self.scaling == "standardise" else 1.0
-        return replace(self, shift=shift, scale=scale or 1.0)
+    def fitted(self, X: Float[np.ndarray, "n d"], name: str) -> Patching:
+        """The same with shift and scale of these images.
+
+        Raises
+        ------
+        DataError : all pixels are the same, which scaling would make zero.
+        """
+        if self.scaling == "none":
+            return self
+        if not varies(X.min(), X.max(), len(X)):
+            raise DataError(
+                f"{name}: all pixels of the {len(X)} images are the same.",
+                "Choose a larger or other subset, or images that vary.",
+            )
+        return replace(self, shift=float(X.mean()), scale=float(X.std()) if self.scaling == "standardise" else 1.0)
 
     @property
     def width(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from reluopt.data.checks import SMALLEST_SPREAD, check_target, check_target_values, check_values
+from reluopt.data.checks import SMALLEST_SPREAD, check_target, check_target_values, check_values, varies
 from reluopt.data.labels import label_rule, map_labels
 from reluopt.data.origin import Origin
 from reluopt.data.preparation import FeatureRule, Preparation, TargetRule, unit_rows
@@ -165,17 +165,12 @@ def _warn_about_scales(X: Float[np.ndarray, "n d"], preparation: Preparation, or
 
 
 def _kept_features(samples: Samples, options: Preprocessing) -> Bool[np.ndarray, " d"]:
-    """Mask (d,) of the features that are kept.
-
-    A feature is constant if it varies by no more than rounding does: max − min ≤ n·ε·max|x|.
-    """
+    """Mask (d,) of the features that are kept."""
     n, d = samples.X.shape
     drops = options.scaling in ("standardise", "centre") or (options.scaling == "none" and options.bias)
     if not drops:
         return np.ones(d, dtype=bool)
-    low, high = samples.X.min(axis=0).astype(np.float64), samples.X.max(axis=0).astype(np.float64)
-    size = np.maximum(np.abs(low), np.abs(high))
-    keep = high - low > np.maximum(n * np.finfo(np.float64).eps * size, SMALLEST_SPREAD)
+    keep = varies(samples.X.min(axis=0).astype(np.float64), samples.X.max(axis=0).astype(np.float64), n)
     if not keep.any():
         raise DataError(
             f"{samples.origin.name}: every feature is constant over the {n} samples.",
