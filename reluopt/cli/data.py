@@ -113,5 +113,7 @@ def _save(problem: Problem, place: Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"'{place}' cannot be written ({reason}).", "Free some space, or name another place.") from None
-    rows = "X" if problem.pooling is None else "The patches X (each once, for verify --data)"
-    console.print(Text(f"{rows} and y are in {place}"), soft_wrap=True)
+    said = f"X and y are in {place}"
+    if problem.pooling is not None:
+        said = f"The distinct patches X and y are in {place}, for verify --data (training takes the images)"
+    console.print(Text(said), soft_wrap=True)
