@@ -94,5 +94,5 @@ class Refusals:
         if self.pooling is not None:
             raise ConfigError(
                 f"{what} is not there for pooled rows.",
-                "train, certify and verify take them, solve and refine those of several outputs; see reluopt.pooling.",
+                "train (on all rows at once), certify and verify take them, solve and refine those of several outputs.",
             )

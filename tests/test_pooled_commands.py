@@ -11,7 +11,7 @@ from commands import reluopt
 from reluopt.convolution import to_convolution
 from reluopt.data import DataConfig, load_dataset
 from reluopt.data.further import read_further
-from reluopt.errors import ConfigError, DataError, ReluoptError
+from reluopt.errors import CheckpointError, ConfigError, DataError, ReluoptError
 from reluopt.model import Model
 from reluopt.network import from_weights
 from reluopt.pooling import patches
@@ -160,3 +160,14 @@ def test_the_confusion_matrix_on_tensorboard_counts_images(images, tmp_path, mon
     found, true, outputs = seen[-1]
     assert np.array_equal(found, model.outputs(X).argmax(1)) and np.array_equal(true, np.arange(12) % 3)
     assert outputs == 3 and len(set(found)) > 1
+
+
+@pytest.mark.parametrize("change", [{"shape": [1, 5, 5]}, {"shape": [30]}, {"more": 1}])
+def test_a_rule_that_was_changed_by_hand_is_refused(images, tmp_path, change):
+    preparation = load_dataset(settings(tmp_path)).preparation.to_mapping()
+    preparation["patching"] |= change
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.preparation_file.write_text(json.dumps(preparation), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="not as reluopt writes it"):
+        run.preparation()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -226,6 +227,8 @@ class Preparation:
         rule = LabelRule(target["rule"]["kind"], tuple(target["rule"]["values"]))
         patching = None if mapping.get("patching") is None else Patching.from_mapping(mapping["patching"])
         names = tuple(mapping["raw_names"])
+        if patching is not None and math.prod(patching.shape) != len(names):
+            raise ValueError("images of another size than the features")
         return cls(names, FeatureRule(**f), TargetRule(**{**target, "rule": rule}), reading, patching)
 
 
