@@ -9,7 +9,7 @@ import torch
 from commands import reluopt
 
 from reluopt.convolution import to_convolution
-from reluopt.data import DataConfig, load_dataset
+from reluopt.data import DataConfig, describe, load_dataset
 from reluopt.data.further import read_further
 from reluopt.errors import CheckpointError, ConfigError, DataError, ReluoptError
 from reluopt.model import Model
@@ -59,6 +59,9 @@ def test_the_problem_is_that_of_the_patches(images, tmp_path):
     problem, u = as_problem(data, beta=0.1), np.random.default_rng(1).standard_normal((9, 4))
     whole = pooling.forward(np.maximum(rows @ u, 0))
     assert problem.pooled(np.maximum(problem.X @ u, 0)) == pytest.approx(whole[kept], rel=1e-12)
+    told = describe(data)
+    assert told.patches == {"distinct": len(rows) * len(kept) // 12, "columns": 9}
+    assert not told.has_bias_column and describe(load_dataset(settings(tmp_path, bias=True))).has_bias_column
     held, apart = data.pooled_test
     rest = [i for i in range(12) if i not in kept]
     assert apart.forward(np.maximum(held @ u, 0)) == pytest.approx(whole[rest], rel=1e-12) and len(rest) == 3

@@ -25,6 +25,8 @@ class Description:
     duplicate_rows : rows of X that repeat an earlier row.
     contradicting_rows : among them, distinct targets beyond the first of equal rows (no network can fit them all).
     zero_columns : columns of X that are all zero.
+    has_bias_column : whether X, or every patch of its images, ends in a one.
+    patches : of images that are trained on as patches: how many distinct ones, and their columns; else None.
     classes : samples a class, by its label, for classes, else None. ``outputs`` : C.
     """
 
@@ -49,6 +51,7 @@ class Description:
     target_norm: float
     classes: dict[str, int] | None
     outputs: int = 1
+    patches: dict[str, int] | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """The description as a plain mapping, ready for JSON."""
@@ -58,6 +61,9 @@ class Description:
 def describe(dataset: Dataset) -> Description:
     """Describe a data set; takes one singular value decomposition of X, O(n·d·min(n, d))."""
     X, y = dataset.X, dataset.y
+    (rows, pooling), bias = dataset.pooled, dataset.has_bias_column
+    if dataset.preparation is not None and dataset.preparation.patching is not None:
+        bias = dataset.preparation.patching.bias
     singular = np.linalg.svd(X, compute_uv=False)
     rank = int((singular > max(X.shape) * np.finfo(np.float64).eps * singular[0]).sum())
     norms = np.sqrt(np.einsum("ij,ij->i", X, X))
@@ -67,7 +73,7 @@ def describe(dataset: Dataset) -> Description:
         fingerprint=dataset.fingerprint,
         n=dataset.n,
         d=dataset.d,
-        has_bias_column=dataset.has_bias_column,
+        has_bias_column=bias,
         rank=rank,
         largest_singular_value=float(singular[0]),
         condition=float(singular[0] / singular[rank - 1]),
@@ -84,6 +90,7 @@ def describe(dataset: Dataset) -> Description:
         target_norm=float(np.linalg.norm(y)),
         classes=_classes(dataset),
         outputs=1 if y.ndim == 1 else y.shape[1],
+        patches=None if pooling is None else {"distinct": len(rows), "columns": rows.shape[1]},
     )
 
 
