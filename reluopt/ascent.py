@@ -176,7 +176,7 @@ class _Climb:
     def _move(self, a: np.ndarray, v: np.ndarray, on: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
         """Exact line search along cos θ u + sin θ v: up to the first θ where the slope is no longer positive.
 
-        Where it stays positive, to the last crossing that is known, or, if that was the last of all, to θ = π.
+        Where it stays positive, to between the last two crossings that are known, or, if there are no more, to θ = π.
         """
         H, B = self.H[a], v @ self.X.T
         B[self.pinned[a]] = 0.0
@@ -195,10 +195,11 @@ class _Climb:
         k = np.where(stops.any(axis=1), stops.argmax(axis=1), known)
         i = np.arange(len(a))
         kink = at_begin[i, k] <= 0
-        # all known crossings used up and more to come: to the last of them, without a pin
+        # all known crossings used up and more to come: not onto the last of them, where the sample would have no side
         unknown = more & (k == known) & ~kink
         inside = np.where(stops[i, k], np.arctan2(sines[i, k], cosines[i, k]), np.pi)
-        angle = np.where(kink | unknown, begin[i, k], inside)
+        before = 0.5 * (begin[i, k] + begin[i, np.maximum(k - 1, 0)])
+        angle = np.where(kink, begin[i, k], np.where(unknown, before, inside))
         self._rotate(a, v, B, angle)
         self.forced[a] = on & (np.abs(self.H[a]) <= ZERO * self.norms) & ~self.pinned[a]
         crossed = near[i, np.maximum(k - 1, 0)]
