@@ -97,7 +97,8 @@ def keep_certificate(trained: Trained, certificate: Certificate) -> None:
     about = {"name": data.name, "preprocessing": data.preprocessing}
     proof = partial(write_certificate, network=trained.network.weights(), data=about)
     estimates = [asdict(estimate) for estimate in certificate.estimates]
-    title = f"{data.name}: n = {data.n}, d = {trained.problem.d}, β = {trained.problem.beta / trained.beta_max:.3g} β_max"
+    problem = trained.problem
+    title = f"{data.name}: n = {problem.n}, d = {problem.d}, β = {problem.beta / trained.beta_max:.3g} β_max"
     step = max(int(trained.last.get("epoch", 0)), folder.steps_of_solve)
     lines = [tuple(map(str, line)) for line in fact_lines(certificate)]
 
