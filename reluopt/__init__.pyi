@@ -23,7 +23,7 @@ from .bounds import affine as affine
 from .bounds import closed_form as closed_form
 from .bounds import moment as moment
 from .certificate.certificate import Certificate as Certificate
-from .certificate.certify import certify as certify
+from .certificate.certifying import certify as certify
 from .certificate.config import CertifyConfig as CertifyConfig
 from .certificate.estimates import Estimate as Estimate
 from .data import DataConfig as DataConfig
@@ -63,11 +63,11 @@ from .programs.pruning import caratheodory as caratheodory
 from .programs.relaxed import RelaxedProgram as RelaxedProgram
 from .programs.ridge import RidgeProgram as RidgeProgram
 from .runs import RunFolder as RunFolder
-from .search.optimal_set import OptimalSet as OptimalSet
-from .search.optimal_set import Uniqueness as Uniqueness
-from .search.optimal_set import minimal_network as minimal_network
-from .search.optimal_set import optimal_set as optimal_set
-from .search.optimal_set import uniqueness as uniqueness
+from .search.optimal_networks import OptimalSet as OptimalSet
+from .search.optimal_networks import Uniqueness as Uniqueness
+from .search.optimal_networks import minimal_network as minimal_network
+from .search.optimal_networks import optimal_set as optimal_set
+from .search.optimal_networks import uniqueness as uniqueness
 from .search.path import PathPoint as PathPoint
 from .search.path import RegularizationPath as RegularizationPath
 from .search.path import regularization_path as regularization_path
@@ -88,12 +88,12 @@ from .solvers import CvxpySolver as CvxpySolver
 from .solvers import NativeSolver as NativeSolver
 from .solvers import Solution as Solution
 from .solvers import solve as solve
-from .theory.report import THEOREMS as THEOREMS
+from .theory.summary import THEOREMS as THEOREMS
 from .tracking.tensorboard import TensorBoard as TensorBoard
 from .training import Callback as Callback
 from .training import TrainConfig as TrainConfig
 from .training import Trainer as Trainer
-from .training.result import TrainResult as TrainResult
+from .training.train_result import TrainResult as TrainResult
 from .units import Units as Units
 
 __version__: str

@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 
 from reluopt.bias_side import BiasSide
 from reluopt.biases import sums, with_zero_sums
-from reluopt.losses import exact
+from reluopt.losses import rationals
 from reluopt.losses.protocol import Array, each_sample
 from reluopt.pooling import Pooling
 from reluopt.rigor import rounding
@@ -98,15 +98,15 @@ class DualSide(BiasSide):
         Equation (*): max over 0 ≤ t ≤ β/B with tz in the domain of Σ κ D(tz/κ). ``bound`` is a proved B ≥ ‖zᵀ(Xu)_+‖
         on ‖u‖ ≤ 1. Where B or z is not finite t = 0, whose value is Σ κ D(0) (0 but for the loss of a constant).
         """
-        nothing = exact.dual_value_lower(self.loss, np.zeros_like(self.targets), self.targets, self.weights, 0.0)
+        nothing = rationals.dual_value_lower(self.loss, np.zeros_like(self.targets), self.targets, self.weights, 0.0)
         if not (math.isfinite(bound) and bound >= 0 and np.isfinite(z).all() and z.any()):
             return nothing, 0.0
         total = sums(z) if self.biases else []
         if self.biases.zero_sum and any(total):
             return nothing, 0.0
-        most = exact.largest_multiple(self.loss, z, self.targets, self.weights, bound, self.beta)
+        most = rationals.largest_multiple(self.loss, z, self.targets, self.weights, bound, self.beta)
         scale = self.best_multiple(z, most)
-        value = exact.dual_value_lower(self.loss, z, self.targets, self.weights, scale)
+        value = rationals.dual_value_lower(self.loss, z, self.targets, self.weights, scale)
         if self.intercept_decay and math.isfinite(value):
             square = sum((s * s for s in total), Fraction(0))
             value = rounding.round_down(
@@ -120,7 +120,7 @@ class DualSide(BiasSide):
             return -math.inf
         if not z.any():
             return self.dual_value(z)
-        most = exact.largest_multiple(self.loss, z, self.targets, self.weights, bound, self.beta)
+        most = rationals.largest_multiple(self.loss, z, self.targets, self.weights, bound, self.beta)
         return self.dual_value(self.best_multiple(z, most) * z)
 
     def best_multiple(self, z: Float[np.ndarray, "n ..."], most: float) -> float:

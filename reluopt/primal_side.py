@@ -18,7 +18,7 @@ from jaxtyping import Float
 from reluopt import neurons
 from reluopt.bias_side import SHARP
 from reluopt.dual_side import DualSide
-from reluopt.losses import exact
+from reluopt.losses import rationals
 from reluopt.losses.protocol import Array, each_sample
 from reluopt.rigor import rounding
 
@@ -42,7 +42,7 @@ class PrimalSide(DualSide):
         """≤ the least L without neurons, proved: the optimum over no pattern at all."""
         if self.biases:
             return max(0.0, self.proved_value(self.zero_dual_point, 0.0)[0])
-        below = exact.loss_upper(self.loss, *2 * (np.zeros_like(self.targets),), self.targets, self.weights)
+        below = rationals.loss_upper(self.loss, *2 * (np.zeros_like(self.targets),), self.targets, self.weights)
         return max(0.0, math.nextafter(below * (1 - 2.0**-50), -math.inf))
 
     def predict(self, U: Array, alpha: Array, intercept: Array | float = 0.0) -> Array:
@@ -84,7 +84,7 @@ class PrimalSide(DualSide):
         if self.pooling is not None:
             with np.errstate(over="ignore", invalid="ignore"):
                 low, high = self.pooling.interval(low, high)
-        loss = exact.loss_upper(self.loss, low, high, self.targets, self.weights)
+        loss = rationals.loss_upper(self.loss, low, high, self.targets, self.weights)
         if not math.isfinite(loss):
             return math.inf
         decay = rounding.decay_upper(np.ascontiguousarray(self.decayed(U)), alpha, self.beta)

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from reluopt.biases import NO_BIASES, Biases
 from reluopt.class_weights import balanced_weights
 from reluopt.errors import ConfigError
-from reluopt.fingerprint import data_fingerprint
+from reluopt.fingerprints import data_fingerprint
 from reluopt.gate import as_beta, as_matrix, as_targets, as_weights
 from reluopt.losses import Loss, make_loss
 from reluopt.pooling import Pooling

@@ -24,9 +24,9 @@ from reluopt.network import from_weights
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.problem import Problem
 from reluopt.programs.relaxed import RelaxedProgram
-from reluopt.search.optimal_set import minimal_network, optimal_set
+from reluopt.search.optimal_networks import minimal_network, optimal_set
 from reluopt.search.refinement import refine
-from reluopt.theory.report import report
+from reluopt.theory.summary import report
 from reluopt.training import TrainConfig, Trainer
 
 seeds = st.integers(0, 10**6)

@@ -20,12 +20,12 @@ from torch import nn
 import reluopt.certificate
 from reluopt.certificate import checker
 from reluopt.certificate.certificate import Certificate
-from reluopt.certificate.certify import certify
+from reluopt.certificate.certifying import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.estimates import Status
 from reluopt.certificate.facts import fact_lines
 from reluopt.certificate.file import write_certificate
-from reluopt.certificate.stationarity import clarke_residual, kept_patterns, neuron_patterns
+from reluopt.certificate.stationary_point import clarke_residual, kept_patterns, neuron_patterns
 from reluopt.errors import CertificateError, ConfigError
 from reluopt.losses import make_loss
 from reluopt.network import from_weights

@@ -11,7 +11,7 @@ import typer
 from reluopt.bounds import moment
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.file import write_certificate
-from reluopt.cli.verify import verify
+from reluopt.cli.verify import verify_command
 from reluopt.data import DataConfig, load_dataset
 from reluopt.errors import ReluoptError
 from reluopt.network import from_weights
@@ -35,7 +35,7 @@ def verified(capsys):
     def ask(run):
         capsys.readouterr()
         try:
-            verify(run, None, 1.0, False)
+            verify_command(run, None, 1.0, False)
             code = 0
         except typer.Exit as end:
             code = end.exit_code

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reluopt.data import DataConfig, Preparation, remarks
-from reluopt.data.encode import encode
+from reluopt.data.encoders import encode
 from reluopt.data.encoding import Encoding, Fate
 from reluopt.data.origin import Origin
 from reluopt.data.table import Table, TableSettings

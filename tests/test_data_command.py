@@ -20,10 +20,10 @@ TABLE = "Unnamed: 0,size,[bold]kind,gap,same,price\n" + "".join(",".join(map(str
 
 
 COMMANDS = {
-    "data": data.data,
-    "train": train.train,
+    "data": data.data_command,
+    "train": train.train_command,
     "relax": relax.relax_command,
-    "theory": theory.theory,
+    "theory": theory.theory_command,
 }
 
 

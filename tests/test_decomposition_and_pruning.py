@@ -28,7 +28,7 @@ from reluopt.programs.mapping import network_from_blocks
 from reluopt.programs.pruning import caratheodory
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers import CvxpySolver, solve
-from reluopt.solvers.sharpness import minimum_norm_decomposition, sharpness
+from reluopt.solvers.cone_sharpness import minimum_norm_decomposition, sharpness
 
 SOLVER = CvxpySolver(tolerance=1e-8)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from problems import reference, reference_names
 
-from reluopt.certificate.certify import certify
+from reluopt.certificate.certifying import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.training import TrainConfig, Trainer
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from commands import GRID, LINES, NEW, PLANTED, reluopt
 
-from reluopt.certificate import certify, lower_bounds
+from reluopt.certificate import bounds_below, certifying
 from reluopt.cli.main import COMMANDS
 from reluopt.interrupts import Interrupted
 from reluopt.runs import RunFolder
@@ -48,8 +48,8 @@ def test_a_bound_that_is_stopped_keeps_what_it_proved(stage, signum, place, monk
             if len(races) > stage:
                 raise Interrupted("", signum)
 
-    original = lower_bounds.race
-    monkeypatch.setattr(lower_bounds, "race", stopped)
+    original = bounds_below.race
+    monkeypatch.setattr(bounds_below, "race", stopped)
     done = reluopt(*LINE, cwd=place)
     assert done.returncode == 128 + signum, done.stderr
     assert len(races) == stage + 1, "it goes no further"
@@ -66,7 +66,7 @@ def test_a_later_step_that_is_stopped_leaves_the_bounds(step, place, monkeypatch
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(certify, step, stopped)
+    monkeypatch.setattr(certifying, step, stopped)
     done = reluopt(*LINE, "--effort", "fast", cwd=place)
     assert done.returncode == 130, done.stderr
     assert "no network of any width" in done.stdout
@@ -79,7 +79,7 @@ def test_one_that_is_stopped_before_anything_is_proved_writes_nothing(place, mon
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(lower_bounds, "race", stopped)
+    monkeypatch.setattr(bounds_below, "race", stopped)
     done = reluopt(*LINE, cwd=place)
     assert done.returncode == 130
     assert "Interrupted" in done.stderr and "Traceback" not in done.stderr
@@ -142,14 +142,14 @@ RecordDrift.on_record = slow
 """
 IN_A_BOUND = """
 import os, signal, time
-from reluopt.certificate import lower_bounds
-original = lower_bounds.race
+from reluopt.certificate import bounds_below
+original = bounds_below.race
 def race(*arguments, **options):
     for found in original(*arguments, **options):
         yield found
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
-lower_bounds.race = race
+bounds_below.race = race
 """
 
 

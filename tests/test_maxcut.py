@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reluopt.problem import Problem
 from reluopt.theory import maxcut
-from reluopt.theory.statement import Hypothesis
+from reluopt.theory.statements import Hypothesis
 
 
 def brute_force(X: np.ndarray, y: np.ndarray) -> float:

@@ -9,7 +9,7 @@ from reluopt import Problem, all_patterns, bounds, from_weights
 from reluopt.beta_max import beta_max_estimate
 from reluopt.errors import ConfigError, DataError
 from reluopt.losses import make_loss
-from reluopt.search.optimal_set import minimal_network, optimal_set, uniqueness
+from reluopt.search.optimal_networks import minimal_network, optimal_set, uniqueness
 from reluopt.search.refinement import refine
 
 

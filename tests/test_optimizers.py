@@ -17,7 +17,7 @@ from reluopt.runs import RunFolder
 from reluopt.training import Callback, TrainConfig, Trainer
 from reluopt.training.checkpoint import load_weights
 from reluopt.workflows.runs import read_run
-from reluopt.workflows.searched import as_trained, searched
+from reluopt.workflows.searched_training import as_trained, searched
 
 DATA = ("planted", "--n", 30, "--d", 4)
 

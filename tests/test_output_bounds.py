@@ -12,7 +12,7 @@ from reluopt.bounds.output_forms import OutputEvidence, theorem_c
 from reluopt.bounds.output_moments import OutputMoments
 from reluopt.certificate import checker
 from reluopt.certificate.certificate import Certificate
-from reluopt.certificate.certify import certify
+from reluopt.certificate.certifying import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock

@@ -15,7 +15,7 @@ from reluopt.data.remark import remarks
 from reluopt.errors import ConfigError, DataError
 from reluopt.runs import RunFolder
 from reluopt.tracking.pictures import confusion, confusion_figure
-from reluopt.workflows.prepare import for_loss
+from reluopt.workflows.preparation import for_loss
 from reluopt.workflows.runs import read_run
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds.registry import race
 from reluopt.bounds.second_moments import beta_max_upper, moment
-from reluopt.certificate.certify import certify
+from reluopt.certificate.certifying import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.clock import Clock
 from reluopt.convolution import from_convolution, to_convolution

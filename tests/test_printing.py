@@ -28,7 +28,7 @@ from reluopt.certificate.estimates import (
     Status,
     TheoryFacts,
 )
-from reluopt.certificate.verdict import verdict
+from reluopt.certificate.verdict_text import verdict
 from reluopt.cli import show, sweep, theory
 from reluopt.rigor import rounding
 from reluopt.runs import RunFolder

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reluopt import DriftRecorder, all_patterns, beta_max_estimate, price, sample_patterns
 from reluopt.errors import ConfigError, DataError, ReluoptError
 from reluopt.losses import LOSSES, make_loss
-from reluopt.losses.exact import largest_multiple, loss_upper
+from reluopt.losses.rationals import largest_multiple, loss_upper
 from reluopt.problem import Problem, as_problem
 
 SPECS = ["squared", "huber:0.7", "absolute", "quantile:0.3", "hinge", "squared_hinge", "logistic"]

@@ -8,7 +8,7 @@ from commands import reluopt
 from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import CheckpointError
 from reluopt.runs import RunFolder
-from reluopt.theory.report import THEOREMS
+from reluopt.theory.summary import THEOREMS
 from reluopt.training import Trainer
 from reluopt.training.checkpoint import load_weights
 from reluopt.workflows.certification import certify_run, read_trained

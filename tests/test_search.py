@@ -16,7 +16,7 @@ from reluopt.pricing import kink_flips, price
 from reluopt.programs.cones import project
 from reluopt.search import column_generation, rounds
 from reluopt.search.descent import descend
-from reluopt.search.lasso import lasso
+from reluopt.search.lasso_descent import lasso
 from reluopt.search.records import RefineSettings
 from reluopt.search.refinement import refine, refinements
 

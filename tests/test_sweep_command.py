@@ -18,9 +18,9 @@ from reluopt.cli import sweep as command
 from reluopt.cli.commands import sweep as declared
 from reluopt.cli.main import load_command
 from reluopt.errors import CheckpointError, ConfigError, DataError
-from reluopt.sweep import run
+from reluopt.sweep import sweeping
 from reluopt.sweep.grid import expand
-from reluopt.sweep.run import CERTIFIED, run_point
+from reluopt.sweep.sweeping import CERTIFIED, run_point
 
 CONFIG = """
 [data]
@@ -54,7 +54,7 @@ def place(tmp_path, monkeypatch) -> Path:
 
 def sweep(*arguments: str):
     alone = typer.Typer()
-    alone.command()(declared.sweep)
+    alone.command()(declared.sweep_command)
     return CliRunner().invoke(alone, ["grid.toml", "--workers", "1", *arguments], env={"COLUMNS": "200"})
 
 
@@ -113,13 +113,13 @@ def trained(monkeypatch) -> list[dict]:
 
 
 def test_it_is_a_command_of_reluopt():
-    assert inspect.unwrap(load_command("sweep").callback) is inspect.unwrap(declared.sweep)
+    assert inspect.unwrap(load_command("sweep").callback) is inspect.unwrap(declared.sweep_command)
 
 
 def test_the_examples_of_the_readme_and_of_the_help_are_grids():
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     in_readme = re.search(r"```toml\n# grid.toml\n(.*?)```", readme, re.DOTALL)
-    in_help = re.search(r"(\\\[data\].*?)\nthen", inspect.getdoc(declared.sweep) or "", re.DOTALL)
+    in_help = re.search(r"(\\\[data\].*?)\nthen", inspect.getdoc(declared.sweep_command) or "", re.DOTALL)
     assert in_readme and in_help
     for text in in_readme[1], in_help[1].replace("\\[", "["):
         keys, points = expand({"certify": {}, "sweep": {}, **tomllib.loads(text)}, "grid.toml")
@@ -160,7 +160,7 @@ def test_data_that_change_are_seen(place, trained):
     (place / "grid.toml").write_text(text)
     assert sweep("--quiet").exit_code == 0
     (place / "table.csv").write_text((place / "table.csv").read_text().replace("11,", "13,"))
-    run._loaded.cache_clear()
+    sweeping._loaded.cache_clear()
     with pytest.raises(DataError, match="have changed"):
         run_point(trained[0])
     sweep("--quiet")

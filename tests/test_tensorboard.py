@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from reluopt.runs import RunFolder
 from reluopt.sweep.hparams import log_row
-from reluopt.sweep.run import RESULTS
+from reluopt.sweep.sweeping import RESULTS
 from reluopt.tracking.certificate_board import log_certificate
 from reluopt.tracking.pictures import drawn, flip_figure, flip_picture
 from reluopt.tracking.tensorboard import TensorBoard

@@ -27,8 +27,8 @@ from reluopt.theory import sharpness_4_1_to_4_5 as sharpness
 from reluopt.theory import theorems_2 as section_2
 from reluopt.theory import theorems_3_4_to_3_9 as values
 from reluopt.theory.kernel import expected_gram, instance_factor, kappa, log_factor, smallest_eigenvalue
-from reluopt.theory.report import THEOREMS, TheoryConfig, report
-from reluopt.theory.statement import Hypothesis
+from reluopt.theory.statements import Hypothesis
+from reluopt.theory.summary import THEOREMS, TheoryConfig, report
 
 SOLVER = CvxpySolver(tolerance=1e-8)
 

@@ -19,7 +19,7 @@ import typer
 
 import reluopt
 from reluopt import printing
-from reluopt.certificate.stationarity import kept_patterns
+from reluopt.certificate.stationary_point import kept_patterns
 from reluopt.errors import SolverError
 from reluopt.programs.mapping import active_patterns
 

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 import reluopt
 from reluopt import printing
 from reluopt.bounds import moment, tightened
-from reluopt.certificate.stationarity import kept_patterns
+from reluopt.certificate.stationary_point import kept_patterns
 from reluopt.patterns.drift import unchanged_neurons
 from reluopt.programs.mapping import active_patterns
 from reluopt.tracking import style

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt.certificate.config import CertifyConfig
-from reluopt.certificate.stationarity import NeuronPatterns, neuron_patterns
+from reluopt.certificate.stationary_point import NeuronPatterns, neuron_patterns
 from reluopt.clock import Clock
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.problem import Problem

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from reluopt import neurons, printing
 from reluopt.certificate.case import Case
 from reluopt.certificate.estimates import VECTOR, Estimate, PatternGap, Quantity, Relation, Stationarity, Status
-from reluopt.certificate.stationarity import clarke_residual, kept_patterns
+from reluopt.certificate.stationary_point import clarke_residual, kept_patterns
 from reluopt.errors import SolverError
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.patterns.sampling import sample_patterns

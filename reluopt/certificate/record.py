@@ -14,7 +14,7 @@ from reluopt.certificate import checker
 from reluopt.certificate.certificate import DERIVED, Certificate
 from reluopt.certificate.checker import Refused
 from reluopt.certificate.estimates import Quantity, Relation
-from reluopt.certificate.verdict import verdict as in_words
+from reluopt.certificate.verdict_text import verdict as in_words
 from reluopt.errors import CertificateError
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder

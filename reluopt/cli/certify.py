@@ -16,7 +16,7 @@ from reluopt.cli.commands.certify import TABLES
 from reluopt.cli.commands.train import TABLES as TRAIN_TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, tell
-from reluopt.cli.scripting import result
+from reluopt.cli.scripting import command_result
 from reluopt.cli.show import show_certificate
 from reluopt.errors import CertificateError
 from reluopt.interrupts import Interrupted, exit_code
@@ -25,7 +25,7 @@ from reluopt.runs import RunFolder
 from reluopt.workflows.certification import certify_run, keep_certificate, read_trained
 
 
-def certify(run: Path, config: Path | None, quiet: bool, given: dict[str, dict[str, Any]]) -> None:
+def certify_command(run: Path, config: Path | None, quiet: bool, given: dict[str, dict[str, Any]]) -> None:
     """Do what `reluopt certify` says."""
     file = read_toml(config, {**TRAIN_TABLES, **TABLES})
     settings = settle(CertifyConfig, "certify", file["certify"], given["certify"], str(config or "the command line"))
@@ -34,7 +34,7 @@ def certify(run: Path, config: Path | None, quiet: bool, given: dict[str, dict[s
         trained = read_trained(folder)
         with working("certifying", quiet=quiet) as say:
             certificate, stop = certify_run(trained, settings, say=say)
-        result({"run": folder.path, "saved": writable, "certificate": json.loads(certificate.to_json())})
+        command_result({"run": folder.path, "saved": writable, "certificate": json.loads(certificate.to_json())})
         if quiet:
             console.print(certificate.verdict, soft_wrap=True)
         else:

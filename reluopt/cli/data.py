@@ -19,21 +19,21 @@ from reluopt.cli.columns import columns_table, load_aloud
 from reluopt.cli.commands.train import TABLES as TRAIN_TABLES
 from reluopt.cli.options import as_options, read_toml, settle
 from reluopt.cli.output import console
-from reluopt.cli.scripting import result
+from reluopt.cli.scripting import command_result
 from reluopt.cli.show import show_data
 from reluopt.clock import Clock
 from reluopt.data import DataConfig, describe
 from reluopt.errors import DataError
 from reluopt.problem import Problem
 from reluopt.progress import working
-from reluopt.workflows.prepare import for_loss
+from reluopt.workflows.preparation import for_loss
 from reluopt.writing import write_atomically
 
 #: Seconds for the proved bound of β_max; it is proved whenever it stops, only less tight.
 BOUND_SECONDS = 10.0
 
 
-def data(
+def data_command(
     dataset: str,
     config: Path | None,
     save: Path | None,
@@ -58,7 +58,7 @@ def data(
             beta_max_upper(problem, time_limit=BOUND_SECONDS),
         )
     described = describe(loaded).to_mapping()
-    result({**described, "beta_max": {"at_least": beta_max[0], "at_most": beta_max[1]}, "saved": place})
+    command_result({**described, "beta_max": {"at_least": beta_max[0], "at_most": beta_max[1]}, "saved": place})
     if quiet:
         low, high = printing.below(beta_max[0]), printing.above(beta_max[1])
         console.print(f"{loaded.name}: n = {loaded.n}, d = {loaded.d}, {low} ≤ β_max ≤ {high}", soft_wrap=True)

@@ -14,16 +14,16 @@ from rich.table import Table
 
 import reluopt
 from reluopt.cli.output import console
-from reluopt.cli.scripting import result
+from reluopt.cli.scripting import command_result
 
 #: Variables that change how many threads work, what is shown, and where.
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "NO_COLOR")
 
 
-def doctor(quiet: bool) -> None:
+def doctor_command(quiet: bool) -> None:
     """Do what `reluopt doctor` says."""
     facts, trouble = _facts(), _trouble()
-    result({"facts": facts, "trouble": trouble})
+    command_result({"facts": facts, "trouble": trouble})
     if not quiet:
         table = Table(show_header=False)
         for name, value in facts.items():

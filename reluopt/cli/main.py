@@ -1,4 +1,4 @@
-"""The `reluopt` command and its subcommands. How they end, and with which exit code, is in ``outcomes.py``."""
+"""The `reluopt` command and its subcommands. How they end, and with which exit code, is in ``exit_codes.py``."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 import typer
 
 import reluopt
-from reluopt.cli.outcomes import StoppableGroup, end
+from reluopt.cli.exit_codes import StoppableGroup, end
 
 #: Each command: where its function is, and the first words of its help.
 COMMANDS = {
     "train": (
-        "reluopt.cli.commands.train:train",
+        "reluopt.cli.commands.train:train_command",
         "Train a two-layer ReLU network with weight decay and watch its activation patterns drift.",
     ),
     "certify": (
-        "reluopt.cli.commands.certify:certify",
+        "reluopt.cli.commands.certify:certify_command",
         "Certify the network of a run: print the ladder, write certificate.json and ladder.png, log to TensorBoard.",
     ),
     "verify": (
-        "reluopt.cli.commands.verify:verify",
+        "reluopt.cli.commands.verify:verify_command",
         "Check a certificate: every claim is derived again from the data and the evidence, "
         "with rounding accounted for.",
     ),
     "data": (
-        "reluopt.cli.commands.data:data",
+        "reluopt.cli.commands.data:data_command",
         "Describe a data set after preprocessing: what became of each column, shape, rank, norms, a bracket of β_max.",
     ),
     "relax": (
@@ -36,39 +36,39 @@ COMMANDS = {
         "(KP Thm 2.3).",
     ),
     "solve": (
-        "reluopt.cli.commands.solve:solve",
+        "reluopt.cli.commands.solve:solve_command",
         "Find a network by column generation and bound the optimum beside it, until their gap is proved to be small.",
     ),
     "refine": (
-        "reluopt.cli.commands.solve:refine",
+        "reluopt.cli.commands.solve:refine_command",
         "Go below the network of a run, and bound the optimum beside it; the result is a run of its own.",
     ),
     "path": (
-        "reluopt.cli.commands.path:path",
+        "reluopt.cli.commands.path:path_command",
         "Solve along β, each network from the one before, with a proved bound at every β; held-out samples choose β.",
     ),
     "predict": (
-        "reluopt.cli.commands.predict:predict",
+        "reluopt.cli.commands.predict:predict_command",
         "Predict new samples with the network of a run: numbers or labels as they stand in the data, and the score.",
     ),
     "report": (
-        "reluopt.cli.commands.report:report",
+        "reluopt.cli.commands.report:report_command",
         "Write runs as one HTML page that needs nothing else: verdict, ladder, descent, drift, neurons, data, a check.",
     ),
     "show": (
-        "reluopt.cli.commands.report:show",
+        "reluopt.cli.commands.report:show_command",
         "Print the ladder of a run again, or a table that compares several runs. Nothing is computed or written.",
     ),
     "theory": (
-        "reluopt.cli.commands.theory:theory",
+        "reluopt.cli.commands.theory:theory_command",
         "Compute the paper's quantities for a data set, theorem by theorem: hypothesis, value, number.",
     ),
     "doctor": (
-        "reluopt.cli.commands.doctor:doctor",
+        "reluopt.cli.commands.doctor:doctor_command",
         "Say what this installation consists of: versions, processor, threads, linear algebra, GPU, and what is wrong.",
     ),
     "sweep": (
-        "reluopt.cli.commands.sweep:sweep",
+        "reluopt.cli.commands.sweep:sweep_command",
         "Train and certify a network at every point of a grid: one row each in OUT/rows.parquet.",
     ),
 }

@@ -11,17 +11,17 @@ from reluopt.cli.columns import load_aloud
 from reluopt.cli.commands.path import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted, tell
-from reluopt.cli.scripting import result
+from reluopt.cli.scripting import command_result
 from reluopt.data import DataConfig
 from reluopt.progress import working
 from reluopt.search.config import PathConfig
 from reluopt.search.path import PathPoint, RegularizationPath, regularization_path
 from reluopt.training import TrainConfig
 from reluopt.workflows.path_run import keep_path, require_new
-from reluopt.workflows.prepare import for_loss, prepare
+from reluopt.workflows.preparation import for_loss, prepare
 
 
-def path(
+def path_command(
     dataset: str,
     loss: str,
     class_weight: str | None,
@@ -52,7 +52,7 @@ def path(
     )  # fmt: skip
     keep_path(folder, found, prepared, data_config, choice, settings)
     names = ("beta", "objective", "bound", "gap", "neurons", "test_loss", "score", "seconds", "known")
-    result({
+    command_result({
         "folder": folder, "beta_max_estimate": prepared.beta_max, "best": found.best, "score": found.score,
         "points": [{name: getattr(point, name) for name in names} for point in found.points],
     })  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from reluopt import printing
 from reluopt.cli.output import console
-from reluopt.cli.scripting import result
+from reluopt.cli.scripting import command_result
 from reluopt.data.table import TableSettings
 from reluopt.errors import DataError
 from reluopt.model import Predictions
@@ -22,7 +22,7 @@ OF_THE_RUN = ("header", "delimiter", "decimal", "thousands", "max_bytes")
 SHOWN = 10
 
 
-def predict(
+def predict_command(
     run: Path,
     samples: Path,
     out: Path | None,
@@ -50,7 +50,7 @@ def predict(
             write_atomically(out, as_csv(predictions))
         except OSError as error:
             raise unwritable(out, error) from error
-    result(_record(predictions, out))
+    command_result(_record(predictions, out))
     if not quiet:
         _show(predictions, out)
 

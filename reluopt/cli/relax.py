@@ -11,7 +11,7 @@ from reluopt.cli.columns import load_aloud
 from reluopt.cli.commands.relax import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted
-from reluopt.cli.scripting import result
+from reluopt.cli.scripting import command_result
 from reluopt.cli.train import show_problem
 from reluopt.data import DataConfig
 from reluopt.progress import working
@@ -53,7 +53,7 @@ def relax_command(
             _show(found, settings.patterns)
         work.keep(found)
     solution, path = found.solution, work.folder.path
-    result({
+    command_result({
         "run": path, "objective": found.objective, "neurons": found.network.width,
         "patterns": len(found.discovery.patterns), "value": solution.value, "dual_value": solution.dual.value,
         "status": solution.status.value, "seconds": solution.seconds,

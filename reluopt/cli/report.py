@@ -12,7 +12,7 @@ from rich.table import Table
 from reluopt import printing
 from reluopt.certificate.record import read_record
 from reluopt.cli.output import console, next_steps, quoted, tell
-from reluopt.cli.scripting import result
+from reluopt.cli.scripting import command_result
 from reluopt.cli.show import show_certificate
 from reluopt.errors import CheckpointError, ConfigError, DataError
 from reluopt.runs import RunFolder
@@ -22,7 +22,7 @@ from reluopt.writing import unwritable, write_atomically
 MOST_RUNS = 6
 
 
-def report(runs: list[Path], out: Path, replace: bool, check: bool, quiet: bool) -> None:
+def report_command(runs: list[Path], out: Path, replace: bool, check: bool, quiet: bool) -> None:
     """See :mod:`reluopt.cli.commands.report`."""
     from reluopt.report import collect, render
 
@@ -39,7 +39,7 @@ def report(runs: list[Path], out: Path, replace: bool, check: bool, quiet: bool)
     except OSError as error:
         raise unwritable(out, error) from error
     states = {view.path: view.check for view in views}
-    result({"out": out, "checks": states})
+    command_result({"out": out, "checks": states})
     if not quiet:
         for path, state in states.items():
             console.print(f"{path}: {_STATES[state]}", soft_wrap=True)
@@ -56,11 +56,11 @@ _STATES = {
 }
 
 
-def show(runs: list[Path]) -> None:
+def show_command(runs: list[Path]) -> None:
     """See :mod:`reluopt.cli.commands.report`."""
     folders = _opened(runs)
     summaries = [_summary(folder) for folder in folders]
-    result({"runs": summaries})
+    command_result({"runs": summaries})
     if len(folders) == 1 and folders[0].certificate_file.is_file():
         show_certificate(read_record(folders[0].certificate_file)[0], folders[0])
     else:

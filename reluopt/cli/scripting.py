@@ -25,7 +25,7 @@ from reluopt.errors import ReluoptError
 _found: ContextVar[dict[str, Any] | None] = ContextVar("_found", default=None)
 
 
-def result(record: Mapping[str, Any]) -> None:
+def command_result(record: Mapping[str, Any]) -> None:
     """What the command found, as plain values; said again it adds to what was said."""
     found = _found.get()
     if found is not None:

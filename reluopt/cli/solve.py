@@ -13,7 +13,7 @@ from reluopt.cli.columns import load_aloud
 from reluopt.cli.commands.solve import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted, tell
-from reluopt.cli.scripting import result
+from reluopt.cli.scripting import command_result
 from reluopt.cli.train import LINE_EVERY, every, show_problem
 from reluopt.data import DataConfig
 from reluopt.errors import ConfigError
@@ -22,7 +22,7 @@ from reluopt.progress import working
 from reluopt.search.config import SolveConfig
 from reluopt.search.records import Progress, Solved
 from reluopt.training import TrainConfig
-from reluopt.workflows.search_run import SearchRun, new_search, refinement, resumed_search
+from reluopt.workflows.search_run import SearchRun, new_refinement, new_search, resumed_search
 
 WORDS = {
     "gap": "the gap asked for is proved",
@@ -32,7 +32,7 @@ WORDS = {
 }
 
 
-def solve(
+def solve_command(
     dataset: str | None,
     beta: float | None,
     beta_fraction: float | None,
@@ -78,13 +78,13 @@ def solve(
         _run(search, quiet)
 
 
-def refine(
+def refine_command(
     run: Path, out: Path | None, config: Path | None, replace: bool, quiet: bool, given: dict[str, dict[str, Any]]
 ) -> None:
     """Do what `reluopt refine` says."""
     file = read_toml(config, TABLES)
     settings = settle(SolveConfig, "solve", file["solve"], given["solve"], str(config or "the command line"))
-    with refinement(run, settings, out, replace=replace) as search:
+    with new_refinement(run, settings, out, replace=replace) as search:
         _run(search, quiet)
 
 
@@ -101,7 +101,7 @@ def _run(search: SearchRun, quiet: bool) -> None:
     search.keep(solved)
     if stop is None:
         search.certify(solved)
-    result({
+    command_result({
         "run": path, "status": solved.status, "seconds": solved.seconds, "objective": solved.objective,
         "lower_bound": None if solved.bound is None else solved.bound.value,
         "method": None if solved.bound is None else solved.bound.method, "proved_within": solved.gap,

@@ -14,13 +14,13 @@ from rich.table import Table
 from reluopt import printing
 from reluopt.cli.options import read_toml
 from reluopt.cli.output import console, next_steps, quoted, tell
-from reluopt.cli.scripting import result
+from reluopt.cli.scripting import command_result
 from reluopt.config import Config
 from reluopt.interrupts import exit_code
 from reluopt.sweep.grid import TABLES, SweepConfig, expand
 from reluopt.sweep.hparams import log_row, log_rows
 from reluopt.sweep.rows import run_rows
-from reluopt.sweep.run import RESULTS, run_point
+from reluopt.sweep.sweeping import RESULTS, run_point
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 PRINTED = 20
 
 
-def sweep(config: Path, out: Path | None, workers: int | None, backend: str, retry: bool, quiet: bool) -> None:
+def sweep_command(config: Path, out: Path | None, workers: int | None, backend: str, retry: bool, quiet: bool) -> None:
     """Do what `reluopt sweep` says."""
     content = read_toml(config, {**TABLES, "sweep": SweepConfig, "grid": Config})
     keys, points = expand(content, str(config))
@@ -41,7 +41,7 @@ def sweep(config: Path, out: Path | None, workers: int | None, backend: str, ret
     except OSError as error:
         log.warning("TensorBoard's entries cannot be written (%s).", error.strerror or error)
     failed = sum(row["error"] is not None for row in rows)
-    result({"rows": place / "rows.parquet", "runs": len(rows), "failed": failed})
+    command_result({"rows": place / "rows.parquet", "runs": len(rows), "failed": failed})
     if quiet:
         console.print(str(place / "rows.parquet"), soft_wrap=True)
     else:

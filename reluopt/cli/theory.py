@@ -18,14 +18,14 @@ from reluopt.cli.columns import load_aloud
 from reluopt.cli.commands.theory import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, styled
-from reluopt.cli.scripting import result
+from reluopt.cli.scripting import command_result
 from reluopt.data import DataConfig
 from reluopt.errors import DataError
 from reluopt.progress import working
-from reluopt.theory.report import TheoryConfig, report
-from reluopt.theory.statement import Hypothesis, Statement
+from reluopt.theory.statements import Hypothesis, Statement
+from reluopt.theory.summary import TheoryConfig, report
 from reluopt.training import TrainConfig
-from reluopt.workflows.prepare import for_loss, prepare
+from reluopt.workflows.preparation import for_loss, prepare
 from reluopt.writing import unwritable, write_atomically
 
 #: Seconds for the moment bound; it is proved whenever it stops.
@@ -34,7 +34,7 @@ MOMENT_SECONDS = 60.0
 _STYLES = {Hypothesis.HOLDS: "green", Hypothesis.FAILS: "red", Hypothesis.ASSUMED: "yellow"}
 
 
-def theory(
+def theory_command(
     dataset: str,
     beta: float | None,
     beta_fraction: float | None,
@@ -59,7 +59,7 @@ def theory(
         say("bounding p* from below")
         lower = moment(problem, time_limit=MOMENT_SECONDS).value
         lines = report(problem, config=settings, lower=lower, say=say)
-    result({
+    command_result({
         "data": prepared.data.name, "n": problem.n, "d": problem.d, "beta": problem.beta,
         "beta_max_estimate": prepared.beta_max, "lower_bound": lower, "statements": [as_record(line) for line in lines],
     })  # fmt: skip

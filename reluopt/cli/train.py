@@ -13,7 +13,7 @@ from reluopt.cli.columns import load_aloud
 from reluopt.cli.commands.train import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, tell
-from reluopt.cli.scripting import result as said
+from reluopt.cli.scripting import command_result as said
 from reluopt.cli.show import show_training
 from reluopt.data import DataConfig, Dataset
 from reluopt.errors import ConfigError
@@ -21,14 +21,14 @@ from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.search.records import Progress
 from reluopt.training import TrainConfig
-from reluopt.workflows.searched import SearchedTraining
+from reluopt.workflows.searched_training import SearchedTraining
 from reluopt.workflows.train_run import TrainingRun, new_training, resumed_training
 
 #: Seconds between two lines of a search.
 LINE_EVERY = 1.0
 
 
-def train(
+def train_command(
     dataset: str | None,
     out: Path | None,
     config: Path | None,

@@ -10,17 +10,17 @@ from rich.text import Text
 
 from reluopt.certificate import checker
 from reluopt.cli.output import console
-from reluopt.cli.scripting import result
+from reluopt.cli.scripting import command_result
 from reluopt.errors import CertificateError, ReluoptError
 from reluopt.workflows.verification import verify_certificate
 
 
-def verify(certificate: Path, data: Path | None, max_gigabytes: float, quiet: bool) -> None:
+def verify_command(certificate: Path, data: Path | None, max_gigabytes: float, quiet: bool) -> None:
     """Do what `reluopt verify` says."""
     try:
         found = verify_certificate(certificate, data, int(max_gigabytes * 2**30))
     except checker.Refused as reason:
-        result({"verified": False, "reason": str(reason)})
+        command_result({"verified": False, "reason": str(reason)})
         _say("bold red", "refused:", str(reason))
         raise typer.Exit(1) from reason
     except checker.CannotCheck as reason:
@@ -32,7 +32,7 @@ def verify(certificate: Path, data: Path | None, max_gigabytes: float, quiet: bo
     except Exception as error:  # exit code 1 means refused, so nothing else may end with it
         what = f"The check could not be made ({type(error).__name__}: {checker.shown(str(error))})."
         raise CertificateError(what, "Check that the files are those that reluopt wrote.") from error
-    result({"verified": True, "subject": found.subject, "proved": list(found.proved), "record": found.record})
+    command_result({"verified": True, "subject": found.subject, "proved": list(found.proved), "record": found.record})
     lines = [("about:", found.subject), *(("proved:", sentence) for sentence in found.proved)]
     lines += [] if found.record is None else [("record:", found.record)]
     for word, text in () if quiet else lines:

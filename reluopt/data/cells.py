@@ -85,7 +85,7 @@ def as_numbers(columns: list[Any]) -> list[Any]:
     return as_numbers(columns[:half]) + as_numbers(columns[half:])
 
 
-def numbers(column: Any, notation: Notation = POINT) -> Parsed:
+def parsed_numbers(column: Any, notation: Notation = POINT) -> Parsed:
     """Read a column, of text or of a type, as numbers; dates and lists are none."""
     if not pa.types.is_string(column.type):
         return _typed(column)

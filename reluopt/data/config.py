@@ -13,7 +13,7 @@ from reluopt.data import builtin
 from reluopt.data.columnar import read_columnar_table
 from reluopt.data.csv_file import read_text_table
 from reluopt.data.dataset import Dataset
-from reluopt.data.encode import encode, encode_like
+from reluopt.data.encoders import encode, encode_like
 from reluopt.data.idx import read_idx_folder
 from reluopt.data.labels import ask_about_few_values
 from reluopt.data.npz import read_npz

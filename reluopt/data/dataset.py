@@ -15,11 +15,11 @@ from reluopt.data.checks import check_data
 from reluopt.data.origin import Origin
 from reluopt.data.patching import Patching
 from reluopt.data.preparation import Preparation
-from reluopt.data.preprocess import preprocess
+from reluopt.data.preprocessing import preprocess
 from reluopt.data.samples import Samples
 from reluopt.data.settings import AS_GIVEN, Preprocessing
 from reluopt.errors import DataError
-from reluopt.fingerprint import data_fingerprint
+from reluopt.fingerprints import data_fingerprint
 from reluopt.pooling import Pooling
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reluopt.data.cells import THOUSANDS, Notation, Parsed, dates, decimal_sign, looks_numeric, numbers, texts
+from reluopt.data.cells import THOUSANDS, Notation, Parsed, dates, decimal_sign, looks_numeric, parsed_numbers, texts
 from reluopt.data.complaints import no_feature, no_number
 from reluopt.data.encoding import ColumnRule, Encoding, Fate
 from reluopt.data.table import Table, TableSettings, short
@@ -105,7 +105,7 @@ def _rule(table: Table, j: int, notation: Notation, settings: TableSettings, lea
     name, column = table.names[j], table.columns[j]
     finds_index = settings.index_column is None
     indexlike = j in table.unnamed or (table.has_header and _INDEX_NAME.fullmatch(name.strip()) is not None)
-    parsed = numbers(column, notation)
+    parsed = parsed_numbers(column, notation)
     if parsed.missing.all():
         return ColumnRule(name, Fate.EMPTY, "no cell has a value")
     if not parsed.other.any():

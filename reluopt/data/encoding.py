@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
-from reluopt.data.cells import POINT, Notation, numbers, texts
+from reluopt.data.cells import POINT, Notation, parsed_numbers, texts
 from reluopt.data.complaints import no_number
 from reluopt.data.table import Table, short
 from reluopt.errors import DataError
@@ -140,7 +140,7 @@ class Encoding:
     def _encoded(self, rule: ColumnRule, column: Any, table: Table) -> Float[np.ndarray, "n k"]:
         if rule.fate is Fate.ONE_HOT:
             return _one_hot(rule, column, table)
-        parsed = numbers(column, self.notation)
+        parsed = parsed_numbers(column, self.notation)
         if parsed.other.any():
             i = int(np.flatnonzero(parsed.other)[0])
             raise no_number(table, rule.name, i, self.notation)

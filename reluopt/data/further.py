@@ -11,7 +11,7 @@ from jaxtyping import Float
 from reluopt.data.columnar import read_columnar_table
 from reluopt.data.config import IDX_FOLDER, NPZ, TEXT, source_of
 from reluopt.data.csv_file import read_text_table
-from reluopt.data.encode import targets_of
+from reluopt.data.encoders import targets_of
 from reluopt.data.npz import read_npz_features
 from reluopt.data.origin import Origin
 from reluopt.data.preparation import Preparation

@@ -22,7 +22,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from reluopt import neurons, printing
 from reluopt.beta_max import beta_max_estimate
 from reluopt.certificate.certificate import Certificate, best_lower_bound
-from reluopt.certificate.certify import certify as make_certificate
+from reluopt.certificate.certifying import certify as make_certificate
 from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import ConfigError, DataError
 from reluopt.estimators.fitting import Fitted, Judge, active_neurons, descended, solved

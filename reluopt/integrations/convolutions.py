@@ -14,7 +14,7 @@ from reluopt.convolution import KINDS, from_convolution
 from reluopt.errors import ConfigError
 from reluopt.gate import as_finite
 from reluopt.integrations.asking import is_trained, outputs_of, require_plain
-from reluopt.integrations.certified import CertifiedModule, certified
+from reluopt.integrations.certified_module import CertifiedModule, certified
 from reluopt.integrations.decays import read_decay
 from reluopt.integrations.torch_losses import read_loss
 from reluopt.integrations.torch_targets import require_same_loss, targets_of

@@ -17,11 +17,11 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from reluopt.biases import Biases
-from reluopt.certificate.certify import certify
+from reluopt.certificate.certifying import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import ConfigError, DataError
 from reluopt.gate import as_beta, as_matrix, as_numbers
-from reluopt.integrations.certified import CertifiedModule
+from reluopt.integrations.certified_module import CertifiedModule
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.problem import Problem
 from reluopt.rigor.rounding import round_down

@@ -17,7 +17,7 @@ from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import ConfigError
 from reluopt.gate import as_matrix
 from reluopt.integrations.asking import is_trained, outputs_of, require_plain
-from reluopt.integrations.certified import CertifiedModule, certified
+from reluopt.integrations.certified_module import CertifiedModule, certified
 from reluopt.integrations.convolutions import certify_convolution, is_convolution
 from reluopt.integrations.decays import read_decay
 from reluopt.integrations.mlp import certify_mlp

@@ -1,7 +1,7 @@
 r"""Cone decompositions w = u − v with u, v ∈ K_D: what turns a gated solution into a feasible relaxed point.
 
 The cost ‖u‖ + ‖v‖ ≥ ‖w‖ is the price of the cone. Its least value for a unit vector is the cone sharpness C(K, z)
-(KP Def. 4.1), an SOCP (:mod:`reluopt.solvers.sharpness`). Here are the cheap feasible ones, along one interior
+(KP Def. 4.1), an SOCP (:mod:`reluopt.solvers.cone_sharpness`). Here are the cheap feasible ones, along one interior
 direction c: if c and c + εz lie in K, then z = ((c + εz) − c)/ε and C ≤ (‖c‖ + ‖c + εz‖)/ε (KP Prop. 4.3).
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt.errors import SolverError
-from reluopt.losses.exact import largest_multiple
+from reluopt.losses.rationals import largest_multiple
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.problem import Problem
 from reluopt.programs.penalties import Penalty

@@ -14,8 +14,8 @@ import reluopt
 from reluopt import printing
 from reluopt.certificate.facts import fact_lines
 from reluopt.certificate.markup import environment, ladder_html
-from reluopt.report.charts import charts
 from reluopt.report.collected import RunView
+from reluopt.report.drawing import charts
 
 #: Columns of the data that are listed; more of them are counted.
 LISTED = 40

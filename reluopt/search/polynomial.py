@@ -20,7 +20,7 @@ from reluopt.programs.mapping import network_from_blocks
 from reluopt.programs.pruning import caratheodory
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers import Solution, Solver, solve
-from reluopt.theory.statement import Statement
+from reluopt.theory.statements import Statement
 from reluopt.theory.theorems_2 import thm_2_3
 
 #: Neurons this much smaller than the largest are tried without, the boldest first.

@@ -3,7 +3,7 @@ r"""Going down from a network, or from nothing: price, weigh, descend, until no 
 A round of the fully corrective method:
 
 1. *price*: z = −∂ℓ/∂f of the network; local maximisers u of |zᵀ(Xu)_+| above β are new directions;
-2. *weigh*: the lasso over all directions at hand (:mod:`reluopt.search.lasso`), neurons of one pattern merged;
+2. *weigh*: the lasso over all directions at hand (:mod:`reluopt.search.lasso_descent`), neurons of one pattern merged;
 3. *descend*: L-BFGS on the active neurons (:mod:`reluopt.search.descent`); old directions stay as candidates.
 
 Every iterate is a network and L never rises. The search for u is local: where it finds none the network is *not*

@@ -13,7 +13,7 @@ from reluopt.pricing import Maximisers, Price, kink_flips, price
 from reluopt.problem import Problem
 from reluopt.search.column_generation import ColumnGeneration, Near
 from reluopt.search.descent import descend
-from reluopt.search.lasso import OPTIMAL, lasso
+from reluopt.search.lasso_descent import OPTIMAL, lasso
 from reluopt.search.records import RefineSettings
 
 #: While prices are above this share of β a rough ascent is enough: any dear neuron lowers L.

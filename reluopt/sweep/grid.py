@@ -15,7 +15,7 @@ from reluopt.errors import ConfigError, ReluoptError
 from reluopt.sweep.table import Row
 from reluopt.training import TrainConfig
 from reluopt.training.config import DEFAULT_BETA_FRACTION
-from reluopt.workflows.prepare import for_loss
+from reluopt.workflows.preparation import for_loss
 
 TABLES: dict[str, type[Config]] = {"data": DataConfig, "train": TrainConfig, "certify": CertifyConfig}
 

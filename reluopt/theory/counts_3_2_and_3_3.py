@@ -14,7 +14,7 @@ from reluopt.patterns.exact_rows import directions, integer_rows, modular_column
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.programs.ridge import pattern_gram
 from reluopt.theory.kernel import expected_gram, kappa, smallest_eigenvalue
-from reluopt.theory.statement import Hypothesis, Statement
+from reluopt.theory.statements import Hypothesis, Statement
 
 #: Below this p-value the entries of X are called not standard normal.
 GAUSSIAN_LEVEL = 1e-3

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from reluopt.problem import Problem
 from reluopt.rigor import rounding
-from reluopt.theory.statement import Hypothesis, Statement
+from reluopt.theory.statements import Hypothesis, Statement
 
 #: Columns of the SDP's low-rank factor; √(2(n + 1)) would be enough for certain, few are enough in practice.
 RANK = 24

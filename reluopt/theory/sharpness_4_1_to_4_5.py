@@ -11,10 +11,10 @@ from jaxtyping import Float
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.programs.decomposition import RelaxedPoint, relaxed_from_gated, sharpness_bound
 from reluopt.programs.relaxed import RelaxedProgram
-from reluopt.solvers.sharpness import minimum_norm_decomposition, sharpness
+from reluopt.solvers.cone_sharpness import minimum_norm_decomposition, sharpness
 from reluopt.theory.counts_3_2_and_3_3 import A1, assumption_a1
 from reluopt.theory.kernel import log_factor
-from reluopt.theory.statement import Hypothesis, Statement
+from reluopt.theory.statements import Hypothesis, Statement
 
 OPEN = "every sampled cone has an interior (true of Gaussian gates)"
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from reluopt.problem import Problem
 from reluopt.theory.counts_3_2_and_3_3 import A1, assumption_a1, prop_3_2
 from reluopt.theory.kernel import instance_factor, log_factor
-from reluopt.theory.statement import Hypothesis, Statement, only_squared
+from reluopt.theory.statements import Hypothesis, Statement, only_squared
 
 
 def thm_2_1(

@@ -18,7 +18,7 @@ from reluopt.programs.ridge import pattern_gram
 from reluopt.theory.counts_3_2_and_3_3 import A1, assumption_a1
 from reluopt.theory.kernel import expected_gram, kappa, largest_gram_eigenvalue, smallest_eigenvalue
 from reluopt.theory.maxcut import section_3_4
-from reluopt.theory.statement import Hypothesis, Statement, only_squared
+from reluopt.theory.statements import Hypothesis, Statement, only_squared
 
 INVERTIBLE = "the sampled Σ D_iXXᵀD_i is invertible"
 POSITIVE = "λmin(M) > 0 (no zero, repeated or positively parallel rows)"

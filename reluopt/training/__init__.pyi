@@ -1,5 +1,5 @@
 from .callbacks import Callback as Callback
 from .callbacks import Record as Record
 from .config import TrainConfig as TrainConfig
-from .result import TrainResult as TrainResult
+from .train_result import TrainResult as TrainResult
 from .trainer import Trainer as Trainer

@@ -28,7 +28,7 @@ from reluopt.network import TwoLayerReLU
 from reluopt.pooling import Pooling
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder
-from reluopt.training.lbfgs import flattened, put_back
+from reluopt.training.quasi_newton import flattened, put_back
 from reluopt.training.state import TrainState
 from reluopt.writing import write_atomically
 

@@ -16,8 +16,8 @@ from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder
 from reluopt.training.config import TrainConfig
-from reluopt.training.lbfgs import lbfgs
 from reluopt.training.machine import require_memory
+from reluopt.training.quasi_newton import lbfgs
 
 
 @dataclass(eq=False)

@@ -31,12 +31,12 @@ from reluopt.training.checkpoint import diverged, fingerprint, load_checkpoint
 from reluopt.training.config import TrainConfig
 from reluopt.training.decay import paid
 from reluopt.training.decay import residual as residual_of
-from reluopt.training.lbfgs import at_end, iterate
 from reluopt.training.process import finish_epoch_when_stopped
-from reluopt.training.result import TrainResult, result_of
+from reluopt.training.quasi_newton import at_end, iterate
 from reluopt.training.state import add_decay_of_columns, begin
 from reluopt.training.stationary import StopWhenStationary
 from reluopt.training.telling import tell
+from reluopt.training.train_result import TrainResult, result_of
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from reluopt.bounds import LowerBound
 from reluopt.certificate.certificate import Certificate
-from reluopt.certificate.certify import CertifyInterrupted, certify
+from reluopt.certificate.certifying import CertifyInterrupted, certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.facts import fact_lines
 from reluopt.certificate.file import is_checkable, write_certificate

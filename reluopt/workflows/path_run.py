@@ -15,7 +15,7 @@ from reluopt.search.config import PathConfig
 from reluopt.search.path import PathPoint, RegularizationPath
 from reluopt.tracking.plots import save_path
 from reluopt.training import TrainConfig
-from reluopt.workflows.prepare import Prepared
+from reluopt.workflows.preparation import Prepared
 from reluopt.workflows.runs import RunRecord, where_it_started
 from reluopt.workflows.solve_run import SolveRun
 from reluopt.writing import unwritable, write_atomically

@@ -17,8 +17,8 @@ from reluopt.search.polynomial import Relaxation, relax
 from reluopt.solvers import NativeSolver, VectorSolver
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import save_weights
-from reluopt.workflows.new_run import new_run
-from reluopt.workflows.prepare import for_loss, prepare
+from reluopt.workflows.preparation import for_loss, prepare
+from reluopt.workflows.run_start import new_run
 from reluopt.workflows.runs import RunRecord, next_run, where_it_started
 
 

@@ -18,7 +18,7 @@ from reluopt.search.solving import solve_problem
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import load_weights
 from reluopt.workflows.certification import certify_run, keep_certificate, read_trained
-from reluopt.workflows.prepare import for_loss, prepare
+from reluopt.workflows.preparation import for_loss, prepare
 from reluopt.workflows.runs import RunRecord, next_run, read_run, where_it_started
 from reluopt.workflows.solve_run import SolveRun, read_earlier
 
@@ -114,7 +114,7 @@ def new_search(
 
 
 @contextmanager
-def refinement(
+def new_refinement(
     run: Path, settings: SolveConfig, out: Path | None = None, *, replace: bool = False
 ) -> Iterator[SearchRun]:
     """Within it the folder of a new search is locked, which begins with the network of a run and leaves that alone.

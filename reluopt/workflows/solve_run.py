@@ -21,7 +21,7 @@ from reluopt.staging import staged
 from reluopt.tracking.plots import save_race
 from reluopt.tracking.solve_board import SolveBoard
 from reluopt.training.checkpoint import save_weights
-from reluopt.workflows.new_run import new_run
+from reluopt.workflows.run_start import new_run
 from reluopt.workflows.runs import RunRecord
 from reluopt.writing import unwritable, write_atomically
 

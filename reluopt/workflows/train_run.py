@@ -13,9 +13,9 @@ from reluopt.search.records import Progress
 from reluopt.tracking.tensorboard import TensorBoard
 from reluopt.training import TrainConfig, Trainer, TrainResult
 from reluopt.training.callbacks import Validate
-from reluopt.workflows.prepare import for_loss, prepare
+from reluopt.workflows.preparation import for_loss, prepare
 from reluopt.workflows.runs import RunRecord, next_run, read_run, where_it_started
-from reluopt.workflows.searched import SearchedTraining
+from reluopt.workflows.searched_training import SearchedTraining
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ TABLES = {"certify": CertifyConfig}
 
 
 @with_settings(**TABLES)
-def certify(
+def certify_command(
     run: Annotated[Path, typer.Argument(help="A run folder that 'reluopt train' wrote.")],
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[certify].")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict.")] = False,
@@ -34,4 +34,4 @@ def certify(
     """
     from reluopt.cli import certify as work
 
-    work.certify(run, config, quiet, given)
+    work.certify_command(run, config, quiet, given)

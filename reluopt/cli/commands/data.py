@@ -14,7 +14,7 @@ TABLES = {"data": DataConfig}
 
 
 @with_settings(**TABLES)
-def data(
+def data_command(
     dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[data].")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the prepared X and y to this .npz file.")] = None,
@@ -40,4 +40,4 @@ def data(
     """
     from reluopt.cli import data as work
 
-    work.data(dataset, config, save, replace, loss, quiet, given)
+    work.data_command(dataset, config, save, replace, loss, quiet, given)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 
-def doctor(
+def doctor_command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
 ) -> None:
     """Say what this installation consists of: versions, processor, threads, linear algebra, GPU, and what is wrong.
@@ -16,4 +16,4 @@ def doctor(
     """
     from reluopt.cli import doctor as work
 
-    work.doctor(quiet)
+    work.doctor_command(quiet)

@@ -15,7 +15,7 @@ TABLES = {"data": DataConfig, "path": PathConfig}
 
 
 @with_settings(**TABLES)
-def path(
+def path_command(
     dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
     loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
     class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
@@ -37,4 +37,4 @@ def path(
     """
     from reluopt.cli import path as work
 
-    work.path(dataset, loss, class_weight, out, config, quiet, given)
+    work.path_command(dataset, loss, class_weight, out, config, quiet, given)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def predict(
+def predict_command(
     run: Annotated[Path, typer.Argument(help="A run folder with a trained network.")],
     samples: Annotated[
         Path, typer.Argument(help="A table with the columns of the training data, an .npz file with X, or IDX files.")
@@ -35,4 +35,4 @@ def predict(
     """
     from reluopt.cli import predict as work
 
-    work.predict(run, samples, out, target, header, delimiter, replace, quiet)
+    work.predict_command(run, samples, out, target, header, delimiter, replace, quiet)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def report(
+def report_command(
     runs: Annotated[list[Path], typer.Argument(help="One run folder, or up to six to compare.")],
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
     replace: Annotated[bool, typer.Option("--replace", help="Replace the file that is in --out.")] = False,
@@ -29,10 +29,10 @@ def report(
     """
     from reluopt.cli import report as work
 
-    work.report(runs, out, replace, check, quiet)
+    work.report_command(runs, out, replace, check, quiet)
 
 
-def show(
+def show_command(
     runs: Annotated[list[Path], typer.Argument(help="One run folder, or several to compare.")],
 ) -> None:
     """Print the ladder of a run again, or a table that compares several runs. Nothing is computed or written.
@@ -45,4 +45,4 @@ def show(
     """
     from reluopt.cli import report as work
 
-    work.show(runs)
+    work.show_command(runs)

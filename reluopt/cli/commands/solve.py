@@ -15,7 +15,7 @@ TABLES = {"data": DataConfig, "solve": SolveConfig}
 
 
 @with_settings(**TABLES)
-def solve(
+def solve_command(
     dataset: Annotated[
         str | None, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")
     ] = None,
@@ -45,11 +45,11 @@ def solve(
     """
     from reluopt.cli import solve as work
 
-    work.solve(dataset, beta, beta_fraction, loss, class_weight, out, config, resume, replace, quiet, given)
+    work.solve_command(dataset, beta, beta_fraction, loss, class_weight, out, config, resume, replace, quiet, given)
 
 
 @with_settings(solve=SolveConfig)
-def refine(
+def refine_command(
     run: Annotated[Path, typer.Argument(help="A run folder with the network to start from.")],
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[solve].")] = None,
@@ -66,4 +66,4 @@ def refine(
     """
     from reluopt.cli import solve as work
 
-    work.refine(run, out, config, replace, quiet, given)
+    work.refine_command(run, out, config, replace, quiet, given)

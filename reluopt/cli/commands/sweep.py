@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def sweep(
+def sweep_command(
     config: Annotated[Path, typer.Argument(help=r"A TOML file with \[grid], \[data], \[train], \[certify], \[sweep].")],
     out: Annotated[Path | None, typer.Option(help="The folder to write (default runs/NAME of the file).")] = None,
     workers: Annotated[int | None, typer.Option(help="Runs at a time (default: one a core).")] = None,
@@ -56,4 +56,4 @@ def sweep(
     """
     from reluopt.cli import sweep as work
 
-    work.sweep(config, out, workers, backend, retry, quiet)
+    work.sweep_command(config, out, workers, backend, retry, quiet)

@@ -15,7 +15,7 @@ TABLES = {"data": DataConfig, "theory": TheoryConfig}
 
 
 @with_settings(**TABLES)
-def theory(
+def theory_command(
     dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
     beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
     beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
@@ -43,4 +43,4 @@ def theory(
     """
     from reluopt.cli import theory as work
 
-    work.theory(dataset, beta, beta_fraction, loss, config, save, replace, quiet, given)
+    work.theory_command(dataset, beta, beta_fraction, loss, config, save, replace, quiet, given)

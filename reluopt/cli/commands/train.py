@@ -15,7 +15,7 @@ TABLES = {"data": DataConfig, "train": TrainConfig}
 
 
 @with_settings(**TABLES)
-def train(
+def train_command(
     dataset: Annotated[
         str | None, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")
     ] = None,
@@ -43,4 +43,4 @@ def train(
     """
     from reluopt.cli import train as work
 
-    work.train(dataset, out, config, resume, replace, quiet, given)
+    work.train_command(dataset, out, config, resume, replace, quiet, given)

@@ -11,7 +11,7 @@ import typer
 MAX_GIGABYTES = 8.0
 
 
-def verify(
+def verify_command(
     certificate: Annotated[Path, typer.Argument(help="A run folder that was certified, or a certificate file.")],
     data: Annotated[
         Path | None, typer.Option(help="An .npz file with X and y (see 'reluopt data --save'); a run knows its own.")
@@ -35,4 +35,4 @@ def verify(
     """
     from reluopt.cli import verify as work
 
-    work.verify(certificate, data, max_gigabytes, quiet)
+    work.verify_command(certificate, data, max_gigabytes, quiet)

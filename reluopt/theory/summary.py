@@ -23,7 +23,7 @@ from reluopt.theory import sharpness_4_1_to_4_5 as sharpness
 from reluopt.theory import theorems_2 as section_2
 from reluopt.theory import theorems_3_4_to_3_9 as values
 from reluopt.theory.config import TheoryConfig
-from reluopt.theory.statement import Statement
+from reluopt.theory.statements import Statement
 
 #: samples for which the n × n matrices of the theory are made
 LIMIT = 10_000

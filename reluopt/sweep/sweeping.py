@@ -8,7 +8,7 @@ from typing import Any
 
 from reluopt.beta_max import SEARCH_SECONDS, beta_max_estimate
 from reluopt.certificate.certificate import best_lower_bound
-from reluopt.certificate.certify import certify
+from reluopt.certificate.certifying import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.clock import Clock
 from reluopt.data import DataConfig, Dataset, load_dataset
@@ -21,7 +21,7 @@ from reluopt.sweep.table import Row
 from reluopt.training import Callback, TrainConfig, Trainer
 from reluopt.training.callbacks import Record
 from reluopt.training.state import TrainState
-from reluopt.workflows.searched import as_trained, searched
+from reluopt.workflows.searched_training import as_trained, searched
 
 TRAINED = (
     "n",

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float
 
-from reluopt.data.cells import looks_numeric, numbers, texts
+from reluopt.data.cells import looks_numeric, parsed_numbers, texts
 from reluopt.data.complaints import missing_cells, missing_target, no_number
 from reluopt.data.decide import fit
 from reluopt.data.encoding import Encoding
@@ -99,7 +99,7 @@ def targets_of(table: Table, targets: Sequence[int], encoding: Encoding) -> tupl
 def target_of(table: Table, target: int, encoding: Encoding) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
     """Numbers, or texts where no cell is or means a number; and the mask of missing ones, which are no class."""
     name, column = table.names[target], table.columns[target]
-    parsed = numbers(column, encoding.notation)
+    parsed = parsed_numbers(column, encoding.notation)
     if not parsed.other.any():
         return parsed.values, parsed.missing
     cells = texts(column) if not pa.types.is_nested(column.type) else None

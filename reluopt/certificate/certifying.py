@@ -12,16 +12,16 @@ from jaxtyping import Float
 import reluopt
 from reluopt.bounds import LowerBound
 from reluopt.bounds.plugins import installed_bounds, require_bound
-from reluopt.certificate.above import checked_weights, network_estimates, own_objectives
+from reluopt.certificate.bounds_above import checked_weights, network_estimates, own_objectives
+from reluopt.certificate.bounds_below import lower_bounds, whole_seconds
 from reluopt.certificate.case import Case
 from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.context import pricing_of, theory_of
 from reluopt.certificate.estimates import Estimate, Pricing, TheoryFacts
 from reluopt.certificate.file import is_checkable
-from reluopt.certificate.lower_bounds import lower_bounds, whole_seconds
 from reluopt.certificate.own_patterns import comparisons, own_estimates, stationarity
-from reluopt.certificate.verdict import verdict
+from reluopt.certificate.verdict_text import verdict
 from reluopt.clock import Clock
 from reluopt.interrupts import exit_code
 from reluopt.losses import Loss
