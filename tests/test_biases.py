@@ -182,13 +182,14 @@ def test_without_neurons_the_best_constant_is_the_optimum(biases, loss):
 
 def test_what_has_no_biases_refuses_them():
     p, one = cases.problem(0, Biases("free")), np.random.default_rng(0)
+    first = cases.problem(0, Biases(first="free"))
     for refused in (
         lambda: RelaxedProgram(p, sample_patterns(p.X, 5, one)),
         lambda: refine(p),
         lambda: report(p),
-        lambda: BOUNDS["cliques"].best(p),
-        lambda: list(race(p, names=["exact"])),
-        lambda: BOUNDS["affine"].best(cases.problem(0, Biases(first="free"))),
+        lambda: BOUNDS["cliques"].best(first),
+        lambda: list(race(first, names=["exact"])),
+        lambda: BOUNDS["affine"].best(first),
         lambda: minimal_network(p, from_weights(np.ones((1, p.d)), np.ones(1))),
         lambda: optimal_set(p, from_weights(np.ones((1, p.d)), np.ones(1)), sample_patterns(p.X, 5, one)),
     ):

@@ -11,10 +11,12 @@ import test_checker as oracle
 from safetensors.numpy import load, save
 from test_pooling import SPECS, network_of, pooled_problem
 
+from reluopt.bounds.registry import BOUNDS
 from reluopt.bounds.second_moments import moment
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
 from reluopt.certificate.reading import proved_again, read_bound
+from reluopt.clock import Clock
 from reluopt.errors import CertificateError
 from reluopt.pooling import Pooling
 from reluopt.problem import Problem
@@ -48,6 +50,18 @@ def test_both_checkers_accept_what_is_proved(tmp_path, spec, C):
     again = read_bound(path, problem)
     assert again.value == pytest.approx(bound.value, rel=1e-9) and np.array_equal(again.z, bound.z)
     assert proved_again(problem, bound, "mine").value == pytest.approx(bound.value, rel=1e-9)
+
+
+@pytest.mark.parametrize(("spec", "C"), SPECS)
+def test_cliques_of_pooled_rows_are_tighter_and_both_checkers_accept_them(tmp_path, spec, C, ticking):
+    problem, first, path, _ = written(tmp_path, spec, C)
+    ticking(0.01)
+    bound = BOUNDS["cliques"].best(problem, clock=Clock(1.0))
+    U, alpha = (0.2 * part for part in network_of(problem, 3))
+    assert first.value < bound.value <= problem.objective_upper(U, alpha)
+    write_certificate(path, problem, bound=bound, network=(U, alpha))
+    assert second_checker.reason_to_refuse(path.read_bytes(), *lists(problem)) is None
+    assert read_bound(path, problem).value == pytest.approx(bound.value, rel=1e-9)
 
 
 def test_a_network_without_neurons_is_one(tmp_path):

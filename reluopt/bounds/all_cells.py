@@ -84,6 +84,7 @@ class AllCells(Bound):
     most_rounds: int = 300
     most_new: int = 20
     name: ClassVar[str] = "exact"
+    intercepts: ClassVar[bool] = True
     final: ClassVar[bool] = True
 
     def suits(self, problem: Problem) -> bool:
@@ -123,7 +124,7 @@ class AllCells(Bound):
             active = cuts[cuts @ z > scaled.beta * (1 - 1e-2)] if len(cuts) > 20 * problem.n else cuts
             cuts = np.concatenate([active, new])
             z = best_under_cuts(scaled, cuts)
-        return units.z * z
+        return problem.settled(units.z * z)
 
 
 def _violated(

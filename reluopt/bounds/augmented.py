@@ -22,7 +22,7 @@ from torch import Tensor
 from reluopt.bounds.ball_products import BallProducts
 from reluopt.bounds.factors import minimised
 from reluopt.bounds.lifting import Lifting
-from reluopt.losses import Loss
+from reluopt.bounds.sample_fit import SampleFit
 
 #: Rows of the factors of one sign: these or d / FEATURES to begin with, and more where the smallest singular value is
 #: not SMALL.
@@ -43,10 +43,8 @@ class AugmentedLagrangian:
 
     Parameters
     ----------
-    norms : (slots,) what the rows were divided by. ``y`` (slots, C), ``kappa`` (slots,) : targets and weights, 0 in
-        empty slots.
-    loss : ℓ, smooth. ``head`` (signs, C + d, k) and ``S`` (signs, slots, k) : the start, to which noise and columns of
-        noise are added.
+    norms : (slots,) what the rows were divided by. ``fit`` : the loss of what the slots add up to.
+    head : (signs, C + d, k), and ``S`` (signs, slots, k) : the start, to which noise and columns of noise are added.
     ball : the multipliers of products with the ball, None without any.
     """
 
@@ -54,9 +52,7 @@ class AugmentedLagrangian:
         self,
         X: Float[Tensor, "N d"],
         norms: Float[Tensor, " N"],
-        y: Float[Tensor, "N C"],
-        kappa: Float[Tensor, " N"],
-        loss: Loss,
+        fit: SampleFit,
         beta: float,
         head: Float[Tensor, "q e k"],
         S: Float[Tensor, "q N k"],
@@ -64,7 +60,9 @@ class AugmentedLagrangian:
         ball: BallProducts | None = None,
     ) -> None:
         self.X, self.norms, self.beta, self.device = X, norms, beta, X.device
-        self.y, self.kappa, self.loss, self.C = y, kappa, loss, y.shape[1]
+        #: The output intercept, empty where there is none, and the slope of the last Lagrangian by it.
+        self.fit, self.C, self.c = fit, fit.y.shape[1], fit.start()
+        self.by_c = self.c
         self.F = torch.eye(1 if self.C == 1 else 0, head.shape[1], dtype=torch.float64, device=self.device)
         self.signs = torch.tensor([1.0, -1.0], dtype=torch.float64, device=self.device)[: len(head), None, None]
         self.multipliers, self.size = multipliers, (multipliers.shape[2] - len(self.F)) // 2
@@ -85,11 +83,9 @@ class AugmentedLagrangian:
         """How many there are."""
         return len(self.X) // self.size
 
-    @property
-    def z(self) -> Float[Tensor, "N ..."]:
-        """−κℓ'(f) of the factors."""
-        z = self._dual_point(self._fit(self.head, self.S))
-        return z[:, 0] if self.C == 1 else z
+    def dual_point(self, unit: float) -> Float[np.ndarray, "n ..."]:
+        """The samples' z = −κℓ'(f) of the factors, in units in which it is multiplied by ``unit``."""
+        return self.fit.dual_point(self._sums(self.head, self.S), unit)
 
     @property
     def nu(self) -> Float[Tensor, "q N"]:
@@ -145,18 +141,20 @@ class AugmentedLagrangian:
         constant, (basis, inverse) = float(self.multipliers.square().sum()), self._basis(curved)
 
         def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            head, S = self._parts(theta)
+            head, S, self.c = self._parts(theta)
             value, by_head, by_S = self.lagrangian(basis @ head, S, constant)
-            return value, _joined(basis @ by_head, by_S)
+            return value, _joined(basis @ by_head, by_S, self.by_c)
 
-        start = _joined(inverse @ self.head, self.S)
-        head, self.S = self._parts(minimised(objective, start, iterations=iterations, seconds=seconds, memory=MEMORY))
+        start = _joined(inverse @ self.head, self.S, self.c)
+        found = minimised(objective, start, iterations=iterations, seconds=seconds, memory=MEMORY)
+        head, self.S, self.c = self._parts(found)
         self.head = basis @ head
         F = self._forms(self.head, self.S)
         self.multipliers = self._moved(F)
         if self.ball is not None:
             self.ball.move(F[:, :, len(self.F) :], self.head, self.penalty)
-        return self._losses(self._fit(self.head, self.S)) + 0.5 * self.beta * float(self.head.square().sum())
+        value, _, _ = self.fit.at(self._sums(self.head, self.S), self.c)
+        return value + 0.5 * self.beta * float(self.head.square().sum())
 
     def _basis(self, curved: bool) -> tuple[Float[Tensor, "q e e"], Float[Tensor, "q e e"]]:
         """A symmetric basis of the head in which, if ``curved``, the Lagrangian is about as curved as in S; and back.
@@ -177,9 +175,10 @@ class AugmentedLagrangian:
         Q[:, range(C), range(C)], Q[:, C:, C:] = 1.0, vectors
         return (Q / root[:, None]) @ Q.mT, (Q * root[:, None]) @ Q.mT
 
-    def _parts(self, theta: Float[np.ndarray, " q"]) -> tuple[Tensor, Tensor]:
+    def _parts(self, theta: Float[np.ndarray, " q"]) -> tuple[Tensor, Tensor, Tensor]:
         flat, split = torch.as_tensor(theta, device=self.device), self.head.numel()
-        return flat[:split].view(self.head.shape), flat[split:].view(self.S.shape)
+        end = split + self.S.numel()
+        return flat[:split].view(self.head.shape), flat[split:end].view(self.S.shape), flat[end:]
 
     def _forms(self, head: Float[Tensor, "q e k"], S: Float[Tensor, "q N k"]) -> Float[Tensor, "q G f k"]:
         """F of every group."""
@@ -197,24 +196,18 @@ class AugmentedLagrangian:
         M[..., s, p] = M[..., p, s] = equal
         return M
 
-    def _fit(self, head: Float[Tensor, "q e k"], S: Float[Tensor, "q N k"]) -> Float[Tensor, "N C"]:
-        """f = Σ_± ± S aᵀ."""
+    def _sums(self, head: Float[Tensor, "q e k"], S: Float[Tensor, "q N k"]) -> Float[Tensor, "N C"]:
+        """g = Σ_± ± S aᵀ of the rows as they are."""
         return self.norms[:, None] * (self.signs * (S @ head[:, : self.C].mT)).sum(0)
-
-    def _losses(self, f: Float[Tensor, "N C"]) -> float:
-        values = self.loss.value(f, self.y)
-        return float((self.kappa @ values).sum())
-
-    def _dual_point(self, f: Float[Tensor, "N C"]) -> Float[Tensor, "N C"]:
-        return -self.kappa[:, None] * self.loss.gradient(f, self.y)
 
     def lagrangian(
         self, head: Float[Tensor, "q e k"], S: Float[Tensor, "q N k"], constant: float
     ) -> tuple[float, Float[Tensor, "q e k"], Float[Tensor, "q N k"]]:
         """The augmented Lagrangian and its gradients; ``constant`` is the square of the multipliers' norm."""
-        F, f = self._forms(head, S), self._fit(head, S)
+        F = self._forms(head, S)
         M = self._moved(F)
-        value = self._losses(f) + 0.5 * self.beta * float(head.square().sum())
+        value, z, self.by_c = self.fit.at(self._sums(head, S), self.c)
+        value += 0.5 * self.beta * float(head.square().sum())
         value += (float(M.square().sum()) - constant) / (4 * self.penalty)
         by_F = -torch.bmm(M.flatten(0, 1), F.flatten(0, 1)).view(F.shape)
         of_ball: Tensor | float = 0.0
@@ -223,11 +216,11 @@ class AugmentedLagrangian:
             value += more
             by_F[:, :, len(self.F) :] += by_forms
         by_head, by_S = self.lifting.adjoint(by_F)
-        pull = self.signs * (self.norms[:, None] * self._dual_point(f))
+        pull = self.signs * (self.norms[:, None] * z)
         by_head = by_head + self.beta * head + of_ball
         by_head[:, : self.C] -= pull.mT @ S
         return value, by_head, by_S.reshape(S.shape) - pull @ head[:, : self.C]
 
 
-def _joined(head: Tensor, S: Tensor) -> Float[np.ndarray, " q"]:
-    return torch.cat([head.reshape(-1), S.reshape(-1)]).cpu().numpy()
+def _joined(*parts: Tensor) -> Float[np.ndarray, " q"]:
+    return torch.cat([part.reshape(-1) for part in parts]).cpu().numpy()

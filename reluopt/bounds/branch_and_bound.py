@@ -102,6 +102,7 @@ class BranchAndBound(Bound):
     slow: float = 2e-3
     settle: float = 0.7
     name: ClassVar[str] = "branch and bound"
+    intercepts: ClassVar[bool] = True
 
     def suits(self, problem: Problem) -> bool:
         """Few samples."""

@@ -69,8 +69,8 @@ class Cliques(Bound):
     plans: ClassVar[bool] = True
 
     def takes(self, problem: Problem) -> bool:
-        """Any number of outputs, without pooled rows and biases of its own."""
-        return not problem.biases and problem.pooling is None
+        """Any number of outputs, pooled rows, and intercepts."""
+        return not problem.biases.first_free
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
@@ -90,4 +90,4 @@ class Cliques(Bound):
         for sides in search.polished(clock):
             if all(math.isfinite(side.level) for side in sides):
                 method = f"{search.core.groups} cliques of {search.core.size} samples"
-                yield prove(problem, search.evidence(sides), method=method, started=started)
+                yield prove(problem, search.evidence(sides), method=method, started=started, z=search.z)

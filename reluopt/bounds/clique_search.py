@@ -18,6 +18,7 @@ from reluopt.bounds.clique_places import CliquePlaces
 from reluopt.bounds.clique_settings import CliqueSettings
 from reluopt.bounds.evidence import Evidence, Multipliers, Region, restored
 from reluopt.bounds.lower_bound import LowerBound
+from reluopt.bounds.sample_fit import SampleFit
 from reluopt.bounds.schur import Elimination
 from reluopt.bounds.slopes import Slopes
 from reluopt.clock import Clock
@@ -43,7 +44,7 @@ class CliqueSearch:
         self.scaled, self.units = problem.scaled()
         used = (problem.X != 0).any(axis=1)
         samples, self.idle = np.flatnonzero(used), np.flatnonzero(~used)
-        n, smallest, C = len(samples), self.settings.smallest, problem.outputs
+        n, smallest, C = max(1, len(samples)), self.settings.smallest, problem.outputs
         assert moments.factors is not None
         factors = moments.factors / self.units.weight
         levels = max(0, math.ceil(math.log2(n / smallest)))
@@ -51,6 +52,9 @@ class CliqueSearch:
         #: The sample of every slot; −1 where there is none.
         self.slots = np.where(order >= 0, samples[order], -1)
         self.core = self._core(factors, moments, 2**levels)
+        #: The dual point of the samples, and of the rows, of the last solution.
+        self.z = np.zeros_like(problem.targets)
+        self.v = problem.spread(self.z)
 
     def _spread(self, values: Float[np.ndarray, "n ..."]) -> Tensor:
         """What belongs to samples, at their slots; 0 where a slot is empty."""
@@ -66,12 +70,9 @@ class CliqueSearch:
         self, head: Tensor, S: Tensor, multipliers: Tensor, ball: BallProducts | None = None
     ) -> AugmentedLagrangian:
         """From this start."""
-        scaled, (rows, norms) = self.scaled, self._rows()
-        y, kappa, norm = (self._spread(part) for part in (scaled.y, scaled.weights, norms))
-        loss = scaled.loss.smoothed(self.settings.envelopes[0])
-        return AugmentedLagrangian(
-            rows, norm, y.view(len(rows), -1), kappa, loss, scaled.beta, head, S, multipliers, ball
-        )
+        rows, norms = self._rows()
+        fit = SampleFit(self.scaled, self.slots, self.device, self.settings.envelopes[0])
+        return AugmentedLagrangian(rows, self._spread(norms), fit, self.scaled.beta, head, S, multipliers, ball)
 
     def _core(self, factors: Float[np.ndarray, "q k e"], moments: LowerBound, groups: int) -> AugmentedLagrangian:
         """At the moment bound's multipliers; s_i is at the end of its range that the sign of z_i asks for."""
@@ -145,8 +146,8 @@ class CliqueSearch:
                 core.grow()
             curved = not (growing or curved)
             step = max(least, settings.falls * step)
-            core.loss = self.scaled.loss.smoothed(step)
-        core.loss = self.scaled.loss.smoothed(least)
+            core.fit.smooth(step)
+        core.fit.smooth(least)
         seconds = settings.last * whole - clock.spent
         core.update(settings.last_penalty, settings.last_iterations, seconds, curved=True)
 
@@ -159,9 +160,11 @@ class CliqueSearch:
     def polished(self, clock: Clock) -> Iterator[list[Elimination]]:
         """The multipliers of both signs, improved at this z until the clock is over, the worse one first."""
         core, sides = self.core, []
-        s, p = core.equal
+        self.z = self.problem.settled(core.dual_point(self.units.z))
+        self.v = self.problem.spread(self.z)
+        at_slots, (s, p) = self._spread(self.v / self.units.z), core.equal
         for number, (sign, head, nu, M) in enumerate(zip((1, -1), core.head, core.nu, core.multipliers, strict=False)):
-            z, products = sign * core.z.view(len(nu), -1) * core.norms[:, None], M.clone()
+            z, products = sign * at_slots.view(len(nu), -1) * core.norms[:, None], M.clone()
             products[:, s, p] = products[:, p, s] = 0.0
             ball = None if core.ball is None else core.ball.of_sign(number)
             sides.append(Elimination(core.X, z, nu, products, self._moment_multipliers(z, head), ball))
@@ -183,10 +186,8 @@ class CliqueSearch:
         return CliquePlaces(self.slots, self.core.norms.cpu().numpy(), self.core.size)
 
     def evidence(self, sides: list[Elimination]) -> Evidence:
-        """z and the multipliers of both signs in the data's units."""
-        d, here, z = self.problem.d, self.slots >= 0, np.zeros(self.problem.n)
-        z[self.slots[here]] = self.units.z * self.core.z.cpu().numpy()[here]
-        z[self.idle] = self.problem.zero_dual_point[self.idle]
+        """The rows' dual point and the multipliers of both signs in the data's units."""
+        d, z = self.problem.d, self.v
         positive, negative = (
             restored(self._own(side, sign * z / self.units.z), sign * z, self.units)
             for side, sign in zip(sides, (1, -1), strict=True)

@@ -28,6 +28,7 @@ class CuttingPlanes:
     """
 
     def __init__(self, problem: Problem, network: Network | None, seed: int = 0) -> None:
+        self.whole = problem
         self.problem, self.units = problem.scaled()
         self.rng = np.random.default_rng(seed)
         self.directions, self.signs = np.zeros((0, problem.d)), np.zeros(0)
@@ -37,6 +38,11 @@ class CuttingPlanes:
             sizes = np.linalg.norm(network[0], axis=1)
             used = (sizes > 0) & (network[1] != 0)
             self._add(network[0][used] / sizes[used, None], np.sign(network[1][used]))
+
+    @property
+    def dual_point(self) -> Float[np.ndarray, " n"]:
+        """z in the problem's own units, settled."""
+        return self.whole.settled(self.units.z * self.z)
 
     def improve(self, tolerance: float, clock: Clock, near: Float[np.ndarray, "k d"] | None = None) -> None:
         """Cut until no direction dearer than β(1 + tolerance) is found, or the clock is over."""

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt.bounds.cells import Cell, lowest_level, positive_part
-from reluopt.bounds.dnn_fit import dual_root
+from reluopt.bounds.dnn_fit import dual_root, with_intercept
 from reluopt.bounds.evidence import Evidence, Multipliers, Region, restored
 from reluopt.problem import Problem
 
@@ -68,7 +68,7 @@ class DnnSearch:
         self.scaled, self.units = problem.scaled(NORM)
         self.X, self.beta = self.scaled.X, self.scaled.beta
         self.penalty = 1.0
-        self.z = self.scaled.zero_dual_point.copy()
+        self.z, self.c = self.scaled.zero_dual_point.copy(), float(self.scaled.constant[0])
         self.directions: list[Float[np.ndarray, " d"]] = []
         self.tree = [[-1, 0, -1]]
         self.leaves = [0]
@@ -148,7 +148,10 @@ class DnnSearch:
         for row, (active, values) in zip(S, wanted, strict=True):
             row[active] = values
         sign = np.tile([1.0, -1.0], len(self.cells))[:, None]
-        self.z = dual_root(self.scaled, S, sign, step, self.z)
+        if self.scaled.intercept_decay is None:
+            self.z = dual_root(self.scaled, S, sign, step, self.z)
+        else:
+            self.z, self.c = with_intercept(self.scaled, S, sign, step, self.z, self.c)
         return np.maximum(S + sign * step * self.z, 0.0)
 
     def rebalance(self, factor: float) -> None:
@@ -182,10 +185,12 @@ class DnnSearch:
 
     def evidence(self) -> tuple[float, Evidence]:
         """(value, evidence): what the duals of this iterate prove, not yet rounded, and their multipliers."""
-        regions, worst, z, X = [], 0.0, self.units.z * self.z, self.problem.X
+        regions, worst, X = [], 0.0, self.problem.X
+        z = self.problem.settled(self.units.z * self.z)
+        small = z / self.units.z
         for cell, pair in self._regions():
             (positive, above), (negative, below) = (
-                self._multipliers(cell, block, sign * self.z) for block, sign in zip(pair, (1, -1), strict=True)
+                self._multipliers(cell, block, sign * small) for block, sign in zip(pair, (1, -1), strict=True)
             )
             cuts = np.array([sign * X[i] for i, sign in cell.decided]).reshape(-1, X.shape[1])
             own = (restored(positive, z, self.units), restored(negative, -z, self.units))

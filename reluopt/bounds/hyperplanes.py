@@ -56,6 +56,7 @@ class Hyperplanes(Bound):
     share: float = 0.2
     nearer: float = 0.05
     name: ClassVar[str] = "hyperplanes"
+    intercepts: ClassVar[bool] = True
 
     def suits(self, problem: Problem) -> bool:
         """Few samples and columns."""
@@ -83,7 +84,7 @@ class HyperplaneTree:
 
     def __init__(self, problem: Problem, planes: CuttingPlanes) -> None:
         self.problem, self.scaled, self.units = problem, planes.problem, planes.units
-        self.small, self.z = planes.z, planes.units.z * planes.z
+        self.small, self.z = planes.z, planes.dual_point
         self.tree, self.leaves = [[-1, 0, -1]], [Leaf(0, ())]
         for side in (0, 1):
             self._adopt(self.leaves[0], side, _without(problem.X, (1.0 - 2.0 * side) * self.z))

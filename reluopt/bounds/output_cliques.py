@@ -48,12 +48,9 @@ class OutputCliqueSearch(CliqueSearch):
         return torch.zeros_like(core.multipliers[0]), nu
 
     def evidence(self, sides: list[Elimination]) -> OutputEvidence:  # type: ignore[override]
-        """z and the multipliers in the data's units."""
-        n, here, places, (side,) = self.problem.n, self.slots >= 0, self.places(), sides
-        z, nu = np.zeros((n, self.problem.outputs)), np.zeros(n)
-        z[self.slots[here]] = self.units.z * self.core.z.cpu().numpy()[here]
-        z[self.idle] = self.problem.zero_dual_point[self.idle]
-        z = self.problem.settled(z)
+        """The rows' dual point and the multipliers in the data's units."""
+        places, (side,) = self.places(), sides
+        z, nu = self.v, np.zeros(len(self.v))
         nu[places.samples] = self.units.nu * places.nu(side)
         nu[self.idle] = self.settings.idle * np.linalg.norm(z[self.idle], axis=1)
         r = tuple(self.units.z / self.units.x * part for part in places.products(side))

@@ -76,6 +76,7 @@ class SmallRank(Bound):
     share: float = 0.4
     memory: int = 2**30
     name: ClassVar[str] = "simplicial"
+    intercepts: ClassVar[bool] = True
     brisk: ClassVar[float] = 3.0
 
     def suits(self, problem: Problem) -> bool:
@@ -125,7 +126,7 @@ class SmallRank(Bound):
         """
         most = self.memory // (16 * space.A.shape[1] + 24)
         while True:
-            z = planes.units.z * planes.z
+            z = planes.dual_point
             both = [Cones(space.A, sign * z) for sign in (1.0, -1.0)]
             trees[:] = [tree.moved(cones) for tree, cones in zip(trees, both, strict=False)] or map(
                 SimplicialTree, both
