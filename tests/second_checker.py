@@ -20,6 +20,7 @@ OF_OUTPUTS = {"z", "t", "groups", "paired", "nu", "r", "level"}
 SLOPES = {"factor", "eta", "tilt"}
 BALL = {"span", "ball"}
 LIFT = {"centre", "reach", "spread"}
+LEANING = SLOPES | {"lean"}
 POOLING = {"pool_sizes", "pool_rows", "pool_weights"}
 LARGEST = 2**256
 PARAMETER = {"huber": "delta", "quantile": "tau"}
@@ -102,7 +103,7 @@ class File:
 
     def read_tensor(self, name, entry, covered):
         names = (
-            EVIDENCE | SLOPES | BALL | OF_SIMPLICES | LIFT | {"U", "alpha", "intercept", "weights"} | POOLING | {"v"}
+            EVIDENCE | LEANING | BALL | OF_SIMPLICES | LIFT | {"U", "alpha", "intercept", "weights"} | POOLING | {"v"}
         )
         must(name in names, "unknown tensor")
         must(isinstance(entry, dict), "entry")
@@ -151,7 +152,7 @@ class File:
         if self.first == "free":
             must(kind != "simplices", "simplices")
             wanted |= LIFT if lower else set()
-        for optional in (SLOPES, BALL) if self.first != "free" else ():
+        for optional in (LEANING if self.first == "free" else SLOPES, BALL):
             wanted |= optional if kind == "regions" and optional & set(self.tensors) else set()
         must(set(self.tensors) == wanted, "tensors")
 
@@ -376,7 +377,6 @@ class File:
         moved = [[a - b for a, b in zip(row, centre, strict=False)] for row in self.X]
         must(self.reach >= 0 and all(dot(row, row) <= self.reach**2 for row in moved), "reach")
         self.X = [[*row, self.reach] for row in moved]
-        must(not self.tensors["groups"][1], "groups")
         must(self.C > 1 or self.tensors["directions"][0][0] == 0, "cuts")
         self.spread = self.shaped("spread", 2 if self.C == 1 else 1)
         must(all(v >= 0 for v in self.spread), "spread")
@@ -536,10 +536,12 @@ class File:
         return worst
 
     def slopes(self, L):
-        """(W, η, ω) of every sign and leaf."""
+        """(W, η, ω, θ) of every sign and leaf."""
         n, d = self.n, self.d
+        none = [Fraction(0)] * n
         if "eta" not in self.tensors:
-            return [([[Fraction(0)] * d] * d, [Fraction(0)] * n, Fraction(0))] * (2 * L)
+            return [([[Fraction(0)] * d] * d, none, Fraction(0), none)] * (2 * L)
+        lean = self.shaped("lean", 2, L, n) if "lean" in self.tensors else none * 2 * L
         eta, tilt = self.shaped("eta", 2, L, n), self.shaped("tilt", 2, L)
         have, flat = self.tensors["factor"]
         must(len(have) == 3 and have[0] == 2 and have[1] % L == 0 and have[2] == d, "shape of factor")
@@ -548,7 +550,7 @@ class File:
         for place in range(2 * L):
             V = [flat[(place * J + j) * d :][:d] for j in range(J)]
             W = [[sum((v[a] * v[b] for v in V), Fraction(0)) for b in range(d)] for a in range(d)]
-            result.append((W, eta[place * n :][:n], tilt[place]))
+            result.append((W, eta[place * n :][:n], tilt[place], lean[place * n :][:n]))
         return result
 
     def balls(self, forms):
@@ -572,7 +574,8 @@ class File:
                     row += width
         return result
 
-    def leaf(self, side, z, cuts, groups, w, c, nu, r, level, W, eta, tilt, balls):
+    def leaf(self, side, z, cuts, groups, w, c, nu, r, level, W, eta, tilt, lean, balls):
+        biased = self.first == "free"
         paired = {s for group in groups for s in group}
         F = [[Fraction(1)] + [Fraction(0)] * self.d] + [[Fraction(0), *g] for g in cuts]
         e0, size = F[0], 1 + self.d
@@ -585,16 +588,20 @@ class File:
             if i in paired or plus or minus:
                 must(not any(mine_w) and not any(mine_c), "w and c")
                 must(i in paired or nu[i] == 0, "nu")
-                must(eta[i] == 0, "eta")
+                must(eta[i] == 0 and lean[i] == 0, "eta")
                 if i not in paired and plus:
                     add(M, z[i], e0, row)
                 continue
             must(nu[i] == 0 or nu[i] >= Fraction(1, LARGEST), "nu")
             must(all(a >= b for a, b in zip(mine_w[1:], mine_c[1:], strict=True)), "w below c")
             image = [dot(line, x) for line in W]
-            square, room = eta[i] ** 2 * dot(image, image), mine_w[0] - z[i] - mine_c[0]
+            if biased:
+                image[-1] = Fraction(0)
+            square, room = eta[i] ** 2 * dot(image, image), mine_w[0] - z[i] - mine_c[0] - abs(lean[i])
             must(room >= 0 and room**2 >= square, "w below z + c + |eta| |Wx|")
-            must(mine_c[0] ** 2 >= square, "c below |eta| |Wx|")
+            left = mine_c[0] - abs(lean[i])
+            must(left >= 0 and left**2 >= square, "c below |eta| |Wx|")
+            add(M, -lean[i], row, [Fraction(0)] * self.d + [Fraction(1)])
             add(M, Fraction(-1), row, mix(mine_c, F))
             add(M, -eta[i], row, [Fraction(0), *image])
             if nu[i] == 0:
@@ -602,11 +609,13 @@ class File:
             else:
                 psi = [a + nu[i] * b for a, b in zip(mix(mine_w, F), row, strict=True)]
                 add(M, 1 / (4 * nu[i]), psi, psi)
-        for a in range(size):
+        for a in range(size - biased):
             M[a][a] += tilt if a == 0 else -tilt
         for group, square, ball in zip(groups, r, balls, strict=True):
             for f, k in enumerate(ball):
-                must((square[0][f] + square[f][0]) ** 2 >= dot(k, k), "r below |k|")
+                have, u = square[0][f] + square[f][0], k[:-1] if biased else k
+                have -= abs(k[-1]) if biased else 0
+                must(have >= 0 and have**2 >= dot(u, u), "r below |k|")
             self.eliminate(
                 M,
                 [[v * e for e in e0] for v in z],

@@ -4,14 +4,24 @@ import bias_problems as cases
 import numpy as np
 import pytest
 import second_checker
+import test_checker as oracle
 import torch
+from counts import tries
 from scipy.optimize import minimize
 
-from reluopt.biases import Biases, sums
+from reluopt.biases import Biases, sums, with_zero_sums
+from reluopt.bounds.ball import Ball
+from reluopt.bounds.bias_affine import BiasAffineSearch, best_tilt_and_levels
+from reluopt.bounds.bias_forms import Lift, LiftedEvidence, best_levels
+from reluopt.bounds.evidence import Evidence, Multipliers, Region
+from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.master import best_under_cuts
+from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.protocol import Start
 from reluopt.bounds.registry import BOUNDS, race
 from reluopt.bounds.sample_fit import SampleFit
+from reluopt.bounds.slopes import Slopes
+from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
 from reluopt.certificate.reading import read_bound
 from reluopt.clock import Clock
@@ -139,3 +149,156 @@ def test_the_loss_at_slots_has_an_exact_gradient(outputs):
     rows[[4, 2, 0, 5]] = g[[0, 1, 3, 4]].numpy()
     f = (rows + c[0].numpy()).reshape(p.targets.shape)
     assert value == pytest.approx(p.loss_value(f) + 0.5 * p.intercept_decay * float((c * c).sum()))
+
+
+# -- free first-layer biases -------------------------------------------------------------------------------------------
+
+
+def random_multipliers(rng, z, rows, groups, *, slopes=True, ball=True):
+    """Multipliers of section 11 that obey their signs and prove something, with all there is."""
+    n, d = rows.shape
+    free = np.ones(n, dtype=bool)
+    for group in groups:
+        free[group] = False
+    nu = np.where(free & (z <= 0), 0.0, rng.uniform(0.5, 3.0, n) * (1 + np.abs(z)))
+    factor = rng.uniform(-1, 1, (2, d))
+    eta, lean = (np.where(free, part * rng.standard_normal(n), 0.0) for part in rng.uniform(0, 0.3, 2) * slopes)
+    own = Slopes(factor, eta, float(rng.standard_normal()), lean) if slopes else None
+    swing = own.swing(rows) if slopes else np.zeros(n)
+    c = np.where(free, np.nextafter(swing * rng.uniform(1, 2), np.inf) * (swing > 0), 0.0)
+    w = np.where(free, np.maximum(z + c + swing + 1e-9, 0.0), 0.0)
+    nu = np.where(w > 0, np.maximum(nu, 0.3), np.where(free, 0.0, nu))
+    r, omega, span = [], [], rng.uniform(-1, 1, (2, d))
+    for group in groups:
+        size = 1 + 2 * len(group)
+        square = 0.1 * rng.random((size, size)) * (rng.random((size, size)) < 0.4)
+        more = 0.2 * rng.standard_normal((size, 2)) * ball
+        more[0] = 0.0
+        k = more @ span
+        square[0] += np.linalg.norm(k[:, :-1], axis=1) * 1.0001 + np.abs(k[:, -1]) * 1.0001
+        nu[group] += 20 * square.sum() + 5.0
+        r.append(square)
+        omega.append(more)
+    return Multipliers(w[None], c[None], nu, tuple(r), own, Ball(span, tuple(omega), True) if ball else None)
+
+
+def lifted_case(seed, d=2, n=7, **parts):
+    """(X, evidence) with slopes and one clique, random."""
+    rng = np.random.default_rng(seed)
+    X = np.hstack([rng.standard_normal((n, d)) * rng.uniform(0.3, 2) + rng.standard_normal(d), np.ones((n, 1))])
+    lift, z = Lift.of(X), with_zero_sums(rng.standard_normal(n))
+    groups = (np.sort(rng.permutation(n)[:3]), np.zeros(0, dtype=np.int64))
+    sides = [random_multipliers(rng, v, lift.rows(X), groups, **parts) for v in (z, -z)]
+    whole = Region(np.zeros((0, d + 1)), groups, *sides)
+    return X, LiftedEvidence(Evidence(z, np.zeros((0, d + 1)), np.array([[-1, 0, -1]]), (whole,)), lift)
+
+
+def sampled(X, z, count=40, seed=0):
+    """The largest ‖zᵀ(Xu + b)_+‖ over some unit u and all kinks b."""
+    U = np.random.default_rng(seed).standard_normal((count, X.shape[1] - 1))
+    return float(cases.largest_at_kinks(X[:, :-1], z, U / np.linalg.norm(U, axis=1, keepdims=True)).max())
+
+
+@pytest.mark.parametrize("parts", [{}, {"slopes": False}, {"ball": False}], ids=str)
+def test_no_neuron_exceeds_slopes_and_cliques_whatever_its_bias(parts):
+    """Random evidence: u from the circle and all kinks b; also by the form itself, u and b̃ free."""
+    proved = 0
+    for seed in range(tries(40, 3000)):
+        X, evidence = lifted_case(seed, **parts)
+        bound = evidence.support_upper(X)
+        proved += np.isfinite(bound)
+        assert sampled(X, evidence.z, seed=seed) <= bound
+        rows, rng = evidence.lift.rows(X), np.random.default_rng(seed)
+        u = rng.standard_normal((2, 200))
+        u /= np.linalg.norm(u, axis=0)
+        heads = np.vstack([np.ones(200), u, rng.uniform(-1, 1, 200)])
+        for sign, (M, _, _) in zip((1, -1), evidence.matrices(X), strict=True):
+            values = sign * evidence.z @ np.maximum(rows @ heads[1:], 0.0)
+            assert (values <= np.einsum("ik,ij,jk->k", heads, M, heads) + 1e-9).all()
+    assert proved > 30
+
+
+def test_no_neuron_exceeds_cliques_of_several_outputs_whatever_its_bias():
+    for seed in range(tries(30, 1000)):
+        rng = np.random.default_rng(seed)
+        X = np.hstack([rng.standard_normal((6, 2)) + rng.standard_normal(2), np.ones((6, 1))])
+        z, nu = with_zero_sums(rng.standard_normal((6, 3))), rng.uniform(0.5, 3, 6)
+        square = 0.1 * rng.random((6, 6))
+        nu[[0, 2, 3]] += 20 * square.sum()
+        inner = OutputEvidence(z, nu, (np.array([0, 2, 3]),), (square,))
+        assert sampled(X, z, seed=seed) <= LiftedEvidence(inner, Lift.of(X)).support_upper(X) < np.inf
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_both_checkers_take_slopes_and_cliques_with_free_biases_and_refuse_what_is_false(seed, tmp_path):
+    X, evidence = lifted_case(seed)
+    p = Problem(X, evidence.z + 0.1 * np.arange(7), beta=0.05, biases=Biases("free", "free"))
+    bound = prove(p, evidence, method="mine", started=0.0)
+    path = tmp_path / "a.safetensors"
+    write_certificate(path, p, bound=bound)
+    raw = path.read_bytes()
+    assert read_bound(path, p).value == pytest.approx(bound.value, rel=1e-6)
+    assert second_checker.reason_to_refuse(raw, X.tolist(), p.y.tolist()) is None
+    for number, (name, change, reason) in enumerate(FALSE):
+        document, tensors = oracle.unpacked(raw)
+        tensors[name] = change(np.array(tensors[name]))
+        false = oracle.packed(document, tensors)
+        with pytest.raises(checker.Refused, match=reason):
+            checker.check(checker.parse(false), X, p.y)
+        assert second_checker.reason_to_refuse(false, X.tolist(), p.y.tolist()), number
+    document, tensors = oracle.unpacked(raw)
+    del tensors["lean"]
+    with pytest.raises(checker.Refused, match="exactly the tensors"):
+        checker.parse(oracle.packed(document, tensors))
+
+
+#: (tensor, what becomes of it, what the checker says)
+FALSE = [
+    ("lean", lambda v: v + 1.0, "eta must be 0"),
+    ("lean", lambda v: 3.0 * v, "c is below|w is below"),
+    ("eta", lambda v: 3.0 * v, "c is below|w is below"),
+    ("factor", lambda v: 2.0 * v, "larger than 1"),
+    ("ball", lambda v: 1.5 * v, "r is below"),
+    ("ball", lambda v: v + 0.1, "ball product of the form 1"),
+    ("span", lambda v: 1.2 * v, "r is below|larger than 1"),
+    ("tilt", lambda v: v + 1e5, "claim"),
+    ("c", lambda v: 0.5 * v, "c is below"),
+    ("r", lambda v: 0.5 * v, "r is below"),
+    ("spread", lambda v: 0.0 * v, "claim"),
+    ("nu", lambda v: -v, "negative entry|not definite"),
+    ("level", lambda v: 0.0 * v, "claim"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(cases.LOSSES)))
+def test_affine_slopes_with_free_biases_are_tighter_and_below_every_network(number, tmp_path, ticking):
+    loss, biases = cases.LOSSES[number], cases.KINDS[2 + number % 3]
+    p = cases.problem(12, biases, loss, n=7, beta=0.3, weighted=number % 2 == 1)
+    nets = [cases.network(k, p, size=size) for k, size in enumerate((0.0, 0.3, 0.6))]
+    if p.biases.intercept:
+        nets = [(U, a, p.best_intercept(p.predict(U, a))) for U, a, _ in nets]
+    ticking(0.02)
+    first, bound = (BOUNDS[name].best(p, clock=Clock(1.0)) for name in ("moment", "affine"))
+    assert first.value < bound.value <= min(p.objective_upper(*net) for net in nets)
+    write_certificate(tmp_path / "a.safetensors", p, bound=bound)
+
+
+def test_the_affine_search_with_free_biases_has_an_exact_gradient():
+    p = cases.problem(3, Biases("free", "free"), n=8, d=3, beta=0.3)
+    search, rng = BiasAffineSearch(p), np.random.default_rng(0)
+    for size in (1.0, 20.0):  # |q| below and above 1
+        R, by = search.R.copy(), rng.standard_normal(search.R.shape)
+        R[:, :, -1] *= size
+        up, down = (search.objective(R + move * by, 0.1)[0] for move in (1e-6, -1e-6))
+        assert (up - down) / 2e-6 == pytest.approx(float((search.objective(R, 0.1)[1] * by).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_tilt_and_the_levels_hold_the_matrix(seed):
+    rng = np.random.default_rng(seed)
+    half = rng.standard_normal((6, 6))
+    M = half @ half.T - rng.uniform(0, 2) * np.eye(6)
+    level, spread, tilt = best_tilt_and_levels(M)
+    diagonal = np.diag([level, *[level - spread] * 4, spread]) - tilt * np.diag([1.0, *[-1.0] * 4, 0.0])
+    assert np.linalg.eigvalsh(diagonal - M)[0] >= -1e-3 * level
+    assert level <= best_levels(M, 1)[0] * (1 + 1e-3)

@@ -113,7 +113,6 @@ REFUSED = [
     (3, moved("spread", lambda s: 2 * s), "claim optimum_at_least"),
     (3, moved("level", lambda v: 0.5 * v), "claim optimum_at_least"),
     (3, lambda d, t: t.pop("spread"), "exactly the tensors"),
-    (3, lambda d, t: t.update(groups=np.array([[0, 0]]), r=np.zeros((2, 1))), "no cuts and no groups"),
     (3, lambda d, t: d["problem"].pop("biases") and d.update(version=3), "exactly the tensors"),
     (6, moved("z", lambda z: z * (1 + 2.0**-52)), "sum to 0|domain|nu is 0"),
 ]

@@ -189,7 +189,6 @@ def test_what_has_no_biases_refuses_them():
         lambda: report(p),
         lambda: BOUNDS["cliques"].best(first),
         lambda: list(race(first, names=["exact"])),
-        lambda: BOUNDS["affine"].best(first),
         lambda: minimal_network(p, from_weights(np.ones((1, p.d)), np.ones(1))),
         lambda: optimal_set(p, from_weights(np.ones((1, p.d)), np.ones(1)), sample_patterns(p.X, 5, one)),
     ):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import scipy.linalg
@@ -79,25 +80,36 @@ def affine_moments(X: Float[Tensor, "n d"], R: Float[Tensor, "2 k e"], epsilon: 
 class AffineSearch(MomentSearch):
     """Theorem B's objective with affine slopes over R (2, k, d + 1), whose R_u is scaled to ‖R_u‖ = ‖r_0‖ first."""
 
-    @staticmethod
-    def _normalised(R: Float[np.ndarray, "2 k e"]) -> tuple[Float[np.ndarray, "2 k e"], Float[np.ndarray, "2 1 1"]]:
+    #: Where R_u is among the columns of what is searched.
+    on_u: ClassVar[slice] = slice(1, None)
+
+    def _normalised(
+        self, R: Float[np.ndarray, "2 k e"]
+    ) -> tuple[Float[np.ndarray, "2 k e"], Float[np.ndarray, "2 1 1"]]:
         """R with tr Yuu = Y00, and what R_u was multiplied by."""
-        sizes = np.sqrt((R * R).sum(axis=1, keepdims=True))
-        factor = sizes[:, :, :1] / np.maximum(np.linalg.norm(sizes[:, :, 1:], axis=2, keepdims=True), 1e-150)
-        return np.concatenate([R[:, :, :1], factor * R[:, :, 1:]], axis=2), factor
+        sizes, scaled = np.sqrt((R * R).sum(axis=1, keepdims=True)), R.copy()
+        factor = sizes[:, :, :1] / np.maximum(np.linalg.norm(sizes[:, :, self.on_u], axis=2, keepdims=True), 1e-150)
+        scaled[:, :, self.on_u] *= factor
+        return scaled, factor
 
     def _moments(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> AffineMoments:
         return affine_moments(self.X, torch.as_tensor(R, device=self.X.device), epsilon)
 
     def objective(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> tuple[float, Float[np.ndarray, "2 k e"]]:
         """The smoothed objective at the scaled factors, and its gradient by R."""
-        scaled, factor = self._normalised(R)
-        value, by = super().objective(scaled, epsilon)
-        radial = (by[:, :, 1:] * scaled[:, :, 1:]).sum(axis=(1, 2), keepdims=True)
+        (scaled, factor), u = self._normalised(R), self.on_u
+        value, by = self._at_scaled(scaled, epsilon)
+        radial = (by[:, :, u] * scaled[:, :, u]).sum(axis=(1, 2), keepdims=True)
         size = (R[:, :, :1] ** 2).sum(axis=1, keepdims=True) + FLOOR
-        whole = (R[:, :, 1:] ** 2).sum(axis=(1, 2), keepdims=True) + FLOOR
-        by_head = by[:, :, :1] + radial * R[:, :, :1] / size
-        return value, np.concatenate([by_head, factor * by[:, :, 1:] - radial * R[:, :, 1:] / whole], axis=2)
+        whole = (R[:, :, u] ** 2).sum(axis=(1, 2), keepdims=True) + FLOOR
+        by = by.copy()
+        by[:, :, :1] += radial * R[:, :, :1] / size
+        by[:, :, u] = factor * by[:, :, u] - radial * R[:, :, u] / whole
+        return value, by
+
+    def _at_scaled(self, R: Float[np.ndarray, "2 k e"], epsilon: float) -> tuple[float, Float[np.ndarray, "2 k e"]]:
+        """The objective at factors that are scaled, and its gradient by them."""
+        return super().objective(R, epsilon)
 
     @property
     def factors(self) -> Float[np.ndarray, "2 k e"]:
@@ -115,17 +127,25 @@ class AffineSearch(MomentSearch):
 
     def escape(self, evidence: Evidence, worth: float = WORTH) -> bool:  # type: ignore[override]
         """Take negligible rows off R, add the directions in which the objective still falls; whether there are any."""
-        rising, sides = self._rising(evidence, worth), []
-        top = max(0.1, *(float(np.linalg.norm(R, 2)) for R in self.R))
-        for R, (excess, directions) in zip(self.R, rising, strict=True):
+        rising = self._rising(evidence, worth)
+        self.R = self._with_rows(self.R, rising)
+        return any(len(excess) for excess, _ in rising)
+
+    @staticmethod
+    def _with_rows(
+        factors: Float[np.ndarray, "2 k e"],
+        rising: list[tuple[Float[np.ndarray, " _"], Float[np.ndarray, "_ e"]]],
+    ) -> Float[np.ndarray, "2 l e"]:
+        """The factors without negligible rows, and with short ones in the rising directions."""
+        top, sides = max(0.1, *(float(np.linalg.norm(R, 2)) for R in factors)), []
+        for R, (excess, directions) in zip(factors, rising, strict=True):
             _, sizes, rows = np.linalg.svd(R, full_matrices=False)
             kept = (sizes[:, None] * rows)[sizes > NEGLIGIBLE * sizes[0]]
             # what a direction of length a gains is a² times its excess, but for terms of higher order
             lengths = 0.1 * top * np.sqrt(np.minimum(1.0, excess[:MOST] / WHOLE))
             sides.append(np.vstack([kept, lengths[:, None] * directions[:MOST]]))
         most = max(map(len, sides))
-        self.R = np.stack([np.pad(rows, ((0, most - len(rows)), (0, 0))) for rows in sides])
-        return any(len(excess) for excess, _ in rising)
+        return np.stack([np.pad(rows, ((0, most - len(rows)), (0, 0))) for rows in sides])
 
     def evidence(self, epsilon: float) -> Evidence:
         """z = −κℓ' and the multipliers with affine slopes, in the data's own units; the tilt is optimised."""

@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 import torch
 
 from reluopt.bounds.affine_search import AffineSearch
+from reluopt.bounds.bias_affine import BiasAffineSearch
+from reluopt.bounds.bias_forms import LiftedEvidence
 from reluopt.bounds.evidence import Evidence, unsplit
 from reluopt.bounds.factors import SMOOTHING
 from reluopt.bounds.lower_bound import LowerBound, prove
@@ -80,14 +82,18 @@ class AffineSlopes(Bound):
     loose: float = 1e-4
     name: ClassVar[str] = "affine"
     quick: ClassVar[bool] = True
-    intercepts: ClassVar[bool] = True
+
+    def takes(self, problem: Problem) -> bool:
+        """One output, and biases of all kinds."""
+        return problem.outputs == 1 and problem.pooling is None
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
         """The best bound so far whenever there is a better one, and at the end."""
         started = time.perf_counter()
-        search = AffineSearch(problem, device=device, seed=self.seed, envelope=self.envelope)
+        kind = BiasAffineSearch if problem.biases.first_free else AffineSearch
+        search = kind(problem, device=device, seed=self.seed, envelope=self.envelope)
         warm = start.moments is not None and start.moments.factors is not None
         if warm:
             search.start_at(start.moments.factors)  # type: ignore[union-attr, arg-type]
@@ -102,7 +108,8 @@ class AffineSlopes(Bound):
             if search.objective_without_smoothing() <= best.value * (1 + self.close):
                 break
         assert best is not None
-        if best.support > problem.beta * (1 + 10 * self.loose) and not clock.over:
+        loose = best.support > problem.beta * (1 + 10 * self.loose)
+        if loose and isinstance(evidence, Evidence) and not clock.over:
             # the factors of one sign vanish (β ≥ β_max, say): its multipliers want their own search at this z
             at_z = tighten(problem, evidence.z, device=device, clock=clock)[1]
             better = _better_signs(problem, evidence, at_z)
@@ -110,7 +117,7 @@ class AffineSlopes(Bound):
             best = max(best, other, key=lambda bound: bound.value)
         yield replace(best, seconds=time.perf_counter() - started)
 
-    def _evidences(self, search: AffineSearch, clock: Clock, warm: bool) -> Iterator[Evidence]:
+    def _evidences(self, search: AffineSearch, clock: Clock, warm: bool) -> Iterator[Evidence | LiftedEvidence]:
         """The evidence of one minimisation after another; rows are added before the next one."""
         for epsilon in (e for e in self.smoothing if not warm or e <= self.first):
             for _ in range(self.rounds):

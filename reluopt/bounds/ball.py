@@ -1,7 +1,8 @@
 r"""Products with the ball: for a form F ≥ 0 of a leaf and κ ≥ ‖k‖, F·(κ − kᵀu) ≥ 0 for ‖u‖ ≤ 1.
 
 κ is the multiplier of F·1 that a group has anyway, the sum of two entries of its r. The rows k of a leaf lie in the
-span of few directions, k = Vᵀω. ``certificate/SPEC.md``, section 6.
+span of few directions, k = Vᵀω. ``certificate/SPEC.md``, section 6. In rows with a free bias b̃ (section 11) κ has to be
+at least ‖k_u‖ + |k_b|.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ class Ball:
     ----------
     span : V (i, d) with entries of at most 1 in size.
     omega : for each group with φ forms (φ, i), zero for the form 1; k of form f is Vᵀω_f.
+    biased : whether the last entry of a row belongs to a free bias.
     """
 
     span: Float[np.ndarray, "i d"]
     omega: tuple[Float[np.ndarray, "_ i"], ...]
+    biased: bool = False
 
     def scaled(self, factor: float) -> Ball:
         """All k multiplied by a factor."""
@@ -62,6 +65,8 @@ class Ball:
             return False
         count = sum(self.span.shape)
         error = 2 * rounding.gamma(2 * count + 16) * size_of(self.span) * rounding.norm_upper(omega)
-        norms = (rounding.norm_upper(self.rows(number)) + error + rounding.TINY * count**2) * (1 + rounding.gamma(4))
+        k, tiny = self.rows(number), rounding.TINY * count**2
+        reach = rounding.norm_upper(k[:, :-1]) + np.abs(k[:, -1]) if self.biased else rounding.norm_upper(k)
+        norms = (reach + (1.5 if self.biased else 1.0) * (error + tiny)) * (1 + rounding.gamma(8))
         enough = np.nextafter(r[0] + r[:, 0], 0.0)[1:] >= np.where(omega.any(axis=1), norms, 0.0)[1:]
         return bool(enough.all())

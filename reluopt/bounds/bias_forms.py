@@ -5,7 +5,8 @@ the rows x̂_i = (x_i − γ, ρ) and b̃ = (b + γᵀu)/ρ that is |b̃| ≤ �
 
 .. math:: M ⪯ diag(λ, (λ − μ)I, μ) \;⟹\; zᵀ(X̂ũ)_+ ≤ λ(1 + ‖u‖²) − μ(‖u‖² − b̃²) ≤ 2λ
 
-on ‖u‖ ≤ 1: the bias weighs nothing in the trace. ``certificate/SPEC.md``, section 11, has the derivation.
+on ‖u‖ ≤ 1: the bias weighs nothing in the trace. M may have affine slopes and cliques, whose forms are all ≥ 0 there.
+``certificate/SPEC.md``, section 11, has the derivation.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ from reluopt.rigor import rounding
 BALL_STEPS = 300
 #: ρ is larger than what is needed by this, relatively: a checker sums in another order.
 SPARE = 1e-12
-#: The roundings of x − γ are at most a fifth of those that are counted for the matrix anyway.
-MORE = 1.2
-#: Of the search for the best share μ/λ.
+#: The roundings of x − γ are at most a fourth of those that are counted for the matrix anyway.
+MORE = 1.25
+#: ‖(1, ũ)‖ ≤ √3 and ‖s‖ ≤ √2‖X̂‖_F in the place of √2 and ‖X‖_F: what cliques leave over counts double, with MORE.
+WIDER = 2.0 * MORE
+#: Of the search for the best μ, and where log((μ − m)/‖M‖) is looked for.
 SHARE_STEPS = 60
+ROOMS = (-14.0, 2.0)
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
@@ -68,7 +72,7 @@ def _largest_norm(rows: Float[np.ndarray, "n e"]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class LiftedEvidence:
-    """What proves B ≥ ‖zᵀ(Xu + b)_+‖ for all ‖u‖ ≤ 1 and all b: evidence for the rows X̂, without cuts and groups."""
+    """What proves B ≥ ‖zᵀ(Xu + b)_+‖ for all ‖u‖ ≤ 1 and all b: evidence for the rows X̂, without cuts."""
 
     inner: Evidence | OutputEvidence
     lift: Lift
@@ -78,45 +82,57 @@ class LiftedEvidence:
         """The dual point before scaling."""
         return self.inner.z
 
-    def matrices(self, X: Float[np.ndarray, "n d"]) -> list[tuple[Float[np.ndarray, "e e"], float]]:
-        """M of each sign, or the one of several outputs, with a bound of its error; ``inf`` where nothing is proved."""
+    def matrices(self, X: Float[np.ndarray, "n d"]) -> list[tuple[Float[np.ndarray, "e e"], float, float]]:
+        """(M, e, δ) of each sign, or the one of several outputs; e bounds its error, ``inf`` where nothing is proved.
+
+        Raises ``LinAlgError`` where a clique is not definite.
+        """
         rows, found = self.lift.rows(X), []
         if isinstance(self.inner, OutputEvidence):
-            M, error, _ = self.inner.matrix(rows)
-            return [(M, MORE * error if self.inner.allows() and not self.inner.groups else math.inf)]
+            M, error, slack = self.inner.matrix(rows)
+            return [(M, MORE * error if self.inner.allows() else math.inf, WIDER * slack)]
         whole = self.inner.regions[0]
-        geometry = Geometry.of(rows, np.zeros((0, rows.shape[1])), ())
-        plain = len(self.inner.regions) == 1 and not len(whole.cuts) and not whole.groups
+        geometry = Geometry.of(rows, np.zeros((0, rows.shape[1])), whole.groups)
+        plain = len(self.inner.regions) == 1 and not len(whole.cuts)
         for z, m in ((self.z, whole.positive), (-self.z, whole.negative)):
-            M, error, _ = geometry.matrix(z, m)
-            proved = plain and m.slopes is None and geometry.allows(z, m)
-            found.append((M, MORE * error if proved else math.inf))
+            M, error, slack = geometry.matrix(z, m)
+            knows = (m.slopes is None or m.slopes.lean is not None) and (m.ball is None or m.ball.biased)
+            found.append((M, MORE * error if plain and knows and geometry.allows(z, m) else math.inf, WIDER * slack))
         return found
 
     def levels(self, X: Float[np.ndarray, "n d"]) -> list[tuple[float, float]]:
         """The best (λ, μ) of each matrix."""
-        return [best_levels(M, len(M) - X.shape[1]) for M, _ in self.matrices(X)]
+        try:
+            return [best_levels(M, len(M) - X.shape[1]) for M, _, _ in self.matrices(X)]
+        except np.linalg.LinAlgError:
+            return [(0.0, 0.0)] * (1 if isinstance(self.inner, OutputEvidence) else 2)
 
     @np.errstate(over="ignore", invalid="ignore")
     def support_upper(self, X: Float[np.ndarray, "n d"]) -> float:
         """B; ``inf`` where the multipliers prove nothing. That z sums to 0 is looked at by the dual value."""
         if not self.lift.covers(X):
             return math.inf
-        return max(_support(M, error, len(M) - X.shape[1]) for M, error in self.matrices(X))
+        try:
+            return max(_support(M, error, len(M) - X.shape[1], slack) for M, error, slack in self.matrices(X))
+        except np.linalg.LinAlgError:
+            return math.inf
 
 
 def best_levels(M: Float[np.ndarray, "e e"], heads: int) -> tuple[float, float]:
-    """(λ, μ) with the least λ ≥ 0 such that M ⪯ diag(λ, (λ − μ)I, μ), as computed; ``heads`` : entries before u."""
+    """(λ, μ) with the least λ ≥ 0 such that M ⪯ diag(λ, (λ − μ)I, μ), as computed; ``heads`` : entries before u.
+
+    b̃ is eliminated: with v and m its column and its entry, λ(μ) = λmax(A + μ·diag(0, I) + vvᵀ/(μ − m)) is convex.
+    """
     if not np.isfinite(M).all():
         return 0.0, 0.0
+    A, v, least = M[:-1, :-1], M[:-1, -1], max(0.0, float(M[-1, -1]))
+    on_u, unit = np.diag(np.where(np.arange(len(A)) < heads, 0.0, 1.0)), float(np.linalg.norm(M)) or 1.0
 
-    def level(log_odds: float) -> float:
-        share = 1.0 / (1.0 + math.exp(-log_odds))
-        root = 1.0 / np.sqrt(_diagonal(1.0, share, heads, len(M)))
-        return float(np.linalg.eigvalsh(root[:, None] * M * root)[-1])
+    def level(log_room: float) -> float:
+        spread = least + unit * math.exp(log_room)
+        return float(np.linalg.eigvalsh(A + spread * on_u + np.outer(v, v) / (spread - M[-1, -1]))[-1])
 
-    # λ of a given share is quasiconvex: the pairs (λ, μ) that are allowed are a convex set
-    low, high = -12.0, 12.0
+    low, high = ROOMS
     inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)]
     values = [level(inner[0]), level(inner[1])]
     for _ in range(SHARE_STEPS):
@@ -131,8 +147,7 @@ def best_levels(M: Float[np.ndarray, "e e"], heads: int) -> tuple[float, float]:
         if high - low < 1e-7:
             break
     best = int(values[1] < values[0])
-    top = max(0.0, values[best])
-    return top, top / (1.0 + math.exp(-inner[best]))
+    return max(0.0, values[best]), least + unit * math.exp(inner[best])
 
 
 def _diagonal(level: float, spread: float, heads: int, size: int) -> Float[np.ndarray, " e"]:
@@ -140,13 +155,13 @@ def _diagonal(level: float, spread: float, heads: int, size: int) -> Float[np.nd
     return np.concatenate([np.full(heads, level), np.full(size - heads - 1, level - spread), [spread]])
 
 
-def _support(M: Float[np.ndarray, "e e"], error: float, heads: int) -> float:
-    """2λ + 3·max(0, λmax(M + diag(0, μI, λ − μ)) − λ), as ‖(1, ũ)‖² ≤ 3."""
+def _support(M: Float[np.ndarray, "e e"], error: float, heads: int, slack: float) -> float:
+    """2λ + 3·max(0, λmax(M + diag(0, μI, λ − μ)) − λ) + δ, as ‖(1, ũ)‖² ≤ 3."""
     if not (np.isfinite(M).all() and math.isfinite(error)):
         return math.inf
     level, spread = best_levels(M, heads)
     moved = M + np.diag(level - _diagonal(level, spread, heads, len(M)))
-    off = error + rounding.gamma(4) * (level + float(np.abs(np.diag(M)).max()))
+    off = error + rounding.gamma(4) * (level + spread + float(np.abs(np.diag(M)).max()))
     top = rounding.lambda_max_upper(moved, off)
-    total = (2.0 * level + 3.0 * max(0.0, top - level)) * (1 + rounding.gamma(8)) + rounding.TINY
+    total = (2.0 * level + 3.0 * max(0.0, top - level) + slack) * (1 + rounding.gamma(8)) + rounding.TINY
     return total if math.isfinite(total) else math.inf

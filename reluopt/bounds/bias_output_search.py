@@ -54,7 +54,7 @@ def balanced_levels(X: Float[np.ndarray, "n d"], evidence: LiftedEvidence) -> Li
     """The evidence with ν multiplied by the number that makes λ smallest: M = [A/τ, B; Bᵀ, τD]."""
     inner = evidence.inner
     assert isinstance(inner, OutputEvidence)
-    ((M, _),) = evidence.matrices(X)
+    ((M, _, _),) = evidence.matrices(X)
     heads = len(M) - X.shape[1]
     if not np.isfinite(M).all() or not inner.nu.any():
         return evidence

@@ -59,9 +59,9 @@ class BiasMomentSearch(MomentSearch):
         self.X = torch.as_tensor(self.lift.rows(problem.X) / self.units.x, device=self.X.device)
 
     @property
-    def factors(self) -> None:  # type: ignore[override]
-        """None: no other search can begin with them."""
-        return None
+    def factors(self) -> Factors:
+        """R = (r_0, R_u, r_b) for the rows X̂, in the data's units."""
+        return lifted(self.R) * self.units.weight
 
     def start_from(self, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]) -> None:
         """Not used: the search starts at random factors."""
@@ -82,6 +82,12 @@ class BiasMomentSearch(MomentSearch):
 
     def escape(self, evidence: Evidence | LiftedEvidence) -> None:
         """Nothing is added to the factors."""
+
+
+def unlifted(R: Factors, heads: int = 1) -> Factors:
+    """(r_0, R_u, q) of (r_0, R_u, r_b): the way back from ``lifted``."""
+    size, _ = _sizes(R, heads)
+    return np.concatenate([R[:, :, :-1], R[:, :, -1:] / size], axis=2)
 
 
 def tighten_with_bias(

@@ -194,7 +194,7 @@ class MomentSearch:
 
     def _rising(
         self, evidence: Evidence, worth: float
-    ) -> list[tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r e"]]]:
+    ) -> list[tuple[Float[np.ndarray, " _"], Float[np.ndarray, "_ e"]]]:
         """(2λ/β − 1, eigenvectors of C) above ``worth`` for each sign, the largest first: R gains by them."""
         region, space, X = evidence.regions[0], RowSpace.of(self.problem.X), self.problem.X
         if space is not None:

@@ -89,11 +89,14 @@ def _slopes(sides: list[list[Multipliers]], shape: tuple[int, int]) -> dict[str,
         return {}
     most = max(len(slopes.factor) for side in every for slopes in side)
     factors = [[np.pad(slopes.factor, ((0, most - len(slopes.factor)), (0, 0))) for slopes in side] for side in every]
+    biased = any(slopes.lean is not None for side in every for slopes in side)
+    zero = np.zeros(shape[0])
+    lean = [np.stack([zero if slopes.lean is None else slopes.lean for slopes in side]) for side in every]
     return {
         "factor": np.stack([np.concatenate(side) for side in factors]),
         "eta": np.stack([np.stack([slopes.eta for slopes in side]) for side in every]),
         "tilt": np.array([[slopes.tilt for slopes in side] for side in every]),
-    }
+    } | ({"lean": np.stack(lean)} if biased else {})
 
 
 def _ball(sides: list[list[Multipliers]], regions: Sequence[Region], d: int) -> dict[str, np.ndarray]:

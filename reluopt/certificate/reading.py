@@ -128,11 +128,12 @@ def _multipliers(m: ReadMultipliers) -> Multipliers:
     slopes = None
     if m.slopes is not None:
         factor = m.slopes.factor
-        slopes = Slopes(factor[factor.any(axis=1)], np.array(m.slopes.eta), m.slopes.tilt)
+        lean = None if m.slopes.lean is None else np.array(m.slopes.lean)
+        slopes = Slopes(factor[factor.any(axis=1)], np.array(m.slopes.eta), m.slopes.tilt, lean)
     ball = None
     if m.balls is not None:
         span = m.balls[0].span if m.balls else np.zeros((0, m.w.shape[1]))
-        ball = Ball(np.array(span), tuple(np.array(own.omega) for own in m.balls))
+        ball = Ball(np.array(span), tuple(np.array(own.omega) for own in m.balls), m.spread is not None)
     return Multipliers(np.array(m.w), np.array(m.c), np.array(m.nu), tuple(m.r), slopes, ball)
 
 

@@ -16,6 +16,7 @@ class Ball:
 
     span: Array
     omega: Array
+    biased: bool = False  # whether the last entry of a row belongs to a free bias (section 11)
 
     @property
     def terms(self) -> int:
@@ -32,10 +33,13 @@ class Ball:
 
 
 def check_ball(ball: Ball, r: Array) -> None:
-    """Require |V| ≤ 1, no row for the form 1, and r_1f + r_f1 ≥ ‖k_f‖ for all others."""
+    """Require |V| ≤ 1, no row for the form 1, and r_1f + r_f1 ≥ ‖k_f‖, or ‖(k_f)_u‖ + |(k_f)_b|, for all others."""
     require((np.abs(ball.span) <= 1).all(), "an entry of span is larger than 1")
     require((ball.omega[0] == 0).all(), "a ball product of the form 1")
     off = gamma(sum(ball.span.shape) + 8) * ball.sizes() + UNDERFLOW
-    reach = finite((row_norms(ball.rows()) + off) * (1.0 + gamma(8)), "the norm of a ball product")
+    k, size = ball.rows(), row_norms(ball.rows())
+    if ball.biased:
+        size, off = row_norms(k[:, :-1]) + np.abs(k[:, -1]), 2.0 * off
+    reach = finite((size + off) * (1.0 + gamma(8)), "the norm of a ball product")
     have = np.nextafter(finite(r[0] + r[:, 0], "r"), 0.0)
     require((have >= np.where((ball.omega == 0).all(axis=1), 0.0, reach)).all(), "r is below |k| of a ball product")

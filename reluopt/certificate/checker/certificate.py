@@ -29,13 +29,14 @@ EVIDENCE = ("z", "t", "directions", "tree", "groups", "paired", "w", "c", "nu", 
 SLOPES = ("factor", "eta", "tilt")  # all of them or none
 BALL = ("span", "ball")  # the same
 OF_FREE_BIASES = ("centre", "reach", "spread")
+LEANING = (*SLOPES, "lean")  # the slopes of a problem with free first-layer biases
 EVIDENCE_OF_OUTPUTS = ("z", "t", "groups", "paired", "nu", "r", "level")
 EVIDENCE_OF_SIMPLICES = ("z", "t", "basis", "plus", "minus", "level")
 POOLING = ("pool_sizes", "pool_rows", "pool_weights")
 WHOLE = ("tree", "groups", "paired", "pool_sizes", "pool_rows")
 BYTES = ("plus", "minus")
 KNOWN = {*NETWORK, *EVIDENCE, *SLOPES, *BALL, *EVIDENCE_OF_SIMPLICES, *OF_FREE_BIASES, *POOLING}
-KNOWN |= {"v", "intercept", "weights"}
+KNOWN |= {"v", "intercept", "weights", "lean"}
 _KEYS = {"format", "version", "problem", "evidence", "claims", "about"}
 _PROBLEM_KEYS = {"n", "d", "outputs", "fingerprint", "loss", "weights", "beta"}
 
@@ -156,8 +157,8 @@ def _wanted(c: Certificate, needed: tuple[str, ...], regions: bool) -> set[str]:
         wanted |= {*NETWORK, *(("intercept",) if biases.intercept else ())}
     if biases.first_free:
         require("basis" not in needed, "free first-layer biases allow no simplices")
-        return wanted | {*(OF_FREE_BIASES if c.with_evidence else ())}
-    for optional in (SLOPES, BALL):
+        wanted |= {*(OF_FREE_BIASES if c.with_evidence else ())}
+    for optional in (LEANING if biases.first_free else SLOPES, BALL):
         wanted |= {*(optional if regions and {*optional} & set(c.tensors) else ())}
     return wanted
 

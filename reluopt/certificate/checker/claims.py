@@ -46,8 +46,8 @@ def read_leaves(c: Certificate) -> Iterator[tuple[Leaf, tuple[Multipliers, Multi
     nu, r = c.tensor("nu", 2, len(regions), n), c.tensor("r", 2, regions.squares)
     level, slopes = c.tensor("level", 2, len(regions)), read_slopes(c, len(regions))
     lift = c.problem.biases.first_free
-    if lift:  # what section 6 says of groups is for ‖u‖ ≤ 1 alone, and a cut may not be compared with rows that moved
-        require(len(directions) == 0 and regions.squares == 0, "free first-layer biases allow no cuts and no groups")
+    if lift:  # a cut may not be compared with rows that moved
+        require(len(directions) == 0, "free first-layer biases allow no cuts")
         spread = c.tensor("spread", 2)
     balls = read_balls(c, len(regions), regions.rows)
 
@@ -67,10 +67,16 @@ def read_slopes(c: Certificate, leaves: int) -> Callable[[int, int], Slopes | No
     if "eta" not in c.tensors:
         return lambda side, leaf: None
     eta, tilt = c.tensor("eta", 2, leaves, c.problem.n), c.tensor("tilt", 2, leaves)
+    lean = c.tensor("lean", 2, leaves, c.problem.n) if c.problem.biases.first_free else None
     factor = c.tensor("factor", 2, None, c.problem.d)
     require(factor.shape[1] % leaves == 0, "the rows of 'factor' are not the same number for every leaf")
     k = factor.shape[1] // leaves
-    return lambda side, leaf: Slopes(factor[side, leaf * k : (leaf + 1) * k], eta[side, leaf], float(tilt[side, leaf]))
+
+    def of(side: int, leaf: int) -> Slopes:
+        own = None if lean is None else lean[side, leaf]
+        return Slopes(factor[side, leaf * k : (leaf + 1) * k], eta[side, leaf], float(tilt[side, leaf]), own)
+
+    return of
 
 
 def read_balls(c: Certificate, leaves: int, rows: int) -> Callable[[int, Leaf], Sequence[Ball] | None]:
@@ -82,7 +88,8 @@ def read_balls(c: Certificate, leaves: int, rows: int) -> Callable[[int, Leaf], 
     k = span.shape[1] // leaves
     omega = c.tensor("ball", 2, rows, k)
     return lambda side, leaf: [
-        Ball(span[side, leaf.number * k : (leaf.number + 1) * k], omega[side, at]) for at in leaf.rows
+        Ball(span[side, leaf.number * k : (leaf.number + 1) * k], omega[side, at], c.problem.biases.first_free)
+        for at in leaf.rows
     ]
 
 

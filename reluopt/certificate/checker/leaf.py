@@ -61,7 +61,7 @@ def leaf_upper(X: Array, z: Array, leaf: Leaf, m: Multipliers) -> Fraction:
         M, error, slack = finite(M + part, "the matrix M"), error + off, slack + delta
     if m.spread is not None:
         gap = residual(M, levels(m.level, m.spread, 1, X.shape[1]))
-        return max(Fraction(0), 2 * Fraction(m.level) + 3 * (error + gap) + slack)
+        return max(Fraction(0), 2 * Fraction(m.level) + 3 * (error + gap) + 2 * slack)
     return max(Fraction(0), 2 * Fraction(m.level) + 2 * (error + residual(M, m.level)) + slack)
 
 

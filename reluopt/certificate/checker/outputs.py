@@ -18,7 +18,6 @@ def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
     """B ≥ ‖zᵀ(Xu)_+‖ for all ‖u‖ ≤ 1, z (n, C)."""
     nu, groups, r, level = read_multipliers(c)
     lift = c.problem.biases.first_free
-    require(not (lift and groups), "free first-layer biases allow no groups")
     X = lifted(X, *read_lift(c)) if lift else X
     free = np.ones(len(X), dtype=bool)
     for group in groups:
@@ -27,17 +26,18 @@ def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
     require((nu[free] >= 0).all() and all((part >= 0).all() for part in r), "r or nu has a negative entry")
     require((nu[free & (nu != 0)] >= SMALLEST_NU).all(), "nu has an entry between 0 and 2^-256")
     require((z[free & (nu == 0)] == 0).all(), "nu is 0 where a row of z is not")
-    M, error = head(X, z, np.where(free, nu, 0.0), len(groups) + (MORE_STEPS if lift else 0))
-    if lift:
-        gap = residual(M, levels(level, float(c.tensor("spread", 1)[0]), z.shape[1], X.shape[1]))
-        return max(Fraction(0), 2 * Fraction(level) + 3 * (error + gap))
+    steps = len(groups) + (MORE_STEPS if lift else 0)
+    M, error = head(X, z, np.where(free, nu, 0.0), steps)
     F, slack = np.zeros((0, z.shape[1] + X.shape[1])), Fraction(0)
     for number, (group, square) in enumerate(zip(groups, r, strict=True)):
         try:
-            part, off, delta = eliminated(X[group], z[group], F, nu[group], square, len(groups))
+            part, off, delta = eliminated(X[group], z[group], F, nu[group], square, steps)
         except np.linalg.LinAlgError as problem:
             raise Refused(f"group {number} is not definite") from problem
         M, error, slack = finite(M + part, "the matrix M"), error + off, slack + delta
+    if lift:
+        gap = residual(M, levels(level, float(c.tensor("spread", 1)[0]), z.shape[1], X.shape[1]))
+        return max(Fraction(0), 2 * Fraction(level) + 3 * (error + gap) + 2 * slack)
     return max(Fraction(0), 2 * Fraction(level) + 2 * (error + residual(M, level)) + slack)
 
 
