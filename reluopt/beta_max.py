@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from reluopt.bias_pricing import largest_price_with_bias
 from reluopt.clock import Clock
 from reluopt.errors import DataError
 from reluopt.gate import as_matrix, as_targets
@@ -75,6 +74,4 @@ def largest_price(
     problem: Problem, z: Float[np.ndarray, "samples ..."], rng: np.random.Generator, clock: Clock | None = None
 ) -> float:
     """The value of the dearest neuron found; with free first-layer biases over (u, b) with ‖u‖ ≤ 1 and any b."""
-    if problem.biases.first_free:
-        return largest_price_with_bias(problem.X, z, rng, clock)
     return price(problem, z, rng, clock=clock).value

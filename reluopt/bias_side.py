@@ -22,6 +22,7 @@ NEWTON_STEPS = 200
 class BiasSide:
     """What depends on the biases of a problem; :class:`~reluopt.Problem` has it all."""
 
+    X: Float[np.ndarray, "N d"]
     targets: Float[np.ndarray, "n ..."]
     loss: Loss
     beta: float
@@ -38,6 +39,11 @@ class BiasSide:
         if self.biases.zero_sum:
             return 0.0
         return self.intercept_ratio * self.beta if self.biases.intercept else None
+
+    @property
+    def intercept_cost(self) -> float:
+        """The factor of ½c² in L for a network's own intercept c."""
+        return self.intercept_ratio * self.beta if self.biases.output == "decayed" else 0.0
 
     def decayed(self, U: Array) -> Array:
         """The columns of U (m, d) that weight decay charges."""
@@ -58,20 +64,23 @@ class BiasSide:
             constant[:, None] if alpha.ndim == 2 else constant, alpha, outer
         )
 
+    def merged(self, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."]) -> tuple[Any, Any]:
+        """``neurons.merged`` by the decayed weights: the neurons of one pattern and sign are one."""
+        return neurons.merged(self.X, U, alpha, int(self.biases.first_free))
+
     def weight_decay(self, U: Array, alpha: Array, intercept: Array | float = 0.0) -> Array:
         """(β/2)(Σ_j ‖u_j‖² + ‖α_j‖²) of the decayed weights, and what the intercept costs."""
         paid = neurons.weight_decay(self.decayed(U), alpha, self.beta)
-        if self.biases.output != "decayed":
+        if not self.intercept_cost:
             return paid
         square: Any = intercept * intercept
-        return paid + 0.5 * self.intercept_ratio * self.beta * (square.sum() if hasattr(square, "sum") else square)
+        return paid + 0.5 * self.intercept_cost * (square.sum() if hasattr(square, "sum") else square)
 
     def intercept_slope(self, z: Float[np.ndarray, "n ..."], intercept: Array | float) -> Float[np.ndarray, ...]:
         """∂L/∂c = −Σ_i z_i + decay·c of every output, z = −κ∂ℓ/∂f; 0 where the network has no intercept."""
         if not self.biases.intercept:
             return np.zeros(z.shape[1:])
-        decay = self.intercept_ratio * self.beta if self.biases.output == "decayed" else 0.0
-        return np.asarray(decay * np.asarray(intercept) - z.sum(axis=0))
+        return np.asarray(self.intercept_cost * np.asarray(intercept) - z.sum(axis=0))
 
     def best_intercept(self, f: Float[np.ndarray, "n ..."], smoothing: float = 0.0) -> Float[np.ndarray, ...]:
         """argmin_c Σ κ ℓ(f + c, y) + ½·decay·c² of every output: 0 where there is no intercept.

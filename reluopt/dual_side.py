@@ -27,7 +27,6 @@ from reluopt.rigor import rounding
 class DualSide(BiasSide):
     """What is asked of a dual candidate z, of the shape of the targets; :class:`~reluopt.Problem` has it all."""
 
-    X: Float[np.ndarray, "N d"]
     pooling: Pooling | None
 
     def spread(self, z: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "N ..."]:

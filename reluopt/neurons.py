@@ -79,14 +79,16 @@ def _norms(rows: Array) -> Array:
 
 
 def merged(
-    X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."]
+    X: Float[np.ndarray, "n d"], U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."], free: int = 0
 ) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, "k ..."]]:
     """A balanced network in which the neurons of one activation pattern and one sign are a single neuron.
 
     With several outputs: of one pattern and one direction α_j/‖α_j‖ (to PARALLEL). On the data f stays; Σ‖u_j‖‖α_j‖
-    does not rise (triangle inequality), so neither does L. Zero neurons are left out.
+    does not rise (triangle inequality), so neither does L. Zero neurons are left out. So many last columns of U as
+    are ``free`` of weight decay have no part in ‖u_j‖; neurons with nothing else are left out too.
     """
-    alive = strength(U, alpha) > 0
+    decayed = U.shape[1] - free
+    alive = strength(U[:, :decayed], alpha) > 0
     U, alpha = U[alive], alpha[alive]
     lengths, outputs = _norms(alpha), 1 if alpha.ndim == 1 else alpha.shape[1]
     directions = (alpha / (lengths if alpha.ndim == 1 else lengths[:, None])).reshape(len(U), outputs)
@@ -95,7 +97,7 @@ def merged(
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     blocks = np.zeros((len(first), U.shape[1]))
     np.add.at(blocks, group.ravel(), lengths[:, None] * U)
-    root = np.sqrt(np.linalg.norm(blocks, axis=1))
+    root = np.sqrt(np.linalg.norm(blocks[:, :decayed], axis=1))
     keep = root > 0
     outer = root[:, None] * directions[first]
     return blocks[keep] / root[keep, None], (outer[:, 0] if alpha.ndim == 1 else outer)[keep]

@@ -2,7 +2,8 @@ r"""Pricing: search the neuron u, ‖u‖ ≤ 1, with the largest |zᵀ(Xu)_+|, 
 
 If it exceeds β at the dual point z of a network, adding the neuron u with a small weight lowers L: the network is not
 globally optimal. At the dual point of the zero network the maximum is β_max, above which the optimum is the zero
-network. The problem is not concave; a local search from many starts gives a lower estimate, never a proof.
+network. The problem is not concave; a local search from many starts gives a lower estimate, never a proof. With free
+first-layer biases u = (v, b) and ‖v‖ ≤ 1, see :mod:`reluopt.bias_pricing`.
 
 Nothing here knows the loss: it is in z alone.
 """
@@ -18,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from reluopt.ascent import climb, climb_outputs, outputs_of
+from reluopt.bias_pricing import Rows, roughly
 from reluopt.clock import Clock
 from reluopt.errors import DataError
 from reluopt.gate import as_finite, as_matrix
@@ -84,8 +86,9 @@ def price(
 
     Parameters
     ----------
-    X : the features (n, d), an array, a tensor, a table or lists; or the problem that has them.
-    z : the dual point (n,) or (n, C), such as ``problem.dual_point(f)``; a problem brings it to its pooled rows.
+    X : the features (n, d), an array, a tensor, a table or lists; or the problem that has them, and its free biases.
+    z : the dual point (n,) or (n, C), such as ``problem.dual_point(f)``; a problem brings it to its pooled rows, and to
+        sums of exactly 0 where free first-layer biases ask for it.
     starts : 256 unless given, fewer for large X.
     clock : what was reached when it is over is returned.
     near : more starts, each (directions (k, d), signs (k,)): neurons, :func:`kink_flips` of them, factors of a bound.
@@ -94,17 +97,19 @@ def price(
     ------
     DataError : z of another length than X has rows.
     """
-    if isinstance(X, Problem):
-        problem, X = X, X.X
-        z = problem.spread(z)
+    problem, clock = X if isinstance(X, Problem) else None, clock or Clock()
+    if problem is not None:
+        X, z = problem.X, problem.spread(z)
     else:
         X, z = as_matrix(X), as_finite(z, "z")
     if z.ndim not in (1, 2) or len(z) != len(X):
         raise DataError(f"z has shape {z.shape} for {len(X)} samples.", "Give one entry a sample.")
     # fewer starts on large data, so that one iteration stays near a billion products
     count = starts if starts is not None else int(np.clip(2**28 // X.size, 32, 256))
+    if problem is not None and problem.biases.first_free:
+        return _priced_with_bias(Rows.of(X), X, problem.settled(z), (count, rng), iterations, near, clock)
     # each start is searched for both signs of z: column j belongs to signs[j]
-    U, clock = _starts(X, count, rng), clock or Clock()
+    U = _starts(X, count, rng)
     if z.ndim == 2:
         U = np.hstack([U, *(_normalised(more.T) for more, _ in near)])
         return _priced_outputs(X, z, U, iterations, clock)
@@ -113,10 +118,7 @@ def price(
         U, signs = np.hstack([U, _normalised(more.T)]), np.concatenate([signs, sides])
     U, signs = _roughly(X, z, U, signs, clock)
     U, value = climb(X, z, U, signs, iterations, clock)
-    order = _distinct(U, value, signs, SAME)
-    order = order[: max(1, int((value[order] > 0).sum()))]
-    best = order[0]
-    return Price(U[:, best], float(signs[best]), float(max(value[best], 0.0)), U[:, order], value[order], signs[order])
+    return _best_first(U, U, value, signs, signs)
 
 
 def _priced_outputs(
@@ -126,9 +128,74 @@ def _priced_outputs(
     U, same = _roughly(X, z, U, np.ones(U.shape[1]), clock)
     best = np.argsort(-outputs_of(X, z, U)[0], kind="stable")[:BEST]
     U, value, a = climb_outputs(X, z, U[:, best], iterations, ROUNDS, clock)
-    order = _distinct(U, value, same[best], SAME)
+    return _best_first(U, U, value, a, same[best])
+
+
+def _priced_with_bias(
+    rows: Rows,
+    X: Float[np.ndarray, "n d"],
+    z: Float[np.ndarray, "n ..."],
+    random: tuple[int, np.random.Generator],
+    iterations: int,
+    near: Sequence[Starts],
+    clock: Clock,
+) -> Price:
+    """The same over (v, b), ‖v‖ ≤ 1."""
+    several = z.ndim == 2
+    U, A = _rough_starts(rows, X, z, random, near, clock)
+    S = np.maximum(rows.with_reach() @ U, 0.0)
+    value = np.linalg.norm(z.T @ S, axis=0) if several else A[0] * (z @ S)
+    same = np.ones(U.shape[1]) if several else A[0]
+    keep = _distinct(_normalised(U), value, same, ROUGH_SAME)[: BEST if several else None]
+    U, same = rows.on_sphere(U[:, keep]), same[keep]
+    if several:
+        U = climb_outputs(rows.stretched(), z, U, iterations, ROUNDS, clock)[0]
+    else:
+        U = climb(rows.stretched(), z, U, same, iterations, clock)[0]
+    U = rows.off_sphere(U)
+    unit, U = _normalised(U), rows.outside(U)
+    value, signs = outputs_of(X, z, U) if several else (same * (z @ np.maximum(X @ U, 0.0)), same)
+    return _best_first(U, unit, value, signs, same)
+
+
+def _rough_starts(
+    rows: Rows,
+    X: Float[np.ndarray, "n d"],
+    z: Float[np.ndarray, "n ..."],
+    random: tuple[int, np.random.Generator],
+    near: Sequence[Starts],
+    clock: Clock,
+) -> tuple[Float[np.ndarray, "d s"], Float[np.ndarray, "C s"]]:
+    """Columns (v, b̃) and the unit a of each, its sign with one output.
+
+    What is near is there twice: as it is, and after a few steps with the best biases.
+    """
+    V, Z = _starts(rows.centred, *random), z.reshape(len(z), -1)
+    own = np.hstack([np.empty((X.shape[1], 0)), *(more.T for more, _ in near)])
+    if z.ndim == 2:
+        A = _normalised(random[1].standard_normal((Z.shape[1], V.shape[1])))
+        sides = outputs_of(X, z, own)[1].T
+    else:
+        V, A = np.hstack([V, V]), np.repeat([[1.0, -1.0]], V.shape[1], axis=1)
+        sides = np.concatenate([np.empty(0), *(signs for _, signs in near)])[None]
+    V, A = np.hstack([V, own[:-1]]), np.hstack([A, sides])
+    U = roughly(rows, Z, V, A, clock, turns=z.ndim == 2)
+    return np.hstack([U, rows.inside(own)]), np.hstack([A, sides])
+
+
+def _best_first(
+    U: Float[np.ndarray, "d s"],
+    unit: Float[np.ndarray, "d s"],
+    value: Float[np.ndarray, " s"],
+    signs: Float[np.ndarray, "s ..."],
+    same: Float[np.ndarray, " s"],
+) -> Price:
+    """The distinct columns with a positive value, by their unit vectors and what must be the same of them."""
+    order = _distinct(unit, value, same, SAME)
     order = order[: max(1, int((value[order] > 0).sum()))]
-    return Price(U[:, order[0]], a[order[0]], float(value[order[0]]), U[:, order], value[order], a[order])
+    best = order[0]
+    sign = signs[best] if signs.ndim == 2 else float(signs[best])
+    return Price(U[:, best], sign, float(max(value[best], 0.0)), U[:, order], value[order], signs[order])
 
 
 def kink_flips(

@@ -130,6 +130,22 @@ class Problem(PrimalSide, Refusals):
         """The same problem with another weight decay."""
         return self._with(beta=as_beta(beta))
 
+    def with_loss(self, loss: Loss) -> Problem:
+        """The same problem with another loss that takes the same targets."""
+        return self._with(loss=loss)
+
+    def centred(self) -> tuple[Problem, Float[np.ndarray, " e"], float]:
+        """(problem, γ, ρ): with free first-layer biases the same on the rows (x_i − γ, ρ), and with a free intercept.
+
+        γ is the mean and ρ = ‖X − γ‖₂/√n. A neuron (v, b) of this problem is (v, (b + γᵀv)/ρ) there. An intercept in
+        the place of neurons with v = 0 leaves the infimum of L as it is, see :mod:`reluopt.biases`.
+        """
+        rows = self.X[:, :-1]
+        centre = rows.mean(axis=0)
+        size = spectral_unit(rows - centre)
+        moved = np.hstack([rows - centre, np.full((len(rows), 1), size)])
+        return self._with(X=moved, biases=Biases("free", "free")), centre, size
+
     def class_balanced(self) -> Problem:
         """The same problem with weights κ_i = n/(K n_c), n_c the number of samples of the class of i, K of classes.
 

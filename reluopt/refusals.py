@@ -55,8 +55,10 @@ class Refusals:
         """Number of outputs C."""
         return 1 if self.targets.ndim == 1 else self.targets.shape[1]
 
-    def require_one_output(self, what: str) -> None:
+    def require_one_output(self, what: str, *, biases: bool = False) -> None:
         """Refuse what is there for one output only, of rows that are samples, with decayed weights only.
+
+        ``biases`` : it is there for biases of the problem's own.
 
         Raises
         ------
@@ -67,7 +69,8 @@ class Refusals:
                 f"{what} is not there for several outputs, and the targets have {self.outputs}.",
                 "Choose one target, or one class against the others (--positive LABEL).",
             )
-        self.require_no_biases(what)
+        if not biases:
+            self.require_no_biases(what)
         self.require_unpooled(what)
 
     def require_no_biases(self, what: str) -> None:
@@ -80,7 +83,7 @@ class Refusals:
         if self.biases:
             raise ConfigError(
                 f"{what} is not there for a problem with biases of its own ({self.biases.words}).",
-                "Train such a network and certify it, which take biases; or leave them out here: a decayed first-layer "
+                "train, solve, refine, path and certify take biases; or leave them out here: a decayed first-layer "
                 "bias is a column of ones in X.",
             )
 

@@ -25,7 +25,6 @@ from reluopt.patterns.sampling import sample_patterns
 from reluopt.problem import Problem
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.search.optimal_networks import minimal_network, optimal_set
-from reluopt.search.refinement import refine
 from reluopt.theory.summary import report
 from reluopt.training import TrainConfig, Trainer
 
@@ -185,7 +184,6 @@ def test_what_has_no_biases_refuses_them():
     first = cases.problem(0, Biases(first="free"))
     for refused in (
         lambda: RelaxedProgram(p, sample_patterns(p.X, 5, one)),
-        lambda: refine(p),
         lambda: report(p),
         lambda: BOUNDS["cliques"].best(first),
         lambda: list(race(first, names=["exact"])),

@@ -114,8 +114,6 @@ def test_a_killed_search_goes_on(tmp_path: Path) -> None:
     [
         {"optimizer": "lbfgs", "batch_size": 5},
         {"optimizer": "solve", "batch_size": 5},
-        {"optimizer": "solve", "output_bias": "free"},
-        {"optimizer": "solve", "first_bias": "free"},
         {"optimizer": "solve", "dtype": "float32"},
         {"optimizer": "solve", "device": "cuda"},
     ],

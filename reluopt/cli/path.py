@@ -18,23 +18,22 @@ from reluopt.search.config import PathConfig
 from reluopt.search.path import PathPoint, RegularizationPath, regularization_path
 from reluopt.training import TrainConfig
 from reluopt.workflows.path_run import keep_path, require_new
-from reluopt.workflows.preparation import for_loss, prepare
+from reluopt.workflows.preparation import for_training, prepare
 
 
 def path_command(
     dataset: str,
-    loss: str,
-    class_weight: str | None,
+    chosen: dict[str, Any],
     out: Path | None,
     config: Path | None,
     quiet: bool,
     given: dict[str, dict[str, Any]],
 ) -> None:
-    """Do what `reluopt path` says."""
+    """Do what `reluopt path` says; ``chosen`` are settings of training that make the problem."""
     file, where = read_toml(config, TABLES), str(config or "the command line")
     given["data"]["dataset"] = dataset
-    choice = TrainConfig(loss=loss, class_weight=class_weight)
-    data_config = for_loss(settle(DataConfig, "data", file["data"], given["data"], where), loss)
+    choice = TrainConfig(**chosen)
+    data_config = for_training(settle(DataConfig, "data", file["data"], given["data"], where), choice)
     settings = settle(PathConfig, "path", file["path"], given["path"], where)
     fractions = settings.numbers
     with working("reading the data and searching β_max", quiet=quiet):

@@ -34,10 +34,7 @@ WORDS = {
 
 def solve_command(
     dataset: str | None,
-    beta: float | None,
-    beta_fraction: float | None,
-    loss: str | None,
-    class_weight: str | None,
+    chosen: dict[str, Any],
     out: Path | None,
     config: Path | None,
     resume: Path | None,
@@ -45,10 +42,10 @@ def solve_command(
     quiet: bool,
     given: dict[str, dict[str, Any]],
 ) -> None:
-    """Do what `reluopt solve` says."""
+    """Do what `reluopt solve` says; ``chosen`` are settings of training that make the problem, None where unset."""
     if resume is not None:
-        others = {"DATASET": dataset, "--beta": beta, "--beta-fraction": beta_fraction, "--out": out}
-        others |= {"--config": config, "--class-weight": class_weight, "--loss": loss, "--replace": replace or None}
+        others = {"DATASET": dataset, "--out": out, "--config": config, "--replace": replace or None}
+        others |= {f"--{name.replace('_', '-')}": value for name, value in chosen.items()}
         clash = [name for name, value in others.items() if value is not None]
         clash += [f"--{name.replace('_', '-')}" for name in given["data"]]
         if clash:
@@ -64,10 +61,9 @@ def solve_command(
         return
     if dataset is None:
         raise ConfigError("No data set was named.", "Try: reluopt solve breast_cancer")
-    loss = loss or "squared"
     file, where = read_toml(config, TABLES), str(config or "the command line")
     given["data"]["dataset"] = dataset
-    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss, class_weight=class_weight)
+    choice = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
     data_config = settle(DataConfig, "data", file["data"], given["data"], where)
     settings = settle(SolveConfig, "solve", file["solve"], given["solve"], where)
     with ExitStack() as held:

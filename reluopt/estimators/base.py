@@ -3,8 +3,8 @@ r"""What both estimators share: parameters, the training problem of the data, fi
 .. math:: L = Σ_i κ_i ℓ(f(x_i), y_i) + (β/2) Σ_j (‖u_j‖² + α_j²),   β = ``alpha``
 
 n·(the loss that scikit-learn's MLPRegressor and MLPClassifier minimise) is this L with the same ``alpha``: theirs is
-the mean of ℓ plus (``alpha``/2n)·(squared weights). They do not decay biases; here the bias is the weight on a column
-of ones, decayed like any other.
+the mean of ℓ plus (``alpha``/2n)·(squared weights). They do not decay biases, as ``bias="free"`` does not; otherwise
+the bias is the weight on a column of ones, decayed like any other.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from reluopt import neurons, printing
 from reluopt.beta_max import beta_max_estimate
+from reluopt.biases import NO_BIASES, Biases
 from reluopt.certificate.certificate import Certificate, best_lower_bound
 from reluopt.certificate.certifying import certify as make_certificate
 from reluopt.certificate.config import CertifyConfig
@@ -89,7 +90,7 @@ class ReLUEstimator(BaseEstimator):
         judge = None if held_out is None else Judge(held_out, self.n_iter_no_change, self.tol)
         fitted = self._found(problem, start, judge, seed)
         self._seed, self.beta_, self.network_ = seed, problem.beta, fitted.network
-        self._loss, self._ones = problem.loss, bool(self.bias)
+        self._loss, self._biases = problem.loss, self._of_bias()
         self.fingerprint_, self.n_iter_ = problem.fingerprint, fitted.iterations
         self.n_neurons_ = active_neurons(fitted.network)
         self.objective_ = problem.objective_upper(*fitted.network.weights())
@@ -102,6 +103,7 @@ class ReLUEstimator(BaseEstimator):
     def _check_settings(self) -> None:
         if self.solver not in SOLVERS:
             raise ConfigError(f"solver = {self.solver!r}.", f"Choose one of: {', '.join(SOLVERS)}.")
+        self._of_bias()
         if self.alpha is not None and self.beta_fraction is not None:
             raise ConfigError("Both 'alpha' and 'beta_fraction' are given.", "Give one of the two.")
         for name in ("gap", "time_limit", "beta_fraction"):
@@ -127,7 +129,8 @@ class ReLUEstimator(BaseEstimator):
         if not on.any():
             raise ValueError("No sample has a positive weight.")
         X, targets, weights = X[on], targets[on], weights[on]
-        whole = Problem(_rows(X, bool(self.bias)), targets, self._loss_of(targets), 1.0, weights)
+        ones, biases = self._of_bias()
+        whole = Problem(_rows(X, ones), targets, self._loss_of(targets), 1.0, weights, biases)
         if not self.early_stopping:
             return whole, None
         count = max(1, round(self.validation_fraction * whole.n))
@@ -150,10 +153,10 @@ class ReLUEstimator(BaseEstimator):
         """The network of the last fit, with ``warm_start``."""
         if not (self.warm_start and hasattr(self, "network_")):
             return None
-        if bool(self.bias) != self._ones:
-            raise ConfigError(f"warm_start: the last fit had bias={self._ones}.", "Set it back, or warm_start=False.")
+        if self._of_bias() != self._biases:
+            raise ConfigError("warm_start: the last fit had another bias.", "Set it back, or warm_start=False.")
         if self.network_.d != problem.d:
-            ones = int(self._ones)
+            ones = int(self._biases[0])
             raise ValueError(
                 f"warm_start: the last fit had {self.network_.d - ones} features, X has {problem.d - ones}."
             )
@@ -167,6 +170,8 @@ class ReLUEstimator(BaseEstimator):
         config = TrainConfig(
             width=self.width, optimizer=self.solver, learning_rate=self.learning_rate, epochs=self.max_iter, seed=seed,
             final_learning_rate=min(1e-7, self.learning_rate), record_every=max(1, self.max_iter // RECORDS),
+            output_bias="free" if problem.biases.intercept else None,
+            first_bias="free" if problem.biases.first_free else None,
         )  # fmt: skip
         return descended(problem, start, judge, config, self.time_limit)
 
@@ -197,7 +202,7 @@ class ReLUEstimator(BaseEstimator):
         ConfigError : ``loss`` or ``bias`` is not that of the fit.
         """
         check_is_fitted(self)
-        if bool(self.bias) != self._ones:
+        if self._of_bias() != self._biases:
             raise ConfigError(f"bias = {self.bias!r} was set after fit.", "Set it back, or fit again.")
         data, targets, weights = self._checked(X, y, sample_weight, reset=False)
         problem = self._split(data, targets, weights, self._seed)[0].with_beta(self.beta_)
@@ -231,10 +236,28 @@ class ReLUEstimator(BaseEstimator):
         """The network's outputs f(x_i), (n,) or (n, C)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        return neurons.predict(_rows(X, self._ones), *self.network_.weights())
+        return neurons.predict(_rows(X, self._biases[0]), *self.network_.weights())
+
+    def _of_bias(self) -> tuple[bool, Biases]:
+        """Whether X gets a column of ones, and which biases are not decayed."""
+        return of_bias(self.bias)
 
     def _weights(self, sample_weight: Any, X: np.ndarray) -> Float[np.ndarray, " n"]:
         return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+
+
+def of_bias(bias: Any) -> tuple[bool, Biases]:
+    """``bias`` of an estimator as (a column of ones, the biases that are not decayed).
+
+    Raises
+    ------
+    ConfigError : it is neither True nor False nor "free".
+    """
+    if isinstance(bias, str) and bias == "free":
+        return True, Biases("free", "free")
+    if bias not in (True, False):
+        raise ConfigError(f"bias = {bias!r}.", "Give True (decayed like a weight), False, or 'free' (not decayed).")
+    return bool(bias), NO_BIASES
 
 
 def _rows(X: np.ndarray, ones: bool) -> Float[np.ndarray, "n e"]:

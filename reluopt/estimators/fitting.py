@@ -21,8 +21,8 @@ from reluopt.training.state import TrainState
 
 #: The share of the time that the network may take where a bound follows.
 NETWORK_SHARE = 0.6
-#: (U, α) of a network.
-Weights = tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]
+#: (U, α) of a network, and c behind them where it has an intercept.
+Weights = tuple[Float[np.ndarray, "..."], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Judge:
         better = mean < self._least - self.tolerance * abs(self._least if math.isfinite(self._least) else 0.0)
         if better or self.best is None:
             self._least, self._waited = mean, 0
-            self.best = (weights[0].copy(), weights[1].copy())
+            self.best = tuple(part.copy() for part in weights)
         else:
             self._waited += 1
         return self._waited >= self.patience
@@ -86,12 +86,14 @@ def solved(
         network = found.network if judge is None or judge.best is None else from_weights(*judge.best)
         weights = network.weights()
         objective = problem.objective_upper(*weights)
-        z = problem.dual_point(problem.predict(*weights))
+        U, alpha, *_ = weights
+        f = problem.predict(U, alpha)
+        z = problem.balanced_dual_point(f) if problem.biases else problem.dual_point(f)
         stop_at = math.inf if gap is None else objective / (1.0 + gap)
         quick = [name for name, bound in BOUNDS.items() if bound.quick and bound.takes(problem)]
         names = quick if gap is None else None
         best: LowerBound | None = None
-        for bound in race(problem, Start(network=weights, z=z), clock.part(), stop_at=stop_at, names=names):
+        for bound in race(problem, Start(network=(U, alpha), z=z), clock.part(), stop_at=stop_at, names=names):
             best = bound if best is None or bound.value > best.value else best
             if clock.over:
                 break
@@ -126,4 +128,5 @@ class _Watch(Callback):
 
 def active_neurons(network: TwoLayerReLU) -> int:
     """How many neurons contribute."""
-    return int(neurons.active(*network.weights()).sum())
+    U, alpha, *_ = network.weights()
+    return int(neurons.active(U, alpha).sum())

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from reluopt.beta_max import beta_max_estimate
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
+from reluopt.estimators.base import of_bias
 from reluopt.estimators.regressor import ReLURegressor
 from reluopt.problem import Problem
 from reluopt.search.refinement import refine
@@ -113,8 +114,9 @@ class ReLURegressorCV(RegressorMixin, BaseEstimator):
         seed: int,
     ) -> Float[np.ndarray, " k"]:
         """The mean held-out loss of each fraction, the largest β first, each from the network before."""
-        rows = np.hstack([X, np.ones((len(X), 1))]) if self.bias else X
-        known, held_out = (Problem(rows[part], y[part], self.loss) for part in (train, test))
+        ones, biases = of_bias(self.bias)
+        rows = np.hstack([X, np.ones((len(X), 1))]) if ones else X
+        known, held_out = (Problem(rows[part], y[part], self.loss, biases=biases) for part in (train, test))
         beta_max = beta_max_estimate(known) or 1.0
         losses, network = np.empty(len(fractions)), None
         order = np.argsort(-fractions)

@@ -21,14 +21,15 @@ class ReLURegressor(RegressorMixin, ReLUEstimator):
     ----------
     width : neurons of "adam", "sgd" and "lbfgs"; "solve" finds their number by itself.
     alpha : β, the weight decay: L = Σ κℓ + (alpha/2)·Σ‖weights‖², with no 1/n. It is the ``alpha`` of scikit-learn's
-        MLPRegressor, whose loss times n is this L (but for biases, which that one does not decay).
+        MLPRegressor, whose loss times n is this L with ``bias="free"``: that one decays no biases.
     beta_fraction : β as a fraction of β_max instead, above which the zero network is optimal; 0.1 where neither is
         given.
     loss : "squared" (½(f − y)²), "huber:δ", "absolute", "quantile:τ".
     solver : "solve": column generation to a network at which no neuron is worth adding, then proved lower bounds on
         the optimum of every width. "adam", "sgd", "lbfgs": full-batch descent on ``width`` neurons; ``certify`` proves
         afterwards.
-    bias : append a column of ones to X; its weights are decayed like the others.
+    bias : True: append a column of ones to X, whose weights are decayed like the others. "free": no decay of the biases
+        of the first layer, and of an intercept of the outputs, as in scikit-learn's MLPRegressor. False: no bias.
     gap : of "solve": tighten the bound until the network is proved to be within this of the optimum, or the time is
         over. None: only the quick bounds.
     time_limit : seconds of one fit; what is there by then stands. None: no limit. A fit that it does not cut short

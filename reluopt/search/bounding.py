@@ -55,8 +55,9 @@ class Bounding:
         new, self.new_dearer = self.new_dearer, None
         if new is None or self.iterate is None:
             return False
-        prices = self.iterate.z.T @ np.maximum(self.problem.X @ new.T, 0.0)
-        return bool((np.abs(prices) > self.problem.beta * (1.0 + tolerance)).any())
+        prices = np.abs(self.iterate.z.T @ np.maximum(self.problem.X @ new.T, 0.0))
+        sizes = np.linalg.norm(self.problem.decayed(new), axis=1) if self.problem.biases.first_free else 1.0
+        return bool((prices > self.problem.beta * (1.0 + tolerance) * sizes).any())
 
     @property
     def ended(self) -> bool:
@@ -96,7 +97,8 @@ class Bounding:
         """Whether another race makes sense after this one: it had not the time, or there is a better network."""
         iterate = self.iterate
         assert iterate is not None
-        start = Start(network=iterate.network.weights(), moments=self.moments, z=iterate.z)
+        U, alpha, *_ = iterate.network.weights()
+        start = Start(network=(U, alpha), moments=self.moments, z=iterate.z)
         share = self.clock.part(RACE_SHARE) if SHORT < self.clock.left < math.inf else self.clock.part()
         for found in race(self.problem, start, share, stop_at=iterate.objective / (1.0 + self.gap), device=self.device):
             if found.factors is not None:

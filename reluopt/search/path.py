@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from reluopt import printing
+from reluopt import neurons, printing
 from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds import LowerBound
 from reluopt.clock import Clock
@@ -103,7 +103,7 @@ def regularization_path(
     ConfigError : both or none that is positive, or a budget or gap that is not positive.
     DataError : validation samples of another width.
     """
-    problem.require_one_output("A regularisation path")
+    problem.require_one_output("A regularisation path", biases=True)
     betas = _betas(problem, betas, fractions)
     if not budget > 0:
         raise ConfigError(f"The budget is {budget}.", "Give a positive number.")
@@ -157,14 +157,14 @@ def _held_out(problem: Problem, validation: tuple[Any, Any] | None) -> HeldOut |
 def _point(
     at: Problem, solved: Solved, network: TwoLayerReLU, below: float, known: str, held_out: HeldOut | None
 ) -> PathPoint:
-    U, alpha = network.weights()
-    upper = at.objective_upper(U, alpha)
+    weights = U, alpha, *_ = network.weights()
+    upper = at.objective_upper(*weights)
     excess = printing.excess(upper, below)
     gap = rounding.round_up(excess) if isinstance(excess, Fraction) else excess
     test, score = math.nan, math.nan
     if held_out is not None:
         X, y = held_out
-        f = np.maximum(X @ U.T, 0.0) @ alpha
+        f = neurons.predict(X, *weights)
         test, score = float(at.loss.value(f, y).mean()), float(at.loss.score(f, y)[1])
     count = int(((U != 0).any(axis=1) & (alpha != 0)).sum())
     return PathPoint(

@@ -50,8 +50,9 @@ class Refined:
     z : its dual point (n,); for a loss with kinks that of the smoothed loss.
     neurons : how many. ``rounds`` : so far. ``seconds`` : so far, wall-clock.
     status : "running", "settled" (no neuron dearer than β(1 + tolerance) was found, and the sizes are optimal to the
-        tolerance, |zᵀf − β Σ‖u_j‖‖α_j‖| ≤ tolerance·β Σ‖u_j‖‖α_j‖), "inexact" (none was found, but several rounds of
-        weighing did not bring the sizes there), "time", "stopped" or "rounds".
+        tolerance, |zᵀ(f − c) − β Σ‖u_j‖‖α_j‖| ≤ tolerance·β Σ‖u_j‖‖α_j‖), "inexact" (none was found, but several
+        rounds of weighing did not bring the sizes there; or one was, and several rounds changed nothing), "time",
+        "stopped" or "rounds".
     maximisers : (k, d) directions that were found dearer than β.
     """
 

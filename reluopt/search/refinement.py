@@ -7,7 +7,8 @@ A round of the fully corrective method:
 3. *descend*: L-BFGS on the active neurons (:mod:`reluopt.search.descent`); old directions stay as candidates.
 
 Every iterate is a network and L never rises. The search for u is local: where it finds none the network is *not*
-proved to be globally optimal, but its z is what the bounds want to start from.
+proved to be globally optimal, but its z is what the bounds want to start from. Intercepts and free first-layer biases
+(:mod:`reluopt.biases`) take part in every step; where they cost nothing they are the best ones beside the neurons.
 
 Column generation of this kind: Bach, JMLR 18 (2017), section 3; Boyd, Schiebinger & Recht, SIAM J. Optim. 27 (2017).
 """
@@ -84,21 +85,26 @@ def refinements(
 
     Raises
     ------
-    ConfigError : a tolerance that is not positive; a problem with biases of its own. DataError : a network for data of
-        another width, or other outputs.
+    ConfigError : a tolerance that is not positive. DataError : a network for data of another width, of other outputs,
+        or with an intercept that the problem has not.
     """
     if not 0 < tolerance < math.inf:
         raise ConfigError(f"The tolerance is {tolerance}.", "Give a positive number, such as 1e-3.")
     problem = as_problem(problem)
-    problem.require_no_biases("A search for better networks")
     nothing = np.zeros((0, problem.d)), np.zeros((0, *problem.targets.shape[1:]))
-    U, alpha = network.weights() if network is not None else nothing
+    U, alpha, *c = network.weights() if network is not None else nothing
     if U.shape[1] != problem.d:
         raise DataError(f"The network takes {U.shape[1]} inputs, the data have {problem.d} columns.", "Use its data.")
     if alpha.shape[1:] != problem.targets.shape[1:]:
         raise DataError(f"The network has other outputs than the {problem.outputs} of the targets.", "Use its targets.")
+    if c and not problem.biases.intercept:
+        raise DataError(
+            "The network has an intercept, the problem has none.", "Give the problem biases=Biases(output='free')."
+        )
     if problem.outputs == 1:
         problem.require_unpooled("The search for networks of one output")
     kind = Search if problem.outputs == 1 else OutputSearch
-    search = kind(problem, U, alpha, settings or RefineSettings(), np.random.default_rng(seed), clock or Clock())
+    intercept = c[0] if c else np.zeros(problem.targets.shape[1:])
+    rng = np.random.default_rng(seed)
+    search = kind(problem, U, alpha, intercept, settings or RefineSettings(), rng, clock or Clock())
     return search.iterates(tolerance, most_rounds, near or (lambda: None))

@@ -7,7 +7,6 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from reluopt import neurons
 from reluopt.clock import Clock
 from reluopt.pricing import Maximisers, Price, kink_flips, price
 from reluopt.problem import Problem
@@ -25,29 +24,35 @@ ROUGHEST = 1e-2
 
 
 class Search(ColumnGeneration):
-    """Directions W (K, d), signed weights w (K,), in the problem's natural units."""
+    """Directions W (K, d) of decayed norm 1, signed weights w (K,), the intercept c, in the problem's natural units."""
 
     def __init__(
         self,
         problem: Problem,
         U: Float[np.ndarray, "m d"],
         alpha: Float[np.ndarray, " m"],
+        intercept: Float[np.ndarray, ""],
         settings: RefineSettings,
         rng: np.random.Generator,
         clock: Clock,
     ) -> None:
-        super().__init__(problem, U, alpha, settings, rng, clock)
-        self.W, self.w = _directions(self.best[0] / self.units.weight, self.best[1] / self.units.weight)
+        super().__init__(problem, U, alpha, intercept, settings, rng, clock)
+        U, alpha, self.c = self.start
+        self.W, self.w = self._directions(U, alpha)
         self.climbs, self.rough, self.exactness = self.settings.climbs[0], True, ROUGHEST
         self.starts = self.settings.starts
 
     def _fit(self) -> Float[np.ndarray, " n"]:
         used = self.w != 0
-        return _columns(self.problem.X, self.W[used]) @ self.w[used]
+        return _columns(self.problem.X, self.W[used]) @ self.w[used] + self.c
 
     @property
     def _strength(self) -> float:
         return float(np.abs(self.w).sum())
+
+    @property
+    def _intercept(self) -> Float[np.ndarray, ""]:
+        return self.c
 
     @property
     def _most_new(self) -> int:
@@ -83,6 +88,7 @@ class Search(ColumnGeneration):
             (active[around] + 0.5 * noise[: len(around)], signs[around]),
         ]
         if near is not None:
+            near = self.natural.moved(near)
             more += [(near, np.ones(len(near))), (near, -np.ones(len(near)))]
         return price(
             self.problem, z, self.rng, starts=some // 2 or 1, iterations=self.climbs, near=more, clock=self.clock
@@ -95,18 +101,35 @@ class Search(ColumnGeneration):
         self.rough = dearest > ROUGH
         self.climbs = self.settings.climbs[int(dearest <= EARLY) + int(not self.rough)]
         W, w = np.vstack([self.W, new.directions]), np.concatenate([self.w, np.zeros(len(new.values))])
-        w, _ = lasso(self.problem, _columns(self.problem.X, W), w, self.clock, self.exactness)
+        w = self._weighed(_columns(self.problem.X, W), w)
         used = w != 0
         self.W, self.w = W[~used], w[~used]
-        U, alpha = neurons.merged(self.problem.X, *_neurons(W[used], w[used]))
+        U, alpha = self.problem.merged(*_neurons(W[used], w[used]))
         if rounds % self.settings.descend_every == 0 and not self.clock.over:
-            self._push(*_directions(U, alpha), weights=False)
-            U, alpha = descend(
-                self.problem, U, alpha, self.settings.steps, self.clock, np.float32 if self.rough else np.float64
-            )
-        self._push(*_directions(U, alpha), weights=True)
+            self._push(*self._directions(U, alpha), weights=False)
+            U, alpha = self._descended(U, alpha)
+        U, alpha, self.c = self._tidy(U, alpha, self.c, self.problem)
+        self._push(*self._directions(U, alpha), weights=True)
         self._forget()
-        self._offer(U, alpha)
+        self._offer(U, alpha, self.c)
+
+    def _weighed(self, A: Float[np.ndarray, "n K"], w: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
+        """The weights that the lasso finds, and the intercept."""
+        if not self.problem.biases.intercept:
+            return lasso(self.problem, A, w, self.clock, self.exactness)[0]
+        found, _ = lasso(self.problem, A, np.append(w, self.c), self.clock, self.exactness)
+        self.c = np.asarray(found[-1])
+        return found[:-1]
+
+    def _descended(
+        self, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]
+    ) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]:
+        """Neurons lower on L, and the intercept."""
+        dtype = np.float32 if self.rough else np.float64
+        own = self.c if self.problem.biases.intercept else None
+        U, alpha, *c = descend(self.problem, U, alpha, self.settings.steps, self.clock, dtype, own)
+        self.c = np.asarray(c[0]) if c else self.c
+        return U, alpha
 
     def _push(self, W: Float[np.ndarray, "k d"], w: Float[np.ndarray, " k"], *, weights: bool) -> None:
         self.W = np.vstack([self.W, W])
@@ -114,7 +137,7 @@ class Search(ColumnGeneration):
 
     def _forget(self) -> None:
         """Drop the candidates that are cheap or too many."""
-        prices = np.abs(_columns(self.problem.X, self.W).T @ self.problem.dual_point(self._fit()))
+        prices = np.abs(_columns(self.problem.X, self.W).T @ self._dual_point(self._fit()))
         used = self.w != 0
         prices[used] = np.inf
         most = int(used.sum() + max(100, self.settings.most_idle * used.sum()))
@@ -122,18 +145,17 @@ class Search(ColumnGeneration):
         keep = np.sort(order[prices[order] >= self.settings.idle * self.problem.beta])
         self.W, self.w = self.W[keep], self.w[keep]
 
+    def _directions(
+        self, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]
+    ) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]:
+        """Directions of decayed norm 1 and signed weights of the active neurons."""
+        norms = np.linalg.norm(self.problem.decayed(U), axis=1)
+        alive = (norms > 0) & (alpha != 0)
+        return U[alive] / norms[alive, None], norms[alive] * alpha[alive]
+
 
 def _columns(X: Float[np.ndarray, "n d"], W: Float[np.ndarray, "K d"]) -> Float[np.ndarray, "n K"]:
     return np.maximum(W @ X.T, 0.0).T  # each column in one piece
-
-
-def _directions(
-    U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, " m"]
-) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]]:
-    """Unit directions and signed weights of the active neurons."""
-    norms = np.linalg.norm(U, axis=1)
-    alive = (norms > 0) & (alpha != 0)
-    return U[alive] / norms[alive, None], norms[alive] * alpha[alive]
 
 
 def _neurons(

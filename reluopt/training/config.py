@@ -128,11 +128,6 @@ class TrainConfig(Config):
                 f"optimizer = solve with dtype {self.dtype} on '{self.device}': it works in float64 on the processor.",
                 "Leave 'dtype' and 'device' out, or choose another optimizer.",
             )
-        if self.optimizer == "solve" and self.biases:
-            raise ConfigError(
-                f"optimizer = solve with {self.biases.words}: column generation has decayed weights only.",
-                "Leave 'output_bias' and 'first_bias' out, or choose adam, sgd or lbfgs.",
-            )
 
     def of_the_problem(self) -> TrainConfig:
         """What of these settings makes the problem, but for β; all else at its default."""

@@ -43,6 +43,17 @@ def for_loss(data: DataConfig, loss: str) -> DataConfig:
     return data
 
 
+def for_training(data: DataConfig, train: TrainConfig) -> DataConfig:
+    """The settings of the data for a loss, with the column of ones that free first-layer biases are the weights on.
+
+    Raises
+    ------
+    ConfigError : see :func:`for_loss`.
+    """
+    data = for_loss(data, train.loss)
+    return data.replace(bias=True) if train.first_bias is not None and data.bias is None else data
+
+
 def prepare(
     data: DataConfig,
     train: TrainConfig,
@@ -53,7 +64,7 @@ def prepare(
 
     Parameters
     ----------
-    one_output : what is asked for, if it is there for one output only.
+    one_output : what is asked for, if it is there for one output only (with biases or without).
 
     Raises
     ------
@@ -63,6 +74,6 @@ def prepare(
     X, pooling = loaded.pooled
     unscaled = train.make_problem(X, loaded.y, 1.0, pooling=pooling)
     if one_output is not None:
-        unscaled.require_one_output(one_output)
+        unscaled.require_one_output(one_output, biases=True)
     beta_max = beta_max_estimate(unscaled, clock=Clock(SEARCH_SECONDS))
     return Prepared(loaded, unscaled.with_beta(train.resolve_beta(beta_max)), beta_max)

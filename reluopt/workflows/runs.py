@@ -34,8 +34,9 @@ class RunRecord:
         return {"beta": self.problem.beta, "beta_max_estimate": self.beta_max, "fingerprint": fingerprint}
 
     def of_loss(self) -> dict[str, Any]:
-        """What config.toml of a run that was not trained says of its loss under [train]."""
-        chosen = {"loss": self.train.loss, "class_weight": self.train.class_weight}
+        """What config.toml of a run that was not trained says of its loss and biases under [train]."""
+        names = ("loss", "class_weight", "output_bias", "first_bias")
+        chosen = {name: getattr(self.train, name) for name in names}
         return {name: value for name, value in chosen.items() if value is not None}
 
 

@@ -18,7 +18,7 @@ from reluopt.search.solving import solve_problem
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import load_weights
 from reluopt.workflows.certification import certify_run, keep_certificate, read_trained
-from reluopt.workflows.preparation import for_loss, prepare
+from reluopt.workflows.preparation import for_training, prepare
 from reluopt.workflows.runs import RunRecord, next_run, read_run, where_it_started
 from reluopt.workflows.solve_run import SolveRun, read_earlier
 
@@ -100,13 +100,13 @@ def new_search(
     replace: bool = False,
     load: Callable[[DataConfig], Dataset] = load_dataset,
 ) -> Iterator[SearchRun]:
-    """Within it the folder of a new search is locked. ``train`` has its loss, class weights and β.
+    """Within it the folder of a new search is locked. ``train`` has its loss, biases, class weights and β.
 
     Raises
     ------
     DataError, ConfigError : data or settings that cannot be used. CheckpointError : no run can be made in the folder.
     """
-    data = for_loss(data, train.loss)
+    data = for_training(data, train)
     prepared = prepare(data, train, load)
     record = RunRecord(prepared.data, train, prepared.problem, prepared.beta_max)
     with _begun(out, data.to_mapping(), record, settings, None, replace, "reluopt solve") as search:
@@ -125,7 +125,6 @@ def new_refinement(
     """
     source = RunFolder.open(run)
     record = read_run(source)
-    record.problem.require_no_biases("Going on from a network")
     network = from_weights(*load_weights(source))
     with _begun(out, source.config()["data"], record, settings, network, replace, "reluopt refine") as search:
         yield search

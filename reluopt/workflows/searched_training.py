@@ -25,7 +25,7 @@ COMMAND = "reluopt train --optimizer solve"
 #: Why a search ended, in the words of training.
 ENDS = {
     "settled": "no neuron was found that lowers L",
-    "inexact": "no neuron was found that lowers L; the sizes at hand are not optimal to the tolerance",
+    "inexact": "no neuron was found that lowers L; prices or sizes at hand are not optimal to the tolerance",
     "rounds": "epochs",
     "time": "interrupted",
 }

@@ -13,7 +13,7 @@ from reluopt.search.records import Progress
 from reluopt.tracking.tensorboard import TensorBoard
 from reluopt.training import TrainConfig, Trainer, TrainResult
 from reluopt.training.callbacks import Validate
-from reluopt.workflows.preparation import for_loss, prepare
+from reluopt.workflows.preparation import for_training, prepare
 from reluopt.workflows.runs import RunRecord, next_run, read_run, where_it_started
 from reluopt.workflows.searched_training import SearchedTraining
 
@@ -79,9 +79,7 @@ def new_training(
     DataError, ConfigError : data or settings that cannot be used. CheckpointError : no run can be made in the folder.
     """
     train.torch_device()
-    data = for_loss(data, train.loss)
-    if train.first_bias is not None and data.bias is None:
-        data = data.replace(bias=True)  # the biases are the weights on this column
+    data = for_training(data, train)
     prepared = prepare(data, train, load)
     record = RunRecord(prepared.data, train, prepared.problem, prepared.beta_max)
     folder = RunFolder(out) if out else next_run(record.data.name)

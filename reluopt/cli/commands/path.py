@@ -18,6 +18,12 @@ TABLES = {"data": DataConfig, "path": PathConfig}
 def path_command(
     dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
     loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
+    output_bias: Annotated[
+        str | None, typer.Option(help="An output intercept: free of weight decay, or decayed, as in 'reluopt train'.")
+    ] = None,
+    first_bias: Annotated[
+        str | None, typer.Option(help="free: first-layer biases are not decayed, as in 'reluopt train'.")
+    ] = None,
     class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to make (default runs/DATASET-path).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[path].")] = None,
@@ -37,4 +43,5 @@ def path_command(
     """
     from reluopt.cli import path as work
 
-    work.path_command(dataset, loss, class_weight, out, config, quiet, given)
+    chosen = {"loss": loss, "output_bias": output_bias, "first_bias": first_bias, "class_weight": class_weight}
+    work.path_command(dataset, chosen, out, config, quiet, given)

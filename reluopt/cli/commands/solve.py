@@ -24,6 +24,12 @@ def solve_command(
     loss: Annotated[
         str | None, typer.Option(help=r"The loss, as in 'reluopt train' \[default: squared].", show_default=False)
     ] = None,
+    output_bias: Annotated[
+        str | None, typer.Option(help="An output intercept: free of weight decay, or decayed, as in 'reluopt train'.")
+    ] = None,
+    first_bias: Annotated[
+        str | None, typer.Option(help="free: first-layer biases are not decayed, as in 'reluopt train'.")
+    ] = None,
     class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[solve].")] = None,
@@ -45,7 +51,11 @@ def solve_command(
     """
     from reluopt.cli import solve as work
 
-    work.solve_command(dataset, beta, beta_fraction, loss, class_weight, out, config, resume, replace, quiet, given)
+    chosen = {
+        "beta": beta, "beta_fraction": beta_fraction, "loss": loss, "output_bias": output_bias,
+        "first_bias": first_bias, "class_weight": class_weight,
+    }  # fmt: skip
+    work.solve_command(dataset, chosen, out, config, resume, replace, quiet, given)
 
 
 @with_settings(solve=SolveConfig)
