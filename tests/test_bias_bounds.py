@@ -8,14 +8,19 @@ import test_checker as oracle
 import torch
 from counts import tries
 from scipy.optimize import minimize
+from test_neighbours import somewhere_with_exact_gradients
 
 from reluopt.biases import Biases, sums, with_zero_sums
 from reluopt.bounds.ball import Ball
+from reluopt.bounds.ball_products import projected_with_bias
 from reluopt.bounds.bias_affine import BiasAffineSearch, best_tilt_and_levels
 from reluopt.bounds.bias_forms import Lift, LiftedEvidence, best_levels
+from reluopt.bounds.clique_search import CliqueSearch
+from reluopt.bounds.clique_settings import CliqueSettings
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.master import best_under_cuts
+from reluopt.bounds.output_cliques import OutputCliqueSearch
 from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.protocol import Start
 from reluopt.bounds.registry import BOUNDS, race
@@ -302,3 +307,96 @@ def test_the_tilt_and_the_levels_hold_the_matrix(seed):
     diagonal = np.diag([level, *[level - spread] * 4, spread]) - tilt * np.diag([1.0, *[-1.0] * 4, 0.0])
     assert np.linalg.eigvalsh(diagonal - M)[0] >= -1e-3 * level
     assert level <= best_levels(M, 1)[0] * (1 + 1e-3)
+
+
+# -- cliques with free first-layer biases ------------------------------------------------------------------------------
+
+
+def search_of(p, seconds=0.6):
+    """The clique search from what the affine bound, or the moment bound of several outputs, has found."""
+    start = BOUNDS["affine" if p.outputs == 1 else "vector moment"].best(p, clock=Clock(seconds))
+    kind = CliqueSearch if p.outputs == 1 else OutputCliqueSearch
+    return kind(p, start, CliqueSettings(smallest=4))
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_gradients_and_levels_of_cliques_with_free_biases(outputs, ticking):
+    """Those of the Lagrangian and of the form without s and b̃; and the level is what is proved."""
+    p = cases.problem(13, Biases("free", "free"), outputs=outputs, n=11, d=3, beta=0.2)
+    ticking(0.02)
+    search = search_of(p)
+    for _ in range(3):
+        search.core.update(80.0, 30, np.inf, curved=True)
+    somewhere_with_exact_gradients(search.core)
+    *_, sides = search.polished(Clock(0.0))
+    for side in sides:
+        side.extend(0.1)
+        point, step = side.best, 1e-6 * np.random.default_rng(0).standard_normal(side.best.shape)
+        up, down = (side.smoothed(point + sign * step, 0.2)[0] for sign in (1, -1))
+        assert float(side.smoothed(point, 0.2)[1] @ step) == pytest.approx(0.5 * (up - down), rel=1e-3)
+        side.best, side.level = point, side.top(point)
+    bound = prove(p, search.evidence(sides), method="cliques", started=0.0)
+    most = max(side.level for side in sides)
+    # the proof looks for μ again
+    assert 0.5 * search.core.beta / most * (1 - 1e-6) <= bound.support and bound.scale > 0
+    assert bound.support <= 2 * most * search.units.z * search.units.x * (1 + 1e-6)
+    assert sampled(p.X, bound.z) <= bound.support
+
+
+def test_the_projection_on_the_cone_with_a_bias_is_the_nearest_point():
+    rng = torch.Generator().manual_seed(0)
+    Z = 2 * torch.randn(300, 5, generator=rng, dtype=torch.float64)
+    P = projected_with_bias(Z)
+
+    def depth(points):
+        return points[:, 0] - points[:, 1:-1].norm(dim=1) - points[:, -1].abs()
+
+    assert float(depth(P).min()) > -1e-12 and torch.allclose(P[depth(Z) >= 0], Z[depth(Z) >= 0])
+    others = projected_with_bias(3 * torch.randn(300, 5, generator=rng, dtype=torch.float64))
+    # no point of the cone lies behind the plane through P that Z − P is normal to
+    assert float(((Z - P)[:, None] * (others[None] - P[:, None])).sum(-1).max()) <= 1e-10
+
+
+@pytest.mark.parametrize("loss", cases.LOSSES)
+def test_cliques_with_free_biases_are_tighter_and_below_every_network(loss, tmp_path, ticking):
+    number = cases.LOSSES.index(loss)
+    p = cases.problem(14, cases.KINDS[2 + number % 3], loss, n=7, beta=0.3, weighted=number % 2 == 1)
+    nets = [cases.network(k, p, size=size) for k, size in enumerate((0.0, 0.3, 0.6))]
+    if p.biases.intercept:
+        nets = [(U, a, p.best_intercept(p.predict(U, a))) for U, a, _ in nets]
+    ticking(0.02)
+    first = BOUNDS["affine"].best(p, clock=Clock(0.6))
+    bound = BOUNDS["cliques"].best(p, Start().after(first), Clock(2.0))
+    assert 0 < bound.value <= min(p.objective_upper(*net) for net in nets)
+    assert bound.value > BOUNDS["moment"].best(p, clock=Clock(0.6)).value
+    path = tmp_path / "a.safetensors"
+    write_certificate(path, p, bound=bound)
+    assert read_bound(path, p).value == pytest.approx(bound.value, rel=1e-6)
+    assert second_checker.reason_to_refuse(path.read_bytes(), p.X.tolist(), p.targets.tolist()) is None
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("limit", [0.0, 0.05, 0.3])
+def test_a_race_with_free_biases_that_ends_early_is_proved(limit, outputs, tmp_path, ticking):
+    p = cases.problem(15, Biases("free", "free"), outputs=outputs, n=8, d=3, beta=0.2)
+    ticking(0.004)
+    bounds = list(race(p, Start(), Clock(limit)))
+    U, a, _ = cases.network(0, p, size=0.3)
+    upper = min(p.objective_upper(U, a, p.best_intercept(p.predict(U, a))), p.zero_value * (1 + 1e-9))
+    assert all(0 <= bound.value <= upper for bound in bounds)
+    write_certificate(tmp_path / "a.safetensors", p, bound=bounds[-1])
+
+
+def test_the_optimum_with_free_biases_is_that_of_all_cells_seen_from_each_sample(ticking):
+    """In one dimension neurons are (±(x − t))_+: the dual over all kinks is a small program, solved exactly."""
+    p = cases.problem(16, Biases("free", "free"), n=6, d=1, beta=0.3)
+    x = p.X[:, 0]
+    columns = np.concatenate([np.maximum(side * (x[:, None] - x), 0.0) for side in (1, -1)], axis=1)
+    found = minimize(
+        lambda w: 0.5 * np.square(columns @ (w[:12] - w[12:24]) + w[24] - p.y).sum() + p.beta * w[:24].sum(),
+        np.zeros(25), bounds=[(0, None)] * 24 + [(None, None)],
+        options={"maxiter": 10**4, "maxfun": 10**6, "ftol": 1e-14},
+    )  # fmt: skip
+    ticking(0.01)
+    bound = BOUNDS["cliques"].best(p, Start().after(BOUNDS["affine"].best(p, clock=Clock(1.0))), Clock(3.0))
+    assert 0.9 * found.fun <= bound.value <= found.fun * (1 + 1e-6)

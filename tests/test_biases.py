@@ -185,7 +185,6 @@ def test_what_has_no_biases_refuses_them():
     for refused in (
         lambda: RelaxedProgram(p, sample_patterns(p.X, 5, one)),
         lambda: report(p),
-        lambda: BOUNDS["cliques"].best(first),
         lambda: list(race(first, names=["exact"])),
         lambda: minimal_network(p, from_weights(np.ones((1, p.d)), np.ones(1))),
         lambda: optimal_set(p, from_weights(np.ones((1, p.d)), np.ones(1)), sample_patterns(p.X, 5, one)),

@@ -10,6 +10,8 @@ several outputs), where Λ' is not cut off at zero for the products s_i (s_i −
 the place of Λ: the method of multipliers. With one output there are products with the ball too: as ‖u‖ = α for every
 neuron, (E[αF_i], E[u F_i]) is in the second-order cone for F = s_i and s_i − x_iᵀu, and E[α²] = E[‖u‖²]; multipliers
 (κ_i, k_i), of that cone, and ω. u is seen through few directions, the rows of ``span``.
+
+Where the last entry of u is a free bias b̃ it costs nothing, and E[‖u‖²] ≥ E[b̃²] has a multiplier μ (``spread``).
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ class AugmentedLagrangian:
     norms : (slots,) what the rows were divided by. ``fit`` : the loss of what the slots add up to.
     head : (signs, C + d, k), and ``S`` (signs, slots, k) : the start, to which noise and columns of noise are added.
     ball : the multipliers of products with the ball, None without any.
+    spread : (signs,) μ, None where u has no bias.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class AugmentedLagrangian:
         S: Float[Tensor, "q N k"],
         multipliers: Float[Tensor, "q G f f"],
         ball: BallProducts | None = None,
+        spread: Float[Tensor, " q"] | None = None,
     ) -> None:
         self.X, self.norms, self.beta, self.device = X, norms, beta, X.device
         #: The output intercept, empty where there is none, and the slope of the last Lagrangian by it.
@@ -66,7 +70,7 @@ class AugmentedLagrangian:
         self.F = torch.eye(1 if self.C == 1 else 0, head.shape[1], dtype=torch.float64, device=self.device)
         self.signs = torch.tensor([1.0, -1.0], dtype=torch.float64, device=self.device)[: len(head), None, None]
         self.multipliers, self.size = multipliers, (multipliers.shape[2] - len(self.F)) // 2
-        self.penalty, self.ball = 1.0, ball
+        self.penalty, self.ball, self.spread = 1.0, ball, spread
         more = max(0, min(MOST_ROWS, max(ROWS, X.shape[1] // FEATURES)) - head.shape[2])
         self.head = torch.nn.functional.pad(head, (0, more))
         self.S = torch.nn.functional.pad(S, (0, more))
@@ -151,10 +155,23 @@ class AugmentedLagrangian:
         self.head = basis @ head
         F = self._forms(self.head, self.S)
         self.multipliers = self._moved(F)
+        if self.spread is not None:
+            self.spread = self._moved_spread(self.head, self.spread)
         if self.ball is not None:
             self.ball.move(F[:, :, len(self.F) :], self.head, self.penalty)
         value, _, _ = self.fit.at(self._sums(self.head, self.S), self.c)
-        return value + 0.5 * self.beta * float(self.head.square().sum())
+        return value + 0.5 * self.beta * float(self._paid(self.head).square().sum())
+
+    def _paid(self, head: Float[Tensor, "q e k"]) -> Float[Tensor, "q e k"]:
+        """What weight decay charges: all but a free bias."""
+        if self.spread is None:
+            return head
+        return torch.cat([head[:, :-1], torch.zeros_like(head[:, -1:])], 1)
+
+    def _moved_spread(self, head: Float[Tensor, "q e k"], spread: Float[Tensor, " q"]) -> Float[Tensor, " q"]:
+        """μ' = (μ − ρ(E‖u‖² − E b̃²))_+."""
+        room = head[:, self.C : -1].square().sum((1, 2)) - head[:, -1].square().sum(1)
+        return (spread - self.penalty * room).clamp(min=0)
 
     def _basis(self, curved: bool) -> tuple[Float[Tensor, "q e e"], Float[Tensor, "q e e"]]:
         """A symmetric basis of the head in which, if ``curved``, the Lagrangian is about as curved as in S; and back.
@@ -207,7 +224,8 @@ class AugmentedLagrangian:
         F = self._forms(head, S)
         M = self._moved(F)
         value, z, self.by_c = self.fit.at(self._sums(head, S), self.c)
-        value += 0.5 * self.beta * float(head.square().sum())
+        paid = self._paid(head)
+        value += 0.5 * self.beta * float(paid.square().sum())
         value += (float(M.square().sum()) - constant) / (4 * self.penalty)
         by_F = -torch.bmm(M.flatten(0, 1), F.flatten(0, 1)).view(F.shape)
         of_ball: Tensor | float = 0.0
@@ -215,9 +233,14 @@ class AugmentedLagrangian:
             more, by_forms, of_ball = self.ball.lagrangian(F[:, :, len(self.F) :], head, self.penalty)
             value += more
             by_F[:, :, len(self.F) :] += by_forms
+        if self.spread is not None:
+            mu = self._moved_spread(head, self.spread)
+            value += float((mu.square() - self.spread.square()).sum()) / (2 * self.penalty)
+            weighed = 2 * mu[:, None, None] * head
+            of_ball = of_ball + torch.cat([0 * head[:, : self.C], -weighed[:, self.C : -1], weighed[:, -1:]], 1)
         by_head, by_S = self.lifting.adjoint(by_F)
         pull = self.signs * (self.norms[:, None] * z)
-        by_head = by_head + self.beta * head + of_ball
+        by_head = by_head + self.beta * paid + of_ball
         by_head[:, : self.C] -= pull.mT @ S
         return value, by_head, by_S.reshape(S.shape) - pull @ head[:, : self.C]
 

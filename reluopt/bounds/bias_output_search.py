@@ -25,9 +25,10 @@ class BiasOutputMomentSearch(OutputMomentSearch):
         self.X = torch.as_tensor(self.lift.rows(problem.X) / self.units.x, device=self.X.device)
 
     @property
-    def factors(self) -> None:  # type: ignore[override]
-        """None: no other search can begin with them."""
-        return None
+    def factors(self) -> Float[np.ndarray, "1 K e"]:
+        """(Ā, Ū, r_b) for the rows X̂, in the data's units."""
+        whole = self._lifted(self.theta)[: math.prod(self.shape)].reshape(1, *self.shape)
+        return self.units.weight * whole
 
     def objective(self, theta: Float[np.ndarray, " q"], loss: Loss) -> tuple[float, Float[np.ndarray, " q"]]:
         """The value of the roaming network, and its gradient."""

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from reluopt.bounds.bias_forms import LiftedEvidence
 from reluopt.bounds.clique_search import CliqueSearch
 from reluopt.bounds.clique_settings import CliqueSettings
 from reluopt.bounds.lower_bound import LowerBound, prove
@@ -69,8 +70,8 @@ class Cliques(Bound):
     plans: ClassVar[bool] = True
 
     def takes(self, problem: Problem) -> bool:
-        """Any number of outputs, pooled rows, and intercepts."""
-        return not problem.biases.first_free
+        """Any number of outputs, pooled rows, biases of all kinds."""
+        return True
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
@@ -82,7 +83,8 @@ class Cliques(Bound):
             yield start.moments  # type: ignore[misc]
         moments = start.moments
         assert moments is not None
-        if not (problem.X.any() and moments.evidence.z.any()):
+        flat = isinstance(moments.evidence, LiftedEvidence) and not moments.evidence.lift.reach > 0
+        if flat or not (problem.X.any() and moments.evidence.z.any()):
             return
         kind = OutputCliqueSearch if problem.outputs > 1 else CliqueSearch
         search = kind(problem, moments, self.settings, device=device)

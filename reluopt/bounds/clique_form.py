@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from reluopt.bounds.lifting import Lifting, Products
+from reluopt.bounds.slopes import tilt_signs
 
 #: V (i, d), multipliers (κ, −ω) of the second-order cone (groups, h, 1 + i), and the tilt.
 BallStart = tuple[Float[Tensor, "i d"], Float[Tensor, "groups h c"], float]
@@ -29,8 +30,9 @@ SOFT = 1e-3
 class CliqueForm:
     """Where what is in a vector of multipliers, and what they make; X (slots, d) has rows of norm one, or zero.
 
-    A point is the r of t with every s and p of each group (with one output), ν, what ball products need, and the r of
-    the searched pairs: those with positive entries in ``products`` (groups, f + 2g, f + 2g), f = 1 or 0, and what
+    A point is the r of t with every s and p of each group (with one output), ν, what ball products need, μ where the
+    last entry of u is a free bias (``spread`` is its start), and the r of the searched pairs: those with positive
+    entries in ``products`` (groups, f + 2g, f + 2g), f = 1 or 0, and what
     ``search`` adds. ``z`` : ẑ (slots, C), z times the norms of the rows.
     """
 
@@ -40,6 +42,7 @@ class CliqueForm:
         z: Float[Tensor, "slots C"],
         products: Float[Tensor, "groups f f"],
         ball: BallStart | None,
+        spread: float | None = None,
     ) -> None:
         (N, d), self.groups, self.forms, C = X.shape, products.shape[0], products.shape[1], z.shape[1]
         self.g = N // self.groups
@@ -51,9 +54,10 @@ class CliqueForm:
             self.span, cones, tilt = ball
             self.of_ball = torch.cat([-cones[..., 1:].reshape(-1), X.new_tensor([tilt])])
             self.least_norm = SOFT * float(cones[..., 1:].norm(dim=-1).mean())
-        #: Where the r of t, ν, ω and tilt, and the r of pairs are in a point.
-        ends = np.cumsum([0, len(F) * 2 * N, N, len(self.of_ball)])
-        self.on_first, self.on_nu, self.on_ball = (slice(a, b) for a, b in pairwise(ends.tolist()))
+        self.biased, self.of_spread = spread is not None, X.new_tensor([] if spread is None else [spread])
+        #: Where the r of t, ν, ω and tilt, μ, and the r of pairs are in a point.
+        ends = np.cumsum([0, len(F) * 2 * N, N, len(self.of_ball), len(self.of_spread)])
+        self.on_first, self.on_nu, self.on_ball, self.on_spread = (slice(a, b) for a, b in pairwise(ends.tolist()))
         self.on_pairs = slice(int(ends[-1]), None)
         searched = torch.triu(products, 1) > 0
         searched[:, : len(F)] = False
@@ -65,7 +69,7 @@ class CliqueForm:
     ) -> Float[np.ndarray, " q"]:
         """The vector of these; ``own`` is what ball products and tilt have in it."""
         f = len(self.lifting.F)
-        parts = [r[:, :f, f:].reshape(-1), nu.clamp(min=0), own, r[tuple(self.pairs)]]
+        parts = [r[:, :f, f:].reshape(-1), nu.clamp(min=0), own, self.of_spread, r[tuple(self.pairs)]]
         return torch.cat(parts).cpu().numpy()
 
     def search(self, new: Int[Tensor, "3 k"]) -> None:
@@ -97,8 +101,14 @@ class CliqueForm:
         return own if not len(self.span) else own + self._kappa(self.omega(at))[:, None]
 
     def _kappa(self, omega: Float[Tensor, "groups h i"]) -> Float[Tensor, "groups h"]:
-        """κ = √(‖ω‖² + ε²): smooth, and above ‖k‖."""
-        return (omega.square().sum(-1) + self.least_norm**2).sqrt()
+        """κ = √(‖ω‖² + ε²): smooth, and above ‖k‖; with a bias √(‖ω_u‖² + ε²) + √(ω_b² + ε²)."""
+        return sum(
+            ((part.square().sum(-1) + self.least_norm**2).sqrt() for part in self._parts(omega)), 0 * omega[..., 0]
+        )
+
+    def _parts(self, omega: Float[Tensor, "groups h i"]) -> list[Tensor]:
+        """What of ω makes k_u, and what makes k_b."""
+        return [omega[..., :-1], omega[..., -1:]] if self.biased else [omega]
 
     def omega(self, at: Float[Tensor, " q"]) -> Float[Tensor, "groups h i"]:
         """ω of all forms but t."""
@@ -123,8 +133,8 @@ class CliqueForm:
         return H, B, A
 
     def _tilted(self, size: int, like: Tensor) -> Float[Tensor, "e e"]:
-        """diag(1, −I)."""
-        return torch.diag(like.new_tensor([1.0, *[-1.0] * (size - 1)]))
+        """diag(1, −I), 0 where a bias is."""
+        return torch.diag(like.new_tensor(tilt_signs(size, biased=self.biased).tolist()))
 
     def gradient(
         self, point: Float[np.ndarray, " q"], F: Float[Tensor, "G f k"], head: Float[Tensor, "e k"]
@@ -135,14 +145,18 @@ class CliqueForm:
         by_r = (F[group, i] * F[group, j]).sum(1)
         by_nu = -(F[:, self.lifting.s] * F[:, self.lifting.p]).sum(2).reshape(-1)
         by_ball = self._by_ball(torch.as_tensor(point, device=F.device), F, head, by_first)
-        return torch.cat([by_first, by_nu, by_ball, by_r]).cpu().numpy()
+        outputs = self.lifting.outputs
+        by_spread = (head[outputs:-1].square().sum() - head[-1].square().sum())[None][: len(self.of_spread)]
+        return torch.cat([by_first, by_nu, by_ball, by_spread, by_r]).cpu().numpy()
 
     def _by_ball(self, at: Tensor, F: Tensor, head: Tensor, by_first: Tensor) -> Tensor:
         """The gradient by ω and the tilt."""
         if not len(self.span):
             return F.new_zeros(0)
         omega = self.omega(at)
-        along = omega / self._kappa(omega).clamp(min=1e-300)[..., None] * by_first.view(*omega.shape[:2], 1)
+        sizes = ((part.square().sum(-1, keepdim=True) + self.least_norm**2).sqrt() for part in self._parts(omega))
+        units = [part / size.clamp(min=1e-300) for part, size in zip(self._parts(omega), sizes, strict=True)]
+        along = torch.cat(units, -1) * by_first.view(*omega.shape[:2], 1)
         by_omega = along - F[:, 1:] @ (self.span @ head[1:]).T
-        by_tilt = head[0].square().sum() - head[1:].square().sum()
+        by_tilt = head[0].square().sum() - head[1 : len(head) - self.biased].square().sum()
         return torch.cat([by_omega.reshape(-1), by_tilt[None]])

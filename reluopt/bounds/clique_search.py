@@ -13,6 +13,7 @@ from torch import Tensor
 from reluopt.bounds.augmented import AugmentedLagrangian
 from reluopt.bounds.ball import Ball
 from reluopt.bounds.ball_products import BallProducts
+from reluopt.bounds.bias_forms import LiftedEvidence
 from reluopt.bounds.clique_order import nested_order
 from reluopt.bounds.clique_places import CliquePlaces
 from reluopt.bounds.clique_settings import CliqueSettings
@@ -42,13 +43,17 @@ class CliqueSearch:
     ) -> None:
         self.problem, self.settings, self.device = problem, settings or CliqueSettings(), torch.device(device)
         self.scaled, self.units = problem.scaled()
-        used = (problem.X != 0).any(axis=1)
+        #: Where first-layer biases are free, the ball around the samples, in which X̂ takes the place of X.
+        self.lift = moments.evidence.lift if isinstance(moments.evidence, LiftedEvidence) else None
+        self.X = problem.X if self.lift is None else self.lift.rows(problem.X)
+        self.small = self.X / self.units.x
+        used = (self.X != 0).any(axis=1)
         samples, self.idle = np.flatnonzero(used), np.flatnonzero(~used)
         n, smallest, C = max(1, len(samples)), self.settings.smallest, problem.outputs
         assert moments.factors is not None
         factors = moments.factors / self.units.weight
         levels = max(0, math.ceil(math.log2(n / smallest)))
-        order = nested_order([self.scaled.X[used] @ R[:, C:].T for R in factors], levels, -(-n // 2**levels))
+        order = nested_order([self.small[used] @ R[:, C:].T for R in factors], levels, -(-n // 2**levels))
         #: The sample of every slot; −1 where there is none.
         self.slots = np.where(order >= 0, samples[order], -1)
         self.core = self._core(factors, moments, 2**levels)
@@ -63,20 +68,30 @@ class CliqueSearch:
 
     def _rows(self) -> tuple[Float[Tensor, "N d"], Float[np.ndarray, " n"]]:
         """The rows at their slots, of norm one, and the norms of all samples' rows."""
-        norms = np.linalg.norm(self.scaled.X, axis=1)
-        return self._spread(self.scaled.X / np.where(norms > 0, norms, 1.0)[:, None]), norms
+        norms = np.linalg.norm(self.small, axis=1)
+        return self._spread(self.small / np.where(norms > 0, norms, 1.0)[:, None]), norms
 
     def _lagrangian(
-        self, head: Tensor, S: Tensor, multipliers: Tensor, ball: BallProducts | None = None
+        self,
+        head: Tensor,
+        S: Tensor,
+        multipliers: Tensor,
+        moments: LowerBound,
+        ball: BallProducts | None = None,
     ) -> AugmentedLagrangian:
         """From this start."""
+        spread = None
+        if isinstance(moments.evidence, LiftedEvidence):
+            pairs = moments.evidence.levels(self.problem.X)
+            spread = head.new_tensor([mu for _, mu in pairs]) / (self.units.z * self.units.x)
         rows, norms = self._rows()
         fit = SampleFit(self.scaled, self.slots, self.device, self.settings.envelopes[0])
-        return AugmentedLagrangian(rows, self._spread(norms), fit, self.scaled.beta, head, S, multipliers, ball)
+        return AugmentedLagrangian(rows, self._spread(norms), fit, self.scaled.beta, head, S, multipliers, ball, spread)
 
     def _core(self, factors: Float[np.ndarray, "q k e"], moments: LowerBound, groups: int) -> AugmentedLagrangian:
         """At the moment bound's multipliers; s_i is at the end of its range that the sign of z_i asks for."""
-        units, evidence, (rows, norms) = self.units, moments.regions, self._rows()
+        units, evidence, (rows, norms) = self.units, inner_of(moments), self._rows()
+        assert isinstance(evidence, Evidence)
         head, g = torch.as_tensor(factors, device=self.device).mT, len(self.slots) // groups
         multipliers = torch.zeros(2, groups, 1 + 2 * g, 1 + 2 * g, dtype=torch.float64, device=self.device)
         s, p, every = slice(1, 1 + g), slice(1 + g, None), torch.arange(g)
@@ -93,27 +108,34 @@ class CliqueSearch:
             upper = 0.5 * (G + length[:, None] * (r0 / r0.norm().clamp(min=1e-300)))
             S.append(torch.where((z > 0)[:, None], upper, torch.where((a > 0)[:, None], G, 0.0 * G)))
         ball = self._ball(head, region, multipliers) if self.settings.ball else None
-        return self._lagrangian(head, torch.stack(S), multipliers, ball)
+        return self._lagrangian(head, torch.stack(S), multipliers, moments, ball)
 
     def _ball(self, head: Float[Tensor, "q e k"], region: Region, multipliers: Tensor) -> BallProducts:
         """The affine slopes of the start as products with the ball; their κ is taken off the other multipliers."""
         rows, norms = self._rows()
-        span = self._directions(head[:, 1:], rows)
+        biased = self.lift is not None
+        span = self._directions(head[:, 1 : -1 if biased else None], rows[:, :-1] if biased else rows)
+        if biased:
+            span = torch.nn.functional.pad(span, (0, 1, 0, 1))
+            span[:, -1, -1] = 1.0
         shape = (multipliers.shape[1], multipliers.shape[2] // 2, span.shape[1])
         cones, tilt = [], []
         for V, m, own in zip(span, (region.positive, region.negative), multipliers, strict=True):
             k = torch.zeros(*shape, dtype=head.dtype, device=head.device)
             if m.slopes is not None:
-                W = m.slopes.factor.T @ (m.slopes.factor @ self.problem.X.T)
-                k = (self._spread((m.slopes.eta * norms / self.units.z)[:, None] * W.T) @ V.T).view(shape)
-            size = torch.minimum(k.norm(dim=-1), torch.minimum(own[:, 0, 1 : 1 + shape[1]], own[:, 0, 1 + shape[1] :]))
-            k = k * (size / k.norm(dim=-1).clamp(min=1e-300))[..., None]
+                turn = m.slopes.eta[:, None] * ((self.X @ m.slopes.factor.T) @ m.slopes.factor)
+                if m.slopes.lean is not None:
+                    turn[:, -1] = m.slopes.lean
+                k = (self._spread((norms / self.units.z)[:, None] * turn) @ V.T).view(shape)
+            reach = k[..., :-1].norm(dim=-1) + k[..., -1].abs() if biased else k.norm(dim=-1)
+            size = torch.minimum(reach, torch.minimum(own[:, 0, 1 : 1 + shape[1]], own[:, 0, 1 + shape[1] :]))
+            k = k * (size / reach.clamp(min=1e-300))[..., None]
             both = torch.cat([size, size], 1)
             cones.append(torch.cat([both[..., None], torch.cat([-k, k], 1)], -1))
             own[:, 0, 1:] -= both
             own[:, 1:, 0] -= both
             tilt.append(0.0 if m.slopes is None else m.slopes.tilt / (self.units.z * self.units.x))
-        return BallProducts(span, torch.stack(cones), head.new_tensor(tilt))
+        return BallProducts(span, torch.stack(cones), head.new_tensor(tilt), biased)
 
     def _directions(self, R: Float[Tensor, "q d k"], rows: Float[Tensor, "N d"]) -> Float[Tensor, "q i d"]:
         """Orthonormal directions of every sign that u is seen through, the widest in the moments RRᵀ first.
@@ -167,7 +189,8 @@ class CliqueSearch:
             z, products = sign * at_slots.view(len(nu), -1) * core.norms[:, None], M.clone()
             products[:, s, p] = products[:, p, s] = 0.0
             ball = None if core.ball is None else core.ball.of_sign(number)
-            sides.append(Elimination(core.X, z, nu, products, self._moment_multipliers(z, head), ball))
+            spread = None if core.spread is None else float(core.spread[number])
+            sides.append(Elimination(core.X, z, nu, products, self._moment_multipliers(z, head), ball, spread))
         for number, side in enumerate(sorted(sides, key=lambda side: -side.level)):
             side.run(0.5 * core.beta * self.settings.enough, clock.part(1 / (len(sides) - number)))
             yield sides
@@ -185,19 +208,16 @@ class CliqueSearch:
         """Which sample is at which slot."""
         return CliquePlaces(self.slots, self.core.norms.cpu().numpy(), self.core.size)
 
-    def evidence(self, sides: list[Elimination]) -> Evidence:
+    def evidence(self, sides: list[Elimination]) -> Evidence | LiftedEvidence:
         """The rows' dual point and the multipliers of both signs in the data's units."""
         d, z = self.problem.d, self.v
         positive, negative = (
             restored(self._own(side, sign * z / self.units.z), sign * z, self.units)
             for side, sign in zip(sides, (1, -1), strict=True)
         )
-        return Evidence(
-            z,
-            np.zeros((0, d)),
-            np.array([[-1, 0, -1]]),
-            (Region(np.zeros((0, d)), self.places().groups, positive, negative),),
-        )
+        whole = Region(np.zeros((0, d)), self.places().groups, positive, negative)
+        found = Evidence(z, np.zeros((0, d)), np.array([[-1, 0, -1]]), (whole,))
+        return found if self.lift is None else LiftedEvidence(found, self.lift)
 
     def _own(self, side: Elimination, z: Float[np.ndarray, " n"]) -> Multipliers:
         """One sign's multipliers in scaled units, samples of a clique in rising order."""
@@ -208,6 +228,13 @@ class CliqueSearch:
         slopes = ball = None
         if len(side.span):
             at, d = torch.as_tensor(side.best), self.problem.d
-            slopes = Slopes(np.zeros((0, d)), np.zeros(n), float(at[side.on_ball][-1]))
-            ball = Ball(side.span.cpu().numpy(), places.omega(side))
+            lean = np.zeros(n) if side.biased else None
+            slopes = Slopes(np.zeros((0, d)), np.zeros(n), float(at[side.on_ball][-1]), lean)
+            ball = Ball(side.span.cpu().numpy(), places.omega(side), side.biased)
         return Multipliers(w, np.zeros((1, n)), nu, places.products(side), slopes, ball)
+
+
+def inner_of(moments: LowerBound) -> object:
+    """The evidence for the rows that are searched, X or X̂."""
+    found = moments.evidence
+    return found.inner if isinstance(found, LiftedEvidence) else found

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reluopt.bounds.augmented import AugmentedLagrangian
-from reluopt.bounds.clique_search import CliqueSearch
+from reluopt.bounds.bias_forms import LiftedEvidence
+from reluopt.bounds.clique_search import CliqueSearch, inner_of
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.output_forms import OutputEvidence
 from reluopt.bounds.schur import Elimination
@@ -31,15 +32,16 @@ class OutputCliqueSearch(CliqueSearch):
     def _core(self, factors: Float[np.ndarray, "q k e"], moments: LowerBound, groups: int) -> AugmentedLagrangian:
         """s_i is where in its ball, of diameter [0, Ux_i], z_i asks for it."""
         C, units, (rows, norms) = self.problem.outputs, self.units, self._rows()
-        assert isinstance(moments.evidence, OutputEvidence)
+        evidence = inner_of(moments)
+        assert isinstance(evidence, OutputEvidence)
         head, g = torch.as_tensor(factors, device=self.device).mT, len(self.slots) // groups
-        pull = self._spread(moments.evidence.z / units.z) @ head[0, :C]
+        pull = self._spread(evidence.z / units.z) @ head[0, :C]
         G = rows @ head[0, C:]
         S = 0.5 * (G + G.norm(dim=1, keepdim=True) * pull / (pull.norm(dim=1, keepdim=True) + TINY))
         multipliers = torch.zeros(1, groups, 2 * g, 2 * g, dtype=torch.float64, device=self.device)
-        every, nu = torch.arange(g), self._spread(moments.evidence.nu * norms**2 / units.nu).view(-1, g)
+        every, nu = torch.arange(g), self._spread(evidence.nu * norms**2 / units.nu).view(-1, g)
         multipliers[0, :, every, g + every] = multipliers[0, :, g + every, every] = -nu
-        return self._lagrangian(head, S[None], multipliers)
+        return self._lagrangian(head, S[None], multipliers, moments)
 
     def _moment_multipliers(self, z: Float[Tensor, "N C"], head: Float[Tensor, "e k"]) -> tuple[Tensor, Tensor]:
         """(0, ν) of Theorem C at this z, read off the factors."""
@@ -47,11 +49,12 @@ class OutputCliqueSearch(CliqueSearch):
         nu = (z @ head[:C]).norm(dim=1) / ((core.X @ head[C:]).norm(dim=1) + TINY)
         return torch.zeros_like(core.multipliers[0]), nu
 
-    def evidence(self, sides: list[Elimination]) -> OutputEvidence:  # type: ignore[override]
+    def evidence(self, sides: list[Elimination]) -> OutputEvidence | LiftedEvidence:  # type: ignore[override]
         """The rows' dual point and the multipliers in the data's units."""
         places, (side,) = self.places(), sides
         z, nu = self.v, np.zeros(len(self.v))
         nu[places.samples] = self.units.nu * places.nu(side)
         nu[self.idle] = self.settings.idle * np.linalg.norm(z[self.idle], axis=1)
         r = tuple(self.units.z / self.units.x * part for part in places.products(side))
-        return OutputEvidence(z, nu, places.groups, r)
+        found = OutputEvidence(z, nu, places.groups, r)
+        return found if self.lift is None else LiftedEvidence(found, self.lift)

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from scipy.optimize import Bounds, minimize
 from torch import Tensor
 
+from reluopt.bounds.bias_forms import best_levels
 from reluopt.bounds.clique_form import BallStart, CliqueForm
 from reluopt.bounds.lifting import eliminated
 from reluopt.clock import Clock
@@ -40,7 +41,7 @@ WALL = 1e3
 
 
 class Eliminated(NamedTuple):
-    """Eigenvalues and eigenvectors of the form without s; A = LLᵀ and ``half`` = L⁻¹B of every group."""
+    """Eigenvalues, eigenvectors (b̃ at their end) of the form without s; A = LLᵀ and ``half`` = L⁻¹B of every group."""
 
     values: Float[Tensor, " e"]
     vectors: Float[Tensor, "e e"]
@@ -56,7 +57,7 @@ class Elimination(CliqueForm):
     X, z : see ``CliqueForm``. ``nu`` : (slots,) the start of ν, of either sign.
     products : (groups, f + 2g, f + 2g) symmetric, the start of r; only its positive entries and its rows of the head
         are searched. ``safe`` : another (products, ν), with products of t alone.
-    ball : the start of ball products, None without any.
+    ball : the start of ball products, None without any. ``spread`` : that of μ where the last entry of u is a bias.
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class Elimination(CliqueForm):
         products: Float[Tensor, "groups f f"],
         safe: tuple[Float[Tensor, "groups f f"], Float[Tensor, " slots"]],
         ball: BallStart | None = None,
+        spread: float | None = None,
     ) -> None:
-        super().__init__(X, z, products, ball)
+        super().__init__(X, z, products, ball, spread)
         if ball is not None:
             products = products.clone()
-            products[:, 0, 1:] += (ball[1][..., 0] - ball[1][..., 1:].norm(dim=-1)).clamp(min=0)
+            kappa = torch.stack([part.norm(dim=-1) for part in self._parts(ball[1][..., 1:])]).sum(0)
+            products[:, 0, 1:] += (ball[1][..., 0] - kappa).clamp(min=0)
         #: The best point so far, and its λmax; infinite until a definite one was found.
         self.level, self.best = math.inf, np.zeros(0)
         first, second = self.point(products, nu, self.of_ball), self.point(*safe, 0 * self.of_ball)
@@ -93,13 +96,20 @@ class Elimination(CliqueForm):
         for lift in LIFTS:
             point = start.copy()
             point[self.on_nu] += lift * usual
-            level = self.top(point)
+            level = self.top(self._spread_out(point))
             if level > last:
                 break
             last = level
 
-    def _eliminated(self, point: Float[np.ndarray, " q"]) -> Eliminated | None:
-        """The form without s; None where A is not definite. Keeps the best point."""
+    def _spread_out(self, point: Float[np.ndarray, " q"]) -> Float[np.ndarray, " q"]:
+        """The point with the best μ, where there is one."""
+        found = self._without_s(point) if self.biased else None
+        if found is not None:
+            point[self.on_spread] = best_levels(found[0].cpu().numpy(), self.lifting.outputs)[1]
+        return point
+
+    def _without_s(self, point: Float[np.ndarray, " q"]) -> tuple[Tensor, Tensor, Tensor] | None:
+        """(M, L, L⁻¹B): the form of the head; None where A is not definite."""
         H, B, A = self.blocks(point)
         found = eliminated(B, A)
         if found is None:
@@ -107,9 +117,29 @@ class Elimination(CliqueForm):
         L, half = found
         flat = half.reshape(-1, half.shape[2])
         M = H + flat.T @ flat
-        if not torch.isfinite(M).all():
+        return (M, L, half) if torch.isfinite(M).all() else None
+
+    def _eliminated(self, point: Float[np.ndarray, " q"]) -> Eliminated | None:
+        """The form without s, and without a bias; None where A is not definite. Keeps the best point.
+
+        b̃ is eliminated from M ⪯ diag(λ, (λ − μ)I, μ) as in ``best_levels``: its best value is vᵀh/(μ − m).
+        """
+        found = self._without_s(point)
+        if found is None:
             return None
-        values, vectors = torch.linalg.eigh(M)
+        M, L, half = found
+        if not self.biased:
+            values, vectors = torch.linalg.eigh(M)
+        else:
+            spread, v = float(point[self.on_spread][0]), M[:-1, -1]
+            room = spread - float(M[-1, -1])
+            if not room > 0:
+                return None
+            N = M[:-1, :-1] + torch.outer(v, v) / room
+            every = torch.arange(self.lifting.outputs, len(N), device=N.device)
+            N[every, every] += spread
+            values, vectors = torch.linalg.eigh(N)
+            vectors = torch.cat([vectors, (v @ vectors)[None] / room])
         if (level := float(values[-1])) < self.level:
             self.level, self.best = level, point.copy()
         return Eliminated(values, vectors, L, half)
@@ -173,7 +203,7 @@ class Elimination(CliqueForm):
             options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 15}
             minimize(
                 objective,
-                np.maximum(self.best, lowest),
+                self._spread_out(np.maximum(self.best, lowest)),
                 jac=True,
                 method="L-BFGS-B",
                 bounds=Bounds(lowest),
