@@ -91,5 +91,12 @@ class Cliques(Bound):
         search.solve(clock)
         for sides in search.polished(clock):
             if all(math.isfinite(side.level) for side in sides):
-                method = f"{search.core.groups} cliques of {search.core.size} samples"
-                yield prove(problem, search.evidence(sides), method=method, started=started, z=search.z)
+                yield prove(problem, search.evidence(sides), method=_name(search), started=started, z=search.z)
+
+
+def _name(search: CliqueSearch) -> str:
+    """How many cliques, and how large; places that no sample has are not counted."""
+    largest = int((search.slots >= 0).reshape(search.core.groups, -1).sum(axis=1).max())
+    what = "samples" if search.problem.pooling is None else "rows"
+    number = search.core.groups
+    return f"1 clique of {largest} {what}" if number == 1 else f"{number} cliques of up to {largest} {what}"
