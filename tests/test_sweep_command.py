@@ -167,6 +167,15 @@ def test_data_that_change_are_seen(place, trained):
     assert len(trained) == 8
 
 
+def test_points_with_free_first_layer_biases_have_the_column_that_these_are_the_weights_on():
+    content = {"data": {"dataset": "planted", "n": 12, "d": 2}, "train": {}, "certify": {}, "sweep": {}}
+    grid = {"train.first_bias": ["free"], "train.output_bias": ["free"]}
+    _, (point,) = expand(content | {"grid": grid}, "grid.toml")
+    assert point["data.bias"] is True
+    _, (plain,) = expand(content | {"grid": {"train.seed": [0]}}, "grid.toml")
+    assert plain["data.bias"] is not True
+
+
 def test_a_run_that_diverges_is_a_row_with_its_error(place, trained):
     (place / "grid.toml").write_text(
         CONFIG.replace('"train.seed"', '"train.learning_rate" = [0.01, 1e150]\n"train.seed"')

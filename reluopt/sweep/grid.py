@@ -15,7 +15,7 @@ from reluopt.errors import ConfigError, ReluoptError
 from reluopt.sweep.table import Row
 from reluopt.training import TrainConfig
 from reluopt.training.config import DEFAULT_BETA_FRACTION
-from reluopt.workflows.preparation import for_loss
+from reluopt.workflows.preparation import for_training
 
 TABLES: dict[str, type[Config]] = {"data": DataConfig, "train": TrainConfig, "certify": CertifyConfig}
 
@@ -105,7 +105,7 @@ def _point(
     data, train = configs["data"], configs["train"]
     assert isinstance(data, DataConfig)
     assert isinstance(train, TrainConfig)
-    configs["data"] = data = for_loss(data, train.loss)
+    configs["data"] = data = for_training(data, train)
     fingerprint, n = describe(data)
     train.torch_device()
     if train.batch_size is not None and train.batch_size > n:
