@@ -2,6 +2,7 @@ r"""What biases that are not decayed make of a problem: which weights cost, and 
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +13,12 @@ from reluopt import neurons
 from reluopt.biases import Biases, decreasing_root
 from reluopt.losses import Loss
 from reluopt.losses.protocol import Array, each_sample, namespace
+from reluopt.units import mean_square_unit
 
 #: The step of the envelope of a loss with kinks where its dual point wants an intercept, in units of the targets.
 SHARP = 1e-6
+#: What a neuron in the place of a free intercept may cost, as a share of the loss that natural units have.
+CONSTANT_COST = 1e-12
 #: Of the intercepts of a loss that couples its outputs.
 NEWTON_STEPS = 200
 
@@ -75,6 +79,23 @@ class BiasSide:
             return paid
         square: Any = intercept * intercept
         return paid + 0.5 * self.intercept_cost * (square.sum() if hasattr(square, "sum") else square)
+
+    def with_intercept(
+        self, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."], intercept: Float[np.ndarray, ...]
+    ) -> tuple[Any, Any, Any]:
+        """(U, α, c) of the network with this intercept, at no cost where first-layer biases are free.
+
+        Where the network has no free intercept itself, a neuron without decayed inputs is one, of cost CONSTANT_COST.
+        """
+        c = np.asarray(intercept)
+        if not self.biases.first_free or self.biases.output == "free" or not c.any():
+            return U, alpha, c
+        scale = mean_square_unit(self.targets) if not self.loss.classes else 1.0
+        usual = self.loss.rescaled(scale)[1] * float(self.weights.sum())
+        size, outer = float(np.linalg.norm(c)), math.sqrt(2.0 * CONSTANT_COST * usual / self.beta)
+        constant = np.zeros((1, U.shape[1]))
+        constant[0, -1] = size / outer
+        return np.vstack([U, constant]), np.concatenate([alpha, c[None] * (outer / size)]), np.zeros(c.shape)
 
     def intercept_slope(self, z: Float[np.ndarray, "n ..."], intercept: Array | float) -> Float[np.ndarray, ...]:
         """∂L/∂c = −Σ_i z_i + decay·c of every output, z = −κ∂ℓ/∂f; 0 where the network has no intercept."""

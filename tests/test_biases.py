@@ -23,7 +23,7 @@ from reluopt.errors import ConfigError
 from reluopt.network import from_weights
 from reluopt.patterns.sampling import sample_patterns
 from reluopt.problem import Problem
-from reluopt.programs.relaxed import RelaxedProgram
+from reluopt.programs.ridge import RidgeProgram
 from reluopt.search.optimal_networks import minimal_network, optimal_set
 from reluopt.theory.summary import report
 from reluopt.training import TrainConfig, Trainer
@@ -183,7 +183,7 @@ def test_what_has_no_biases_refuses_them():
     p, one = cases.problem(0, Biases("free")), np.random.default_rng(0)
     first = cases.problem(0, Biases(first="free"))
     for refused in (
-        lambda: RelaxedProgram(p, sample_patterns(p.X, 5, one)),
+        lambda: RidgeProgram(p, sample_patterns(p.X, 5, one)),
         lambda: report(p),
         lambda: list(race(first, names=["exact"])),
         lambda: minimal_network(p, from_weights(np.ones((1, p.d)), np.ones(1))),

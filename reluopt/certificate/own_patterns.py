@@ -25,11 +25,13 @@ from reluopt.programs.mapping import blocks_from_network
 from reluopt.programs.outputs import pooled_bound, relaxed_support
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.rigor import rounding
-from reluopt.solvers import NativeSolver, Solution, Solver, VectorSolver, make_solver, solve
+from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, VectorSolver, make_solver, solve
 from reluopt.solvers import Status as SolverStatus
 
 #: Each of the three values d_S(z) gets at most this long, and this share of the clock; what is proved by then stands.
 PROOF_SECONDS, PROOF_SHARE = 20.0, 0.15
+#: Numbers in the cone rows of a program with biases of its own, at most: CVXPY states them all.
+LARGEST_STATEMENT = 2e6
 #: Programs of several outputs are solved to this relative gap at best, and for so long at most.
 VECTOR_TOLERANCE, VECTOR_SECONDS = 1e-4, 10.0
 
@@ -71,23 +73,25 @@ def gap(upper: float, lower: float) -> tuple[float, float]:
 
 
 def _bound_over(case: Case, patterns: PatternSet) -> float:
-    """d_S(z), rounded down; over no pattern at all the only network is zero. NaN with free first-layer biases."""
-    biases = case.problem.biases
-    if biases.first_free:
+    """d_S(z), rounded down; over no pattern at all the only network is zero.
+
+    NaN of several outputs with free first-layer biases.
+    """
+    biases, several = case.problem.biases, case.problem.outputs > 1
+    if several and biases.first_free:
         return math.nan
     if len(patterns) == 0:
         return case.problem.zero_value_lower
     clock = case.clock.part(PROOF_SHARE, PROOF_SECONDS)
-    # an intercept changes the dual objective and asks something of z; the norms of the blocks are the same
-    plain, stop = case.problem.without_biases() if biases else case.problem, lambda: clock.over
+    stop = lambda: clock.over  # noqa: E731
     if case.problem.pooling is not None:
         value = pooled_bound(case.problem, patterns.dense, case.z, stop=stop)
-    elif biases and plain.outputs > 1:
-        support = relaxed_support(plain.X, patterns.dense, case.z, enough=0.0, stop=stop)
+    elif biases and several:
+        # an intercept changes the dual objective and asks something of z; the norms of the blocks are the same
+        support = relaxed_support(case.problem.X, patterns.dense, case.z, enough=0.0, stop=stop)
         value = case.problem.proved_value(case.z, support)[0]
     else:
-        bound = dual_bound(RelaxedProgram(plain, patterns), case.z, stop=stop)
-        value = case.problem.proved_value(bound.z, bound.bound)[0] if biases else bound.value
+        value = dual_bound(RelaxedProgram(case.problem, patterns), case.z, stop=stop).value
     if clock.over:
         case.notes.append(f"d_S(z) over {len(patterns)} patterns was cut off by its time: valid, but loose.")
     return value
@@ -102,9 +106,9 @@ def own_estimates(case: Case, found: Stationarity, objective: float) -> tuple[St
     elif case.problem.pooling is not None:
         primal, method = case.problem.balanced_objective(case.U, case.alpha), VECTOR
         status = "no program has pooled rows"
-    elif case.problem.biases:
+    elif case.problem.biases and not _stated(case, patterns):
         primal, method = case.problem.balanced_objective(case.U, case.alpha, case.intercept), "network"
-        status = "no program has biases of its own"
+        status = "no program of this size has biases of its own"
     elif _seconds(case, 1.0) > 0:
         program = case.program(patterns)
         mask = neurons.active(case.U, case.alpha)
@@ -139,16 +143,18 @@ def comparisons(case: Case, initial_U: Float[np.ndarray, "m d"] | None) -> tuple
             "The rows are pooled, and no convex program is solved for them: random and kept patterns are left out."
         )
         return None, found
-    if case.problem.biases:
+    if case.problem.biases and case.problem.outputs > 1:
         unknown = "; nor is d_S(z) known" if case.problem.biases.first_free else ""
         case.notes.append(
-            f"The problem has {case.problem.biases.words}, and no convex program is solved for it: random and kept "
-            f"patterns are left out{unknown}."
+            f"The problem has {case.problem.biases.words}, and no convex program of several outputs is solved for it: "
+            f"random and kept patterns are left out{unknown}."
         )
         return None, found
+    gaussian = None
     if case.config.gaussian_patterns and _seconds(case, 1.0) > 0:
         rng = np.random.default_rng(case.config.seed)
         gaussian = sample_patterns(case.problem.X, case.config.gaussian_patterns, rng)
+    if gaussian is not None and _stated(case, gaussian):
         label = f"p̃(Gaussian, P={len(gaussian)})"
         found.append(_solved(case, Quantity.GAUSSIAN, label, gaussian, "the relaxation over random patterns", 0.7))
     if initial_U is None:
@@ -158,9 +164,24 @@ def comparisons(case: Case, initial_U: Float[np.ndarray, "m d"] | None) -> tuple
     if len(kept) == 0:
         value, text = case.problem.zero_value, f"{text}: the zero network"
         found.append(_measured(Quantity.KEPT, "p̃(S_kept)", value, "network", text))
-    elif _seconds(case, 1.0) > 0:
+    elif _seconds(case, 1.0) > 0 and _stated(case, kept):
         found.append(_solved(case, Quantity.KEPT, f"p̃(S_kept), {len(kept)} patterns", kept, text, 1.0))
     return len(kept), found
+
+
+def _stated(case: Case, patterns: PatternSet) -> bool:
+    """Whether a program over these patterns is small enough for its solver; a note where it is not."""
+    problem = case.problem
+    if not problem.biases:
+        return True
+    if problem.outputs > 1:
+        return False
+    small = 2 * len(patterns) * problem.X.size <= LARGEST_STATEMENT
+    if not small:
+        _note(
+            case, f"With {problem.biases.words} convex programs over {len(patterns)} patterns are too large; left out."
+        )
+    return small
 
 
 def _solved(case: Case, quantity: Quantity, label: str, patterns: PatternSet, text: str, share: float) -> Estimate:
@@ -188,6 +209,8 @@ def _solve(
     case.say(f"solving the convex program over {len(program.patterns)} patterns")
     limit, tolerance = max(0.1, _seconds(case, share)), case.config.tolerance
     solver: Solver = NativeSolver(tolerance=tolerance, time_limit=limit)
+    if case.problem.biases:
+        solver = CvxpySolver(tolerance=tolerance, time_limit=limit)
     if case.problem.outputs > 1:
         solver = VectorSolver(tolerance=max(tolerance, VECTOR_TOLERANCE), time_limit=min(limit, VECTOR_SECONDS))
     try:

@@ -67,9 +67,9 @@ class ConvexProgram:
     def __post_init__(self) -> None:
         self.problem.require_unpooled("A convex program")
         several = isinstance(self.penalty, NuclearNorm | NeuronNorm)
-        self.problem.require_no_biases("A convex program")
+        self._require_biases()
         if not several:
-            self.problem.require_one_output(f"A {self.name} program with the {self.penalty.name}")
+            self.problem.require_one_output(f"A {self.name} program with the {self.penalty.name}", biases=True)
         elif self.problem.outputs == 1 or self.exact_fit:
             raise ConfigError("Matrices as blocks are for several outputs and a loss.", "Use another penalty.")
         if self.patterns.n != self.problem.n:
@@ -87,6 +87,19 @@ class ConvexProgram:
             )
         if self.exact_fit and self.has_cones:
             raise ConfigError("An exact fit has no cones here.", "Use EqualityProgram, which is gated.")
+
+    def _require_biases(self) -> None:
+        """Refuse biases of the problem's own where they would make another program.
+
+        A free bias of a block without a cone is a step along its pattern that costs nothing.
+        """
+        first = self.problem.biases.first_free
+        if not isinstance(self.penalty, GroupNorm) or self.exact_fit or (first and not self.has_cones):
+            self.problem.require_no_biases(f"A {self.name} program with the {self.penalty.name}")
+        elif self.penalty.free != int(first):
+            raise ConfigError(
+                "The penalty is for other biases.", "Make the program anew, as RelaxedProgram(problem, S)."
+            )
 
     # -- the parts ---------------------------------------------------------------------------------------------------
 

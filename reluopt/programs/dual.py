@@ -3,7 +3,7 @@ r"""The dual value of a pattern program, by scaling any z into feasibility.
 p̃(S) = max_z Σ κ_i D(z_i/κ_i, y_i)  s.t.  min_{λ≥0} ‖Xᵀ(±D_i z + (2D_i − I)λ)‖ ≤ β for each pattern and side;
 gated: the same with λ = 0; D(z) = −ℓ*(−z). From any z in the domain of D, with B the largest of these norms, tz with
 the best 0 ≤ t ≤ β/B is feasible, and its value bounds p̃(S) from below. Rounding is accounted for: value, B and t are
-proved, not approximate.
+proved, not approximate. Free first-layer biases have norms of their own, see ``free_bias.py``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from reluopt.programs import cones
 from reluopt.programs.convex import ConvexProgram
+from reluopt.programs.free_bias import free_bias_norms
 from reluopt.programs.outputs import gated_support, relaxed_support
 from reluopt.rigor import rounding
 
@@ -52,6 +53,10 @@ def dual_bound(
     if program.problem.outputs > 1:
         return _of_outputs(program, z, stop)
     z = program.fit.into_domain(program.problem, z)
+    if program.problem.biases.first_free:
+        support, lowered = free_bias_norms(program, z, harmless_norm(program, z), stop)
+        value, scale = program.scaled_dual(z, support)
+        return DualBound(value, z, scale, support, lowered)
     correlations = program.correlations(z)
     norms = rounding.norm_upper(correlations, rounding.correlation_error(program.X, z))
     bound = float(norms.max())

@@ -26,21 +26,28 @@ Vector = Float[np.ndarray, "n ..."]
 
 
 class LossFit:
-    """Σ κ_i ℓ(f_i, y_i) is added to the objective; the dual objective is Σ κ_i D(z_i/κ_i, y_i)."""
+    """Σ κ_i ℓ(f_i, y_i) is added to the objective; the dual objective is Σ κ_i D(z_i/κ_i, y_i).
+
+    Where the problem has an intercept it is the best one for f, and what it costs is added too; where it is free, z
+    sums to 0.
+    """
 
     exact: ClassVar[bool] = False
 
     def value(self, problem: Problem, f: Vector) -> float:
         """Σ κ_i ℓ(f_i, y_i)."""
-        return problem.loss_value(f)
+        if not problem.biases:
+            return problem.loss_value(f)
+        c = problem.best_intercept(f)
+        return problem.loss_value(f + c) + 0.5 * (problem.intercept_decay or 0.0) * float((c * c).sum())
 
     def slope(self, problem: Problem, f: Vector) -> Vector:
         """Minus the gradient of the value by f: −κ ∘ ∂ℓ/∂f."""
-        return problem.dual_point(f)
+        return problem.balanced_dual_point(f) if problem.biases else problem.dual_point(f)
 
     def dual_point(self, problem: Problem, patterns: PatternSet, penalty: Penalty, blocks: Blocks, f: Vector) -> Vector:
         """z = −κ ∘ ∂ℓ/∂f, dual optimal where the blocks are optimal and ℓ has a derivative."""
-        return problem.dual_point(f)
+        return self.slope(problem, f)
 
     def dual_value(self, problem: Problem, z: Vector) -> float:
         """Σ κ_i D(z_i/κ_i, y_i)."""
@@ -48,7 +55,8 @@ class LossFit:
 
     def into_domain(self, problem: Problem, z: Vector) -> Vector:
         """The nearest point of the dual objective's domain: what rounding left is brought back."""
-        return np.clip(z, *problem.dual_domain())
+        z = np.clip(z, *problem.dual_domain())
+        return problem.settled(z) if problem.biases else z
 
     def free_multiple(self, problem: Problem, z: Vector) -> float:
         """The multiple of z that is best for the dual objective, its constraints aside."""

@@ -13,13 +13,18 @@ from reluopt.programs.convex import ConvexProgram
 from reluopt.programs.matrices import split
 
 
-def network_from_blocks(blocks: Float[np.ndarray, "k P e"], outputs: int = 1) -> TwoLayerReLU:
+def network_from_blocks(
+    blocks: Float[np.ndarray, "k P e"], outputs: int = 1, program: ConvexProgram | None = None
+) -> TwoLayerReLU:
     """The balanced network of feasible relaxed blocks: v_i ↦ (v_i/√‖v_i‖, √‖v_i‖), w_i ↦ (w_i/√‖w_i‖, −√‖w_i‖).
 
     Blocks of C = ``outputs`` > 1 are (k, P, d + C), its neurons already, and are balanced. For blocks in their cones
     the network has the program's fit and L equals the program's value. Zero blocks make no neuron; all zero blocks make
-    one zero neuron.
+    one zero neuron. ``program`` : that of the blocks, which must be given where its problem has biases of its own; what
+    an intercept of the problem cannot be is then a neuron without inputs, of next to no cost.
     """
+    if program is not None and program.problem.biases:
+        return _network_with_biases(program, blocks)
     if outputs > 1:
         U, alpha = neurons.balanced(*split(blocks.reshape(-1, blocks.shape[-1]), outputs))
         keep = U.any(axis=1)
@@ -30,6 +35,20 @@ def network_from_blocks(blocks: Float[np.ndarray, "k P e"], outputs: int = 1) ->
         return from_weights(np.zeros((1, blocks.shape[-1])), np.zeros(1))
     root = np.sqrt(norms[side, i])
     return from_weights(blocks[side, i] / root[:, None], np.where(side == 0, root, -root))
+
+
+def _network_with_biases(program: ConvexProgram, blocks: Float[np.ndarray, "k P d"]) -> TwoLayerReLU:
+    """Blocks without decayed entries are constants, and part of the intercept, which is the best one."""
+    problem = program.problem
+    norms = np.linalg.norm(problem.decayed(blocks.reshape(-1, problem.d)), axis=1).reshape(blocks.shape[:2])
+    side, i = np.nonzero(norms > 0)
+    root = np.sqrt(norms[side, i])
+    U, alpha = blocks[side, i] / root[:, None], np.where(side == 0, root, -root)
+    c = problem.best_intercept(problem.predict(U, alpha))
+    U, alpha, c = problem.with_intercept(U, alpha, c)
+    if not len(U):
+        U, alpha = np.zeros((1, problem.d)), np.zeros(1)
+    return from_weights(U, alpha, c if problem.biases.intercept else None)
 
 
 def active_patterns(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -39,20 +39,32 @@ class Penalty(ABC):
 
 
 class GroupNorm(Penalty):
-    """β Σ‖u_i‖: the weight decay of balanced neurons."""
+    """β Σ‖u_i‖: the weight decay of balanced neurons. So many last entries of u as are ``free`` have no part in it."""
 
     name: ClassVar[str] = "group norm"
 
+    def __init__(self, free: int = 0) -> None:
+        self.free = free
+
+    def decayed(self, blocks: Any) -> Any:
+        """The entries (..., e) of blocks (..., d) that cost something."""
+        return blocks[..., : blocks.shape[-1] - self.free]
+
     def value(self, blocks: Blocks, beta: float) -> float:
         """β Σ‖u_i‖."""
-        return float(beta * np.linalg.norm(blocks, axis=-1).sum())
+        return float(beta * np.linalg.norm(self.decayed(blocks), axis=-1).sum())
 
     def subgradient(self, blocks: Blocks, g: Blocks, beta: float) -> Blocks:
         """βu/‖u‖ − g; at a zero block −g shrunk by β."""
-        norms, sizes = np.linalg.norm(blocks, axis=-1), np.linalg.norm(g, axis=-1)
+        charged, pulled = self.decayed(blocks), self.decayed(g)
+        norms, sizes = np.linalg.norm(charged, axis=-1), np.linalg.norm(pulled, axis=-1)
         excess = np.maximum(1 - beta / np.where(sizes > 0, sizes, np.inf), 0.0)
-        direction = blocks / np.where(norms > 0, norms, 1.0)[..., None]
-        return np.where((norms > 0)[..., None], beta * direction - g, -excess[..., None] * g)
+        direction = charged / np.where(norms > 0, norms, 1.0)[..., None]
+        slope = -g
+        self.decayed(slope)[:] = np.where(
+            (norms > 0)[..., None], beta * direction - pulled, -excess[..., None] * pulled
+        )
+        return slope
 
     def radius(self, beta: float) -> float:
         """β."""

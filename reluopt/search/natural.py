@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from jaxtyping import Float
 
 from reluopt.problem import Problem
-
-#: What a neuron in the place of a free intercept may cost, as a share of the loss that natural units have.
-CONSTANT_COST = 1e-12
 
 #: (U, α, c) of a network: (k, d), (k,) or (k, C), and () or (C,); c is 0 where there is no intercept.
 Network = tuple[Float[np.ndarray, "k d"], Float[np.ndarray, "k ..."], Float[np.ndarray, "..."]]
@@ -48,13 +43,7 @@ class NaturalUnits:
         """The same network for the given problem, balanced; an intercept that it lacks is a neuron without inputs."""
         U, alpha = self.given.balanced(self.moved_back(U * self.units.weight), alpha * self.units.weight)
         c = np.asarray(c * self.units.f)
-        if not self.first_free or self.given.biases.output == "free" or not c.any():
-            return U, alpha, c
-        size = float(np.linalg.norm(c))
-        outer = math.sqrt(2.0 * CONSTANT_COST * self.units.value * self.given.n / self.given.beta)
-        constant = np.zeros((1, self.given.d))
-        constant[0, -1] = size / outer
-        return np.vstack([U, constant]), np.concatenate([alpha, c[None] * (outer / size)]), np.zeros(c.shape)
+        return self.given.with_intercept(U, alpha, c)
 
     def with_near_kinks(self, U: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m d"]:
         """Neurons of ``problem``; those that are active on all samples have a bias at which one is at its kink.

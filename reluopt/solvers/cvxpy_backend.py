@@ -81,7 +81,9 @@ class CvxpySolver:
         start = as_start(program, warm_start)
         clock = Clock(self.time_limit)
         # under ridge every block is active, and an exact fit may need every block
+        # without its cone rows a block with a free bias is a step that costs nothing
         lazy = self.lazy and isinstance(program.penalty, GroupNorm) and not program.exact_fit
+        lazy = lazy and not program.problem.biases.first_free
         state = Working.first(program, start) if lazy else Working.whole(program)
         best = _Best(program, start)
         status, rounds = Status.ITERATION_LIMIT, 0
@@ -165,6 +167,11 @@ def _statement(
         constraints.append(_cone_rows(program, state) @ flat >= 0)
     problem, fit = program.problem, None
     loss, _ = problem.loss.rescaled(units.f)
+    if problem.biases:
+        design, c = np.hstack([design, np.ones((problem.n, 1))]), cp.Variable(1)
+        flat = cp.hstack([flat, c])
+        # L is in units of ``value``, c in those of f
+        penalty = penalty + 0.5 * (problem.intercept_decay or 0.0) * units.f**2 / units.value * cp.sum_squares(c)
     if loss.name == "squared":
         root = np.sqrt(problem.weights)
         design, target = _compressed(root[:, None] * design, root * target)
@@ -185,7 +192,8 @@ def _penalty(program: ConvexProgram, x: cp.Variable, units: Units) -> tuple[cp.E
     if isinstance(program.penalty, SquaredNorm):
         return 0.5 * program.beta * unit**2 / units.value * cp.sum_squares(x), []
     t = cp.Variable(x.shape[1])
-    return program.beta * unit / units.value * cp.sum(t), [cp.SOC(t, x, axis=0)]
+    charged = x[:-1] if program.problem.biases.first_free else x
+    return program.beta * unit / units.value * cp.sum(t), [cp.SOC(t, charged, axis=0)]
 
 
 def _design(program: ConvexProgram, state: Working) -> Float[np.ndarray, "n columns"]:

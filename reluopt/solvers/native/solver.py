@@ -63,8 +63,8 @@ class NativeSolver:
         return "native"
 
     def supports(self, program: ConvexProgram) -> bool:
-        """Group norms, with or without cones, with every loss."""
-        return isinstance(program.penalty, GroupNorm) and not program.exact_fit
+        """Group norms, with or without cones, with every loss; no biases of the problem's own."""
+        return isinstance(program.penalty, GroupNorm) and not (program.exact_fit or program.problem.biases)
 
     @torch.inference_mode()
     def solve(self, program: ConvexProgram, warm_start: Startable | None = None) -> Solution:
