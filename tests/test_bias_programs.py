@@ -4,11 +4,11 @@ import bias_problems as cases
 import numpy as np
 import pytest
 from counts import tries
-from reluopt.bounds import race
-from reluopt.certificate.certifying import certify
 from test_bias_search import at, optimum
 
 from reluopt.biases import Biases, with_zero_sums
+from reluopt.bounds import race
+from reluopt.certificate.certifying import certify
 from reluopt.certificate.config import CertifyConfig
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError, SolverError
