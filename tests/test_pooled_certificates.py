@@ -11,6 +11,7 @@ import test_checker as oracle
 from safetensors.numpy import load, save
 from test_pooling import SPECS, network_of, pooled_problem
 
+from reluopt.bounds.protocol import Start
 from reluopt.bounds.registry import BOUNDS
 from reluopt.bounds.second_moments import moment
 from reluopt.certificate import checker
@@ -52,11 +53,11 @@ def test_both_checkers_accept_what_is_proved(tmp_path, spec, C):
     assert proved_again(problem, bound, "mine").value == pytest.approx(bound.value, rel=1e-9)
 
 
-@pytest.mark.parametrize(("spec", "C"), SPECS)
-def test_cliques_of_pooled_rows_are_tighter_and_both_checkers_accept_them(tmp_path, spec, C, ticking):
+@pytest.mark.parametrize(("name", "spec", "C"), [("affine", "squared", 1), *(("cliques", *spec) for spec in SPECS)])
+def test_other_bounds_of_pooled_rows_are_tighter_and_both_checkers_accept_them(tmp_path, name, spec, C, ticking):
     problem, first, path, _ = written(tmp_path, spec, C)
     ticking(0.01)
-    bound = BOUNDS["cliques"].best(problem, clock=Clock(1.0))
+    bound = BOUNDS[name].best(problem, Start().after(first), Clock(1.0))
     U, alpha = (0.2 * part for part in network_of(problem, 3))
     assert first.value < bound.value <= problem.objective_upper(U, alpha)
     write_certificate(path, problem, bound=bound, network=(U, alpha))

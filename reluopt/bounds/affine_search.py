@@ -148,11 +148,12 @@ class AffineSearch(MomentSearch):
         return np.stack([np.pad(rows, ((0, most - len(rows)), (0, 0))) for rows in sides])
 
     def evidence(self, epsilon: float) -> Evidence:
-        """z = −κℓ' and the multipliers with affine slopes, in the data's own units; the tilt is optimised."""
+        """z = −κℓ' (Aᵀz) and the multipliers with affine slopes, in the data's own units; the tilt is optimised."""
         m = self._moments(self._normalised(self.R)[0], epsilon)
-        z = self._dual_point(m, epsilon)
-        sides = [self._multipliers(m, side, signed) for side, signed in enumerate((z, -z))]
-        return tilted(self.problem.X, unsplit(z, self.problem.d, *sides))
+        self.z = self._dual_point(m, epsilon)
+        v = self.problem.spread(self.z)
+        sides = [self._multipliers(m, side, signed) for side, signed in enumerate((v, -v))]
+        return tilted(self.problem.X, unsplit(v, self.problem.d, *sides))
 
     def _multipliers(self, m: AffineMoments, side: int, z: Float[np.ndarray, " n"]) -> Multipliers:
         """Theorem A's ν, with c and η read off the weights of the smoothed maximum."""

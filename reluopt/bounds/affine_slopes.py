@@ -84,8 +84,8 @@ class AffineSlopes(Bound):
     quick: ClassVar[bool] = True
 
     def takes(self, problem: Problem) -> bool:
-        """One output, and biases of all kinds."""
-        return problem.outputs == 1 and problem.pooling is None
+        """One output, biases of all kinds, and pooled rows."""
+        return problem.outputs == 1
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
@@ -101,7 +101,7 @@ class AffineSlopes(Bound):
             search.start_from(*start.network)
         best: LowerBound | None = None
         for evidence in self._evidences(search, clock, warm):
-            bound = prove(problem, evidence, method=self.name, started=started, factors=search.factors)
+            bound = prove(problem, evidence, method=self.name, started=started, factors=search.factors, z=search.z)
             if best is None or bound.value >= best.value:
                 best = bound
                 yield best
@@ -113,7 +113,7 @@ class AffineSlopes(Bound):
             # the factors of one sign vanish (β ≥ β_max, say): its multipliers want their own search at this z
             at_z = tighten(problem, evidence.z, device=device, clock=clock)[1]
             better = _better_signs(problem, evidence, at_z)
-            other = prove(problem, better, method=self.name, started=started, factors=best.factors)
+            other = prove(problem, better, method=self.name, started=started, factors=best.factors, z=search.z)
             best = max(best, other, key=lambda bound: bound.value)
         yield replace(best, seconds=time.perf_counter() - started)
 

@@ -129,7 +129,7 @@ class BiasAffineSearch(AffineSearch):
     def evidence(self, epsilon: float) -> LiftedEvidence:  # type: ignore[override]
         """z = −κℓ' and the multipliers with affine slopes for X̂, in the data's own units; the tilt is optimised."""
         m = self._moments(self.whole, epsilon)
-        z = self._dual_point(m, epsilon)
+        z = self.z = self._dual_point(m, epsilon)
         rows = self.lift.rows(self.problem.X)
         sides = [self._leaning(rows, m, side, signed) for side, signed in enumerate((z, -z))]
         found = LiftedEvidence(unsplit(z, self.problem.d, *sides), self.lift)

@@ -30,14 +30,20 @@ class OutputMoments(Bound):
     Attributes
     ----------
     iterations : of L-BFGS in the first run; each later run has twice as many as the one before, for a smooth loss.
+    pooled : the same for pooled rows, where L-BFGS gains by being started anew.
     runs : the most of them.
     close : it ends where the bound has come so near to the value of the factors, which no bound passes.
+    loose : a support B so far above β has its ν searched again at its z, which costs little. ``rest`` : the part of the
+        clock that a run leaves for that.
     seed : of the factors' random start.
     """
 
     iterations: int = 100
+    pooled: int = 30
     runs: int = 6
     close: float = 2e-4
+    loose: float = 0.01
+    rest: float = 0.1
     seed: int = 0
     name: ClassVar[str] = "vector moment"
     quick: ClassVar[bool] = True
@@ -54,14 +60,20 @@ class OutputMoments(Bound):
         kind = BiasOutputMomentSearch if problem.biases.first_free else OutputMomentSearch
         search = kind(problem, device=device, seed=self.seed)
         steps = (0.0,) * self.runs if problem.loss.smooth else SMOOTHING
+        first = self.iterations if problem.pooling is None else self.pooled
         best: LowerBound | None = None
         for number, step in enumerate(steps):
             if best is not None and clock.over:
                 break
             more = 2**number if problem.loss.smooth else 2
-            value = search.descend(step, self.iterations * more, clock.left)
+            value = search.descend(step, first * more, (1.0 - self.rest) * clock.left)
             evidence = search.evidence(step)
             bound = prove(problem, evidence, method=self.name, started=started, factors=search.factors, z=search.z)
+            if bound.support > problem.beta * (1 + self.loose) and isinstance(evidence, OutputEvidence):
+                # far from the optimum ν of the factors fits worse than z does
+                _, at_z = tighten_outputs(problem, evidence.z, device=device, clock=clock, seed=self.seed)
+                again = prove(problem, at_z, method=self.name, started=started, factors=search.factors, z=search.z)
+                bound = max(bound, again, key=lambda one: one.value)
             if best is None or bound.value > best.value:
                 best = bound
                 yield best
