@@ -165,7 +165,7 @@ def test_bounds_say_what_they_take():
     several = problem_of()
     one = Problem(several.X, several.y[:, 0], beta=several.beta)
     assert moment(several, time_limit=1.0).method == "vector moment"
-    assert "cliques" in tightened(several, time_limit=1.5).method
+    assert "clique" in tightened(several, time_limit=1.5).method
     for name, bound in BOUNDS.items():
         assert bound.takes(one) or name == "vector moment"
         if not bound.takes(several):
