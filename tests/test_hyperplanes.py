@@ -1,70 +1,118 @@
-"""Branch and bound over sample hyperplanes: what a leaf's program says is proved; multipliers pass to children."""
+"""Branch and bound over sample hyperplanes: the program of all leaves against an oracle, its proofs, the tree."""
 
 import itertools
 
+import cvxpy as cp
 import numpy as np
 import pytest
+import torch
 from test_bounds_of_losses import SPECS, case, drawn
 
-from reluopt.bounds.cutting_planes import CuttingPlanes
-from reluopt.bounds.hyperplanes import Hyperplanes, HyperplaneTree, inherited
-from reluopt.bounds.leaf_program import LeafProgram
+from reluopt.bounds.evidence import restored
+from reluopt.bounds.hyperplanes import Hyperplanes, HyperplaneTree, geometry_of
+from reluopt.bounds.leaf_interior import InteriorPoint
+from reluopt.bounds.leaf_proofs import read_off
+from reluopt.bounds.leaf_states import LeafData, LeafStates
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.protocol import Start
-from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.second_order import Scaling, determinant, inverse, reach
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
 from reluopt.search.refinement import refine
 
+#: Trees whose leaves cover all of u-space, as the cuts of each leaf.
+TREES = [[()], [((1, 1),), ((1, -1),)], [((0, 1), (2, 1)), ((0, 1), (2, -1)), ((0, -1),)]]
 
-def groups(free):
-    return (*(np.array([i]) for i in free), np.zeros(0, dtype=np.int64))
 
-
-def sphere(rng, d, count=4000):
+def sphere(rng, d, count=20000):
     u = rng.standard_normal((d, count))
     return u / np.linalg.norm(u, axis=0)
 
 
-def leaf(rng, n, d, k):
-    """(X, z, cuts, free, active, samples, signs) of a leaf that some direction lies in."""
-    X, z, inside = rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal(d)
-    samples = rng.permutation(n)[:k]
-    signs = np.where(X[samples] @ inside > 0, 1, -1)
-    free = np.setdiff1d(np.arange(n), samples)
-    return X, z, signs[:, None] * X[samples], free, samples[signs > 0], samples, signs
+def solved(problem, paths, steps=60, rising=None):
+    """(units, the interior point, (sign, path) of all nodes) of these leaves."""
+    scaled, units = problem.scaled()
+    data = LeafData(scaled, problem.X)
+    nodes = [(sign, path) for path in paths for sign in (1.0, -1.0)]
+    every = np.ones((len(nodes), problem.n), dtype=bool) if rising is None else rising
+    point = InteriorPoint(LeafStates.start(data, nodes, every, 0.3))
+    done = point.solve(1e-6, 1e-6, steps, lambda: False)
+    return units, point, nodes, done
 
 
-@pytest.mark.parametrize("k", [0, 1, 3])
-def test_a_program_is_proved_by_its_dual_variables_and_above_brute_force(k):
-    rng = np.random.default_rng(k)
-    X, z, cuts, free, active, _, _ = leaf(rng, 7, 3, k)
-    found = LeafProgram(X, cuts, free, active).solve(z, 10.0)
-    bound = Geometry.of(X, cuts, groups(free)).support_upper(z, found.multipliers)
-    u = sphere(rng, 3, 20000)
-    truth = (z @ np.maximum(X @ u, 0))[(cuts @ u >= 0).all(axis=0)].max(initial=0.0)
-    assert truth <= bound
-    assert bound == pytest.approx(max(found.value, 0.0), rel=1e-3, abs=1e-3)
-    assert (found.doubt[np.setdiff1d(np.arange(7), free)] == 0).all()
+def by_oracle(problem, paths):
+    """The joint program of all leaves, by Clarabel, row by row as the module states it."""
+    X, y, beta, (n, d) = problem.X, problem.y, problem.beta, problem.X.shape
+    fit, strength, constraints = np.zeros(n), 0, []
+    for path, sign in itertools.product(paths, (1, -1)):
+        Y, cuts = cp.Variable((1 + d, 1 + d), PSD=True), [side * X[i] for i, side in path]
+        constraints += [Y[0, 0] == cp.trace(Y[1:, 1:])]
+
+        def in_cone(v, those, constraints=constraints):
+            constraints += [cp.norm(v[1:]) <= v[0]] + [g @ v[1:] >= 0 for g in those]
+
+        for c, g in enumerate(cuts):
+            in_cone(Y[:, 1:] @ g, cuts[:c])
+        for i in range(n):
+            side = dict(path).get(i)
+            if side is not None:
+                e = Y[0, 1:] @ X[i] if side > 0 else 0
+            else:
+                F = cp.Variable(1 + d)
+                in_cone(F, cuts)
+                in_cone(F - Y[:, 1:] @ X[i], cuts)
+                column = cp.reshape(F, (1 + d, 1), order="C")
+                corner = cp.reshape(X[i] @ F[1:], (1, 1), order="C")
+                constraints.append(cp.bmat([[Y, column], [column.T, corner]]) >> 0)
+                e = F[0]
+            fit = fit + sign * np.eye(n)[i] * e
+        strength = strength + Y[0, 0]
+    return cp.Problem(cp.Minimize(cp.sum_squares(fit - y) / 2 + beta * strength), constraints).solve(solver="CLARABEL")
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("k", [0, 2])
-def test_children_inherit_what_proves_no_less(k, sign):
-    rng = np.random.default_rng(10 + k)
-    X, z, cuts, free, active, _, _ = leaf(rng, 7, 3, k)
-    parent = LeafProgram(X, cuts, free, active).solve(z, 10.0).multipliers
-    above = Geometry.of(X, cuts, groups(free)).support_upper(z, parent)
-    sample, left = int(free[1]), np.delete(free, 1)
-    child = inherited(parent, free, left, sample, sign)
-    inner = np.vstack([cuts, sign * X[sample]])
-    bound = Geometry.of(X, inner, groups(left)).support_upper(z, child)
-    u = sphere(rng, 3, 20000)
-    assert (z @ np.maximum(X @ u, 0))[(inner @ u >= 0).all(axis=0)].max(initial=0.0) <= bound
-    assert bound <= above * (1 + 1e-6) + 1e-9
+@pytest.mark.parametrize("paths", TREES)
+def test_the_program_of_all_leaves_has_the_value_of_an_oracle(paths):
+    problem = drawn("squared", len(paths), n=5, d=2)
+    units, point, _, done = solved(problem, paths)
+    assert point.value * units.value == pytest.approx(by_oracle(problem, paths), rel=1e-4)
+    assert done
 
 
-@pytest.mark.parametrize("spec", ["squared", "hinge", "logistic"])
+@pytest.mark.parametrize("steps", [0, 2, 7, 60])
+@pytest.mark.parametrize("paths", TREES)
+def test_every_point_proves_and_the_last_one_what_its_program_says(paths, steps):
+    rng = np.random.default_rng(steps)
+    problem = drawn("squared", 7, n=7, d=3)
+    rising = rng.random((2 * len(paths), 7)) < 0.9 if steps < 60 else None
+    units, point, nodes, _ = solved(problem, paths, steps, rising)
+    z, u = units.z * point.z.numpy(), sphere(rng, 3)
+    for (sign, path), found in zip(nodes, read_off(point.state, point.z), strict=True):
+        geometry = geometry_of(problem.X, path)
+        bound = geometry.support_upper(sign * z, restored(found, sign * z, units))
+        inside = (geometry.F[1:, 1:] @ u >= 0).all(axis=0)
+        truth = (sign * z @ np.maximum(problem.X @ u, 0))[inside].max(initial=0.0)
+        assert truth <= bound < np.inf
+        if steps == 60:
+            assert bound <= problem.beta * (1 + 1e-4)
+
+
+def test_a_scaling_maps_dual_to_primal_and_reach_ends_at_the_edge():
+    rng = np.random.default_rng(3)
+    s, d, step = (torch.as_tensor(rng.standard_normal((50, 4))) for _ in range(3))
+    s[:, 0], d[:, 0] = (part[:, 1:].norm(dim=1) + 0.1 + 0.9 * torch.as_tensor(rng.random(50)) for part in (s, d))
+    scaling = Scaling.of(s, d)
+    assert torch.allclose(scaling.forth(d), scaling.back(s))
+    assert torch.allclose((scaling.metric @ s[..., None])[..., 0], d)
+    assert torch.allclose(scaling.back(scaling.back(step)), (scaling.metric @ step[..., None])[..., 0])
+    assert torch.allclose((s * inverse(s)).sum(1), s.new_ones(50))
+    for a, b in zip(s, step, strict=True):
+        most = reach(a[None], b[None], torch.tensor([True]))
+        edge = a + min(most, 1e6) * b
+        assert determinant(a + 0.999 * min(most, 1e6) * b) > 0
+        assert most == np.inf or abs(float(determinant(edge))) < 1e-6 * float(edge.square().sum() + 1)
+
+
+@pytest.mark.parametrize("spec", SPECS)
 def test_it_comes_near_the_optimum_and_its_certificate_is_accepted(spec, tmp_path):
     problem, best = case(spec, 0, SPECS.index(spec) % 2 == 1)
     found = Hyperplanes().best(problem, clock=Clock(20.0), stop_at=0.99 * best)
@@ -74,29 +122,49 @@ def test_it_comes_near_the_optimum_and_its_certificate_is_accepted(spec, tmp_pat
     assert claims["optimum_at_least"] >= found.value * (1 - 1e-8)
 
 
-def test_the_level_falls_and_leaves_cover_all():
-    problem = drawn("squared", 4, n=8, d=2)
-    planes = CuttingPlanes(problem, None)
-    planes.improve(1e-4, Clock(5.0))
-    tree, levels = HyperplaneTree(problem, planes), []
-    for _ in range(8):
-        levels.append(tree.level)
-        if not tree.improve(Clock(10.0)):
-            break
-    assert all(later <= earlier * (1 + 1e-6) for earlier, later in itertools.pairwise(levels))
+def test_the_value_rises_and_leaves_cover_all():
+    problem = drawn("squared", 4, n=6, d=2)
+    found = list(Hyperplanes(proves=1.0).run(problem, Start(), Clock(10.0)))
+    values = [bound.value for bound in found]
+    assert values == sorted(values)
+    assert values[-1] > 1.001 * values[0]
     u = sphere(np.random.default_rng(0), 2, 300)
-    regions = tree.proved("", 0.0).regions.regions
+    regions = found[-1].regions.regions
     assert (np.array([(region.cuts @ u >= 0).all(axis=0) for region in regions]).sum(axis=0) == 1).all()
+
+
+@pytest.mark.parametrize("step", [4e-3, 0.02, 0.1, 0.5, 5.0])
+def test_wherever_time_ends_there_is_a_bound_that_the_checker_repeats(step, ticking, tmp_path):
+    problem, best = case("squared", 0)
+    ticking(step)
+    found = list(Hyperplanes().run(problem, Start(), Clock(1.0)))
+    assert found
+    assert 0.0 <= found[-1].value <= best * (1 + 1e-6)
+    claims = write_certificate(tmp_path / "certificate", problem, bound=found[-1])
+    assert claims["optimum_at_least"] >= found[-1].value * (1 - 1e-8)
 
 
 def test_samples_that_are_alike_are_decided_together():
     problem = drawn("squared", 6, n=6, d=2)
     twice = type(problem)(
-        np.vstack([problem.X, problem.X[:2], -problem.X[:1]]), np.append(problem.y, problem.y[:3]), beta=problem.beta
+        np.vstack([problem.X, problem.X[:2], -problem.X[:1], 0 * problem.X[:1]]),
+        np.append(problem.y, problem.y[:4]),
+        beta=problem.beta,
     )
-    found, best = list(Hyperplanes().run(twice, Start(), Clock(10.0))), refine(twice).objective
-    assert len(found) > 2
-    assert 0.99 * best <= max(bound.value for bound in found) <= best * (1 + 1e-9)
-    for region in found[-1].regions.regions:
+    best = refine(twice).objective
+    found = Hyperplanes().best(twice, clock=Clock(10.0), stop_at=0.99 * best)
+    assert 0.99 * best <= found.value <= best * (1 + 1e-9)
+    for region in found.regions.regions:
         lines = region.cuts / np.linalg.norm(region.cuts, axis=1, keepdims=True)
         assert (np.abs(np.triu(lines @ lines.T, 1)) < 1 - 1e-9).all(), "no hyperplane twice"
+
+
+def test_a_tree_is_cut_where_neurons_are_undecided():
+    problem = drawn("squared", 4, n=8, d=2)
+    clock = Clock(10.0)
+    tree = HyperplaneTree(problem, Hyperplanes(), Start(), clock)
+    tree.solve(clock)
+    doubt = tree.doubt()
+    assert (doubt >= 0).all()
+    assert tree.grow(1)
+    assert tree.tree[0] == [int(doubt[0].argmax()), 1, 2]

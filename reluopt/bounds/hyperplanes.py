@@ -1,60 +1,67 @@
-"""Branch and bound over the hyperplanes of samples, at a fixed dual point, with ball products in every leaf.
+"""Branch and bound over the hyperplanes of samples, the dual point and all leaves optimised together.
 
-The dual point comes from cutting planes. The leaf and sign whose bound is worst is solved (``leaf_program.py``) where
-it has only inherited its parent's multipliers, else cut by the sample that matters and is decided least; a cut sample
-is linear on both sides. Multipliers of a parent are multipliers of its children: products of s_i or p_i become those of
-the cut.
+An interior point method (``leaf_interior.py``) solves the relaxations of all leaves, which share z. A rough solution
+tells where neurons would be, and which samples are decided least there: by these the leaves are cut, a cut sample is
+linear on both sides. An accurate one has multipliers that prove a bound at every leaf.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 
-from reluopt.bounds.ball import Ball
 from reluopt.bounds.cutting_planes import CuttingPlanes
-from reluopt.bounds.evidence import Evidence, Multipliers, Region, restored
-from reluopt.bounds.leaf_program import LeafProgram
+from reluopt.bounds.evidence import Evidence, Region, restored
+from reluopt.bounds.leaf_interior import InteriorPoint
+from reluopt.bounds.leaf_proofs import read_off
+from reluopt.bounds.leaf_states import LeafData, LeafStates, Path
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.protocol import Bound, Start
 from reluopt.bounds.region_forms import Geometry
 from reluopt.clock import Clock
 from reluopt.problem import Problem
 
-
-@dataclass(eq=False)
-class Leaf:
-    """A region: the samples it is cut by with their signs, and of z and −z multipliers, bound, doubt, if solved."""
-
-    node: int
-    path: tuple[tuple[int, int], ...]
-    multipliers: list[Multipliers | None] = field(default_factory=lambda: [None, None])
-    bounds: list[float] = field(default_factory=lambda: [math.inf, math.inf])
-    doubt: list[np.ndarray | None] = field(default_factory=lambda: [None, None])
+#: The part of the strength of neurons that they would have with f = 0 at which a program starts.
+STRENGTH = 0.15
+#: How much more a leaf of a larger tree may cost: it takes more steps; and what a proof costs where none was made, in
+#: units of a rough solution.
+SLOWER, SHARP = 1.3, 1.7
+#: Time for so many times more leaves is for more than one tree, the last of which HALF of the leaves precede.
+PLENTY, HALF = 4.0, 0.45
 
 
 @dataclass(frozen=True)
 class Hyperplanes(Bound):
-    """Branch and bound over sample hyperplanes at a fixed dual point.
+    """Branch and bound over sample hyperplanes.
 
     Attributes
     ----------
     most : it suits up to this n(1 + d)², which the time of one leaf goes with.
-    tolerance : of the prices at the dual point. ``share`` : of the time for it.
-    nearer : the part of B/β − 1 by which the bound has to fall before it is told again.
+    rough : gap and residual, relative to value and β, where leaves are cut. ``accurate`` : the gap for a proof; the
+        residual is an n-th of it, as what all samples violate adds up.
+    steps : of the interior point method at most.
+    proves : a bound is proved when there are so many times more leaves than at the last one, and at the end.
+    margin : samples with z_i below −margin·max|z| are not rising.
+    tolerance : of the prices at the dual point that z is to be near to, where the loss has kinks or there is an intercept.
+        ``share`` : of the time for it.
+    closed : what is undecided of all leaves, relative to the value, when the tree is done.
     """
 
     most: float = 2e4
+    rough: float = 0.1
+    accurate: float = 1e-3
+    steps: int = 60
+    proves: float = 3.0
+    margin: float = 0.02
     tolerance: float = 1e-4
     share: float = 0.2
-    nearer: float = 0.05
+    closed: float = 1e-6
     name: ClassVar[str] = "hyperplanes"
     intercepts: ClassVar[bool] = True
 
@@ -65,140 +72,118 @@ class Hyperplanes(Bound):
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
-        """A bound whenever B is nearer to β by ``nearer`` of its distance, and at the end; else the last one again."""
-        started, planes = time.perf_counter(), CuttingPlanes(problem, start.network)
-        planes.improve(self.tolerance, clock.part(self.share))
-        tree, told = HyperplaneTree(problem, planes), math.inf
+        """A bound whenever there are ``proves`` times more leaves, and at the end; else the last one again."""
+        started, tree = time.perf_counter(), HyperplaneTree(problem, self, start, clock)
+        best, proved = None, 0
         while True:
-            level = tree.level / problem.beta
-            ended = clock.over or level <= 1.0 + self.tolerance or not tree.improve(clock)
-            if ended or level - 1.0 < (1.0 - self.nearer) * (told - 1.0):
-                told, found = min(told, level), tree.proved(self.name, started)
-            yield found
-            if ended:
+            tree.solve(clock)
+            room = tree.affordable(clock) / len(tree.leaves)
+            if best is None or room <= 1.0 or (len(tree.leaves) >= self.proves * proved and room > PLENTY):
+                found, proved = tree.proved(clock, self.name, started), len(tree.leaves)
+                best = found if best is None or found.value > best.value else best
+            yield best
+            if not (tree.open and tree.grow(tree.planned(clock))):
                 return
 
 
 class HyperplaneTree:
-    """The tree at one z: its leaves, best first."""
+    """The tree, and a rough solution of the programs of its leaves: nodes 2l and 2l + 1 are z and −z on leaf l.
 
-    def __init__(self, problem: Problem, planes: CuttingPlanes) -> None:
-        self.problem, self.scaled, self.units = problem, planes.problem, planes.units
-        self.small, self.z = planes.z, planes.dual_point
-        self.tree, self.leaves = [[-1, 0, -1]], [Leaf(0, ())]
-        for side in (0, 1):
-            self._adopt(self.leaves[0], side, _without(problem.X, (1.0 - 2.0 * side) * self.z))
-
-    @property
-    def level(self) -> float:
-        """B: the worst bound of a leaf, proved in the data's units."""
-        return max(max(leaf.bounds) for leaf in self.leaves)
-
-    def improve(self, clock: Clock) -> bool:
-        """Solve the worst leaf, or cut it; False where neither is possible."""
-        leaf = max(self.leaves, key=lambda leaf: max(leaf.bounds))
-        side = int(leaf.bounds[1] > leaf.bounds[0])
-        doubt = leaf.doubt[side]
-        if doubt is None:
-            return self._solve(leaf, side, clock)
-        if not doubt.any():
-            return False
-        self._cut(leaf, int(doubt.argmax()))
-        return True
-
-    def proved(self, name: str, started: float) -> LowerBound:
-        """What the leaves prove."""
-        regions, tree = [], [row.copy() for row in self.tree]
-        for number, leaf in enumerate(self.leaves):
-            cuts, free, _ = self._parts(leaf)
-            tree[leaf.node] = [-1, number, -1]
-            positive, negative = leaf.multipliers
-            assert positive is not None and negative is not None
-            regions.append(Region(cuts, _groups(free), positive, negative))
-        value, scale = self.problem.proved_value(self.z, self.level)
-        evidence = Evidence(self.z, self.problem.X, np.array(tree), tuple(regions))
-        return LowerBound(value, name, evidence, self.level, scale, self.z, time.perf_counter() - started)
-
-    def _parts(self, leaf: Leaf) -> tuple[Float[np.ndarray, "k d"], Int[np.ndarray, " m"], Int[np.ndarray, " a"]]:
-        """(cuts, free samples, samples that are active by a cut) of a leaf, in the data's units."""
-        X = self.problem.X
-        cuts = np.array([sign * X[i] for i, sign in leaf.path]).reshape(-1, X.shape[1])
-        geometry = Geometry.of(X, cuts, ())
-        return cuts, np.flatnonzero(geometry.free), np.flatnonzero(geometry.linear)
-
-    def _adopt(self, leaf: Leaf, side: int, multipliers: Multipliers) -> None:
-        """Take multipliers if they prove more than what is there."""
-        cuts, free, _ = self._parts(leaf)
-        geometry = Geometry.of(self.problem.X, cuts, _groups(free))
-        bound = geometry.support_upper((1.0 - 2.0 * side) * self.z, multipliers)
-        if leaf.multipliers[side] is None or bound < leaf.bounds[side]:
-            leaf.multipliers[side], leaf.bounds[side] = multipliers, bound
-
-    def _solve(self, leaf: Leaf, side: int, clock: Clock) -> bool:
-        cuts, free, active = self._parts(leaf)
-        sign = 1.0 - 2.0 * side
-        found = LeafProgram(self.scaled.X, cuts / self.units.x, free, active).solve(sign * self.small, clock.left)
-        if found is None:
-            return False
-        self._adopt(leaf, side, restored(found.multipliers, sign * self.z, self.units))
-        leaf.doubt[side] = found.doubt
-        return True
-
-    def _cut(self, leaf: Leaf, sample: int) -> None:
-        """Two leaves in the place of one; both inherit."""
-        _, free, _ = self._parts(leaf)
-        self.leaves.remove(leaf)
-        start = len(self.tree)
-        self.tree[leaf.node] = [sample, start, start + 1]
-        for offset, sign in enumerate((1, -1)):
-            self.tree.append([-1, -1, -1])
-            child = Leaf(start + offset, (*leaf.path, (sample, sign)))
-            for side, parent in enumerate(leaf.multipliers):
-                assert parent is not None
-                _, left, _ = self._parts(child)
-                self._adopt(child, side, inherited(parent, free, left, sample, sign))
-            self.leaves.append(child)
-
-
-def _groups(free: Int[np.ndarray, " m"]) -> tuple[Int[np.ndarray, " _"], ...]:
-    """Every free sample alone, and an empty group for the products of the cuts."""
-    return (*(np.array([i]) for i in free), np.zeros(0, dtype=np.int64))
-
-
-def _without(X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"]) -> Multipliers:
-    """Multipliers of the whole space: ν with κ' = |z| where z < 0. They prove little."""
-    n, d = X.shape
-    nu = np.maximum(np.abs(z), 1e-3 * (np.abs(z).max() or 1.0))
-    r = []
-    for value in z:
-        square = np.zeros((3, 3))
-        square[0, 2] = max(-value, 0.0)
-        r.append(square)
-    ball = Ball(np.eye(d), (*(np.zeros((3, d)) for _ in range(n)), np.zeros((1, d))))
-    zeros = np.zeros((1, n))
-    return Multipliers(zeros, zeros.copy(), nu, (*r, np.zeros((1, 1))), None, ball)
-
-
-def inherited(
-    parent: Multipliers, free: Int[np.ndarray, " m"], left: Int[np.ndarray, " l"], sample: int, sign: int
-) -> Multipliers:
-    """The multipliers of a leaf with ``free`` samples for its child that is cut by one of them.
-
-    There s_i is the new cut and p_i = 0, or p_i is the new cut and s_i = 0. Samples with the same row, up to its sign,
-    are decided with it; their products are left out.
+    ``leaves`` : the row of each in the tree, and the samples it is cut by with their signs.
     """
-    assert parent.ball is not None
-    k = len(parent.w) - 1
-    r, omega, kept = [], [], set(left.tolist())
-    at = dict(zip(free.tolist(), range(len(free)), strict=True))
-    for i in [*left.tolist(), None]:
-        old = len(free) if i is None else at[i]
-        r.append(np.insert(np.insert(parent.r[old], 1 + k, 0.0, axis=0), 1 + k, 0.0, axis=1))
-        omega.append(np.insert(parent.ball.omega[old], 1 + k, 0.0, axis=0))
-    form = 1 + k if sign > 0 else 2 + k
-    group, rows = parent.r[at[sample]], parent.ball.omega[at[sample]]
-    r[-1][: 1 + k, 1 + k] = group[: 1 + k, form] + group[form, : 1 + k]
-    omega[-1][1 + k] = rows[form]
-    nu = np.where(np.isin(np.arange(len(parent.nu)), list(kept)), parent.nu, 0.0)
-    zeros = np.zeros((2 + k, len(parent.nu)))
-    return replace(parent, w=zeros, c=zeros.copy(), nu=nu, r=tuple(r), ball=replace(parent.ball, omega=tuple(omega)))
+
+    def __init__(self, problem: Problem, settings: Hyperplanes, start: Start, clock: Clock) -> None:
+        self.problem, self.settings = problem, settings
+        scaled, self.units = problem.scaled()
+        self.data, self.domain = LeafData(scaled, problem.X), scaled.dual_domain()
+        if problem.biases or not scaled.loss.smooth:
+            planes = CuttingPlanes(problem, start.network)
+            planes.improve(settings.tolerance, clock.part(settings.share))
+            self.data = self.data.nearest_to(planes.z, zero_sum=problem.biases.zero_sum)
+        self.tree: list[list[int]] = [[-1, 0, -1]]
+        self.leaves: list[tuple[int, Path]] = [(0, ())]
+        self.strength = STRENGTH * 0.5 * float(self.data.y @ self.data.y) / scaled.beta
+        self.point: InteriorPoint | None = None
+        #: Seconds a leaf of a rough solution, and of what makes it accurate and proves it.
+        self.rough, self.sharp = 0.0, 0.0
+        #: whether an accurate solution leaves anything undecided
+        self.open = True
+
+    def solve(self, clock: Clock) -> None:
+        """The rough solution."""
+        begun = clock.spent
+        state = LeafStates.start(
+            self.data, [(sign, path) for _, path in self.leaves for sign in (1.0, -1.0)], self._rising(), self.strength
+        )
+        self.point = InteriorPoint(state)
+        self.point.solve(self.settings.rough, self.settings.rough, self.settings.steps, lambda: clock.over)
+        self.rough = (clock.spent - begun) / len(self.leaves)
+
+    def _rising(self) -> Bool[np.ndarray, "J n"]:
+        rising = np.ones((2, self.data.n), dtype=bool)
+        if self.point is not None:
+            z = self.point.z.numpy()
+            rising = np.array([1.0, -1.0])[:, None] * z > -self.settings.margin * np.abs(z).max()
+        return np.tile(rising, (len(self.leaves), 1))
+
+    def affordable(self, clock: Clock) -> int:
+        """How many leaves there is time to solve and to prove."""
+        return int(clock.left / max(SLOWER * (self.rough + max(self.sharp, SHARP * self.rough)), 1e-9))
+
+    def planned(self, clock: Clock) -> int:
+        """How many leaves to cut, so that the last trees are as large as time allows, and no time is left."""
+        number, most = len(self.leaves), self.affordable(clock)
+        if most >= PLENTY * number:
+            return number
+        half = int(HALF * most)
+        return (half if half > 1.2 * number and most > 2 * number else min(most, 2 * number)) - number
+
+    def doubt(self) -> Float[np.ndarray, "L n"]:
+        """What is undecided of every sample on every leaf, of the sign where it is more."""
+        point = self._solved()
+        return point.state.doubt(point.z).view(-1, 2, self.data.n).amax(1).numpy()
+
+    def _solved(self) -> InteriorPoint:
+        assert self.point is not None
+        return self.point
+
+    def grow(self, most: int) -> bool:
+        """Cut up to so many leaves by the samples that are decided least; False where none is cut."""
+        doubt = self.doubt()
+        score = doubt.max(1)
+        chosen = [leaf for leaf in np.argsort(-score, kind="stable")[: max(0, most)].tolist() if score[leaf] > 0]
+        for leaf in chosen:
+            (row, path), sample, start = self.leaves[leaf], int(doubt[leaf].argmax()), len(self.tree)
+            self.tree[row] = [sample, start, start + 1]
+            self.tree += [[-1, -1, -1], [-1, -1, -1]]
+            self.leaves[leaf] = start, (*path, (sample, 1))
+            self.leaves.append((start + 1, (*path, (sample, -1))))
+        return bool(chosen)
+
+    def proved(self, clock: Clock, name: str, started: float) -> LowerBound:
+        """What an accurate solution proves, on from the rough one."""
+        begun, settings, X = clock.spent, self.settings, self.problem.X
+        point = InteriorPoint(self._solved().state)
+        point.solve(settings.accurate, settings.accurate / self.data.n, settings.steps, lambda: clock.over)
+        self.strength = float(point.state.Y[:, 0, 0].sum())
+        self.open = float(point.state.doubt(point.z).sum()) > settings.closed * abs(point.value)
+        small = np.clip(point.z.numpy(), *self.domain)
+        z, found = self.problem.settled(self.units.z * small), read_off(point.state, torch.as_tensor(small))
+        regions, level, tree = [], 0.0, [row.copy() for row in self.tree]
+        for number, (row, path) in enumerate(self.leaves):
+            geometry = geometry_of(X, path)
+            tree[row] = [-1, number, -1]
+            sides = [restored(found[2 * number + side], sign * z, self.units) for side, sign in enumerate((1, -1))]
+            level = max(level, *(geometry.support_upper(sign * z, m) for sign, m in zip((1, -1), sides, strict=True)))
+            regions.append(Region(geometry.F[1:, 1:], geometry.groups, *sides))
+        value, scale = self.problem.proved_value(z, level)
+        self.sharp = (clock.spent - begun) / len(self.leaves)
+        evidence = Evidence(z, X, np.array(tree), tuple(regions))
+        return LowerBound(value, name, evidence, level, scale, z, time.perf_counter() - started)
+
+
+def geometry_of(X: Float[np.ndarray, "n d"], path: Path) -> Geometry:
+    """Of a leaf: every free sample alone, and an empty group for the products of the cuts."""
+    cuts = np.array([sign * X[i] for i, sign in path]).reshape(-1, X.shape[1])
+    free = np.flatnonzero(Geometry.of(X, cuts, ()).free)
+    return Geometry.of(X, cuts, (*(np.array([i]) for i in free), np.zeros(0, dtype=np.int64)))
