@@ -7,6 +7,8 @@ linear on both sides. An accurate one has multipliers that prove a bound at ever
 
 from __future__ import annotations
 
+import heapq
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,11 +31,11 @@ from reluopt.problem import Problem
 
 #: The part of the strength of neurons that they would have with f = 0 at which a program starts.
 STRENGTH = 0.15
-#: How much more a leaf of a larger tree may cost: it takes more steps; and what a proof costs where none was made, in
-#: units of a rough solution.
-SLOWER, SHARP = 1.3, 1.7
-#: Time for so many times more leaves is for more than one tree, the last of which HALF of the leaves precede.
-PLENTY, HALF = 4.0, 0.45
+#: A leaf of a tree of t times more leaves takes t^SLOWER times more seconds, as there are more steps; SAFELY is for
+#: what differs from that. What a proof costs where none was made, in units of a rough solution.
+SLOWER, SAFELY, SHARP = 0.3, 1.2, 1.5
+#: From one tree to the next there are so many times more leaves; to the last one up to PLENTY.
+GROWS, PLENTY = 3.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Hyperplanes(Bound):
     steps : of the interior point method at most.
     proves : a bound is proved when there are so many times more leaves than at the last one, and at the end.
     margin : samples with z_i below −margin·max|z| are not rising.
-    tolerance : of the prices at the dual point that z is to be near to, where the loss has kinks or there is an intercept.
+    tolerance : of the prices at the dual point that z is to be near to, if the loss has kinks or there is an intercept.
         ``share`` : of the time for it.
     closed : what is undecided of all leaves, relative to the value, when the tree is done.
     """
@@ -57,7 +59,7 @@ class Hyperplanes(Bound):
     rough: float = 0.1
     accurate: float = 1e-3
     steps: int = 60
-    proves: float = 3.0
+    proves: float = 4.0
     margin: float = 0.02
     tolerance: float = 1e-4
     share: float = 0.2
@@ -127,16 +129,17 @@ class HyperplaneTree:
         return np.tile(rising, (len(self.leaves), 1))
 
     def affordable(self, clock: Clock) -> int:
-        """How many leaves there is time to solve and to prove."""
-        return int(clock.left / max(SLOWER * (self.rough + max(self.sharp, SHARP * self.rough)), 1e-9))
+        """How many leaves there is time to solve and to prove: c·L seconds for L leaves now, c·N(N/L)^SLOWER for N."""
+        number = len(self.leaves)
+        cost = SAFELY * number * (self.rough + max(self.sharp, SHARP * self.rough))
+        return int(number * (clock.left / max(cost, 1e-9)) ** (1 / (1 + SLOWER)))
 
     def planned(self, clock: Clock) -> int:
-        """How many leaves to cut, so that the last trees are as large as time allows, and no time is left."""
+        """How many leaves to add: at last all that there is time for, before that GROWS times more or as its root."""
         number, most = len(self.leaves), self.affordable(clock)
-        if most >= PLENTY * number:
-            return number
-        half = int(HALF * most)
-        return (half if half > 1.2 * number and most > 2 * number else min(most, 2 * number)) - number
+        if most >= GROWS**2 * number:
+            return int((GROWS - 1) * number)
+        return (math.isqrt(most * number) if most > PLENTY * number else most) - number
 
     def doubt(self) -> Float[np.ndarray, "L n"]:
         """What is undecided of every sample on every leaf, of the sign where it is more."""
@@ -147,18 +150,34 @@ class HyperplaneTree:
         assert self.point is not None
         return self.point
 
-    def grow(self, most: int) -> bool:
-        """Cut up to so many leaves by the samples that are decided least; False where none is cut."""
-        doubt = self.doubt()
-        score = doubt.max(1)
-        chosen = [leaf for leaf in np.argsort(-score, kind="stable")[: max(0, most)].tolist() if score[leaf] > 0]
-        for leaf in chosen:
-            (row, path), sample, start = self.leaves[leaf], int(doubt[leaf].argmax()), len(self.tree)
-            self.tree[row] = [sample, start, start + 1]
-            self.tree += [[-1, -1, -1], [-1, -1, -1]]
-            self.leaves[leaf] = start, (*path, (sample, 1))
-            self.leaves.append((start + 1, (*path, (sample, -1))))
-        return bool(chosen)
+    def grow(self, more: int) -> bool:
+        """Cut so many leaves by the samples that are decided least; False where none is cut.
+
+        A child has half of what is undecided of its parent, but for the sample that it is cut by, and may be cut again.
+        """
+        doubt, before = list(self.doubt()), len(self.leaves)
+        waiting = [(-float(part.max()), leaf) for leaf, part in enumerate(doubt)]
+        heapq.heapify(waiting)
+        while waiting and len(self.leaves) < before + more:
+            score, leaf = heapq.heappop(waiting)
+            if score == 0.0:
+                break
+            sample, part = int(doubt[leaf].argmax()), 0.5 * doubt[leaf]
+            part[(self.data.alike[sample] != 0).numpy()] = 0.0
+            self._cut(leaf, sample)
+            doubt[leaf] = part
+            doubt.append(part)
+            for child in (leaf, len(self.leaves) - 1):
+                heapq.heappush(waiting, (-float(part.max()), child))
+        return len(self.leaves) > before
+
+    def _cut(self, leaf: int, sample: int) -> None:
+        """Two leaves in the place of one: the second is the last of all."""
+        (row, path), start = self.leaves[leaf], len(self.tree)
+        self.tree[row] = [sample, start, start + 1]
+        self.tree += [[-1, -1, -1], [-1, -1, -1]]
+        self.leaves[leaf] = start, (*path, (sample, 1))
+        self.leaves.append((start + 1, (*path, (sample, -1))))
 
     def proved(self, clock: Clock, name: str, started: float) -> LowerBound:
         """What an accurate solution proves, on from the rough one."""

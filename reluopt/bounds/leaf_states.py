@@ -59,7 +59,12 @@ class LeafData:
     def nearest_to(self, z: Float[np.ndarray, " n"], *, zero_sum: bool) -> LeafData:
         """The same with the loss ½‖f − z‖², whose dual optimum is the point nearest to z; with Σ_i z_i = 0 if asked."""
         other = copy(self)
-        other.loss, other.y, other.kappa, other.zero_sum = Squared(), torch.as_tensor(z), torch.ones_like(self.y), zero_sum
+        other.loss, other.y, other.kappa, other.zero_sum = (
+            Squared(),
+            torch.as_tensor(z),
+            torch.ones_like(self.y),
+            zero_sum,
+        )
         return other
 
     def value(self, f: Float[Tensor, " n"]) -> float:
