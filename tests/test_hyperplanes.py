@@ -124,7 +124,7 @@ def test_it_comes_near_the_optimum_and_its_certificate_is_accepted(spec, tmp_pat
 
 def test_the_value_rises_and_leaves_cover_all():
     problem = drawn("squared", 4, n=6, d=2)
-    found = list(Hyperplanes(proves=1.0).run(problem, Start(), Clock(10.0)))
+    found = list(Hyperplanes().run(problem, Start(), Clock(10.0)))
     values = [bound.value for bound in found]
     assert values == sorted(values)
     assert values[-1] > 1.001 * values[0]
@@ -168,3 +168,13 @@ def test_a_tree_is_cut_where_neurons_are_undecided():
     assert (doubt >= 0).all()
     assert tree.grow(1)
     assert tree.tree[0] == [int(doubt[0].argmax()), 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("X", "y"), [(np.eye(3), np.zeros(3)), (np.zeros((3, 2)), np.ones(3)), (np.ones((4, 1)), np.ones(4))]
+)
+def test_data_that_say_nothing_have_a_bound(X, y):
+    problem = drawn("squared", 0)
+    problem = type(problem)(X, y, "squared", 0.1)
+    found = Hyperplanes().best(problem, clock=Clock(2.0))
+    assert 0.0 <= found.value <= problem.zero_value

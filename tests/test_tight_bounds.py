@@ -152,7 +152,7 @@ def test_splitting_improves_the_hardest_reference_instance(shared):
     assert goal <= bound.value <= values["best_known"]
 
 
-SLOW = ("cliques", "branch and bound", "hyperplanes")
+SLOW = ("cliques", "branch and bound", "hyperplanes", "hyperplanes at a fixed point")
 
 
 @pytest.mark.parametrize(("n", "d", "methods"), [(8, 2, ("exact",)), (20, 8, SLOW), (151, 12, ("cliques",))])

@@ -29,11 +29,12 @@ from reluopt.bounds.region_forms import Geometry
 from reluopt.clock import Clock
 from reluopt.problem import Problem
 
-#: The part of the strength of neurons that they would have with f = 0 at which a program starts.
-STRENGTH = 0.15
+#: The part of the strength of neurons that they would have with f = 0 at which a program starts,
+#: and the least of it.
+STRENGTH, TINY = 0.15, 1e-6
 #: A leaf of a tree of t times more leaves takes t^SLOWER times more seconds, as there are more steps; SAFELY is for
-#: what differs from that. What a proof costs where none was made, in units of a rough solution.
-SLOWER, SAFELY, SHARP = 0.3, 1.2, 1.5
+#: what differs from that.
+SLOWER, SAFELY = 0.3, 1.2
 #: From one tree to the next there are so many times more leaves; to the last one up to PLENTY.
 GROWS, PLENTY = 3.0, 4.0
 
@@ -48,7 +49,6 @@ class Hyperplanes(Bound):
     rough : gap and residual, relative to value and β, where leaves are cut. ``accurate`` : the gap for a proof; the
         residual is an n-th of it, as what all samples violate adds up.
     steps : of the interior point method at most.
-    proves : a bound is proved when there are so many times more leaves than at the last one, and at the end.
     margin : samples with z_i below −margin·max|z| are not rising.
     tolerance : of the prices at the dual point that z is to be near to, if the loss has kinks or there is an intercept.
         ``share`` : of the time for it.
@@ -59,7 +59,6 @@ class Hyperplanes(Bound):
     rough: float = 0.1
     accurate: float = 1e-3
     steps: int = 60
-    proves: float = 4.0
     margin: float = 0.02
     tolerance: float = 1e-4
     share: float = 0.2
@@ -74,15 +73,13 @@ class Hyperplanes(Bound):
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
-        """A bound whenever there are ``proves`` times more leaves, and at the end; else the last one again."""
+        """A bound of every tree; the last one again where a larger one proves less."""
         started, tree = time.perf_counter(), HyperplaneTree(problem, self, start, clock)
-        best, proved = None, 0
+        best: LowerBound | None = None
         while True:
             tree.solve(clock)
-            room = tree.affordable(clock) / len(tree.leaves)
-            if best is None or room <= 1.0 or (len(tree.leaves) >= self.proves * proved and room > PLENTY):
-                found, proved = tree.proved(clock, self.name, started), len(tree.leaves)
-                best = found if best is None or found.value > best.value else best
+            found = tree.proved(clock, self.name, started)
+            best = found if best is None or found.value > best.value else best
             yield best
             if not (tree.open and tree.grow(tree.planned(clock))):
                 return
@@ -104,7 +101,7 @@ class HyperplaneTree:
             self.data = self.data.nearest_to(planes.z, zero_sum=problem.biases.zero_sum)
         self.tree: list[list[int]] = [[-1, 0, -1]]
         self.leaves: list[tuple[int, Path]] = [(0, ())]
-        self.strength = STRENGTH * 0.5 * float(self.data.y @ self.data.y) / scaled.beta
+        self.strength = max(STRENGTH * 0.5 * float(self.data.y @ self.data.y) / scaled.beta, TINY)
         self.point: InteriorPoint | None = None
         #: Seconds a leaf of a rough solution, and of what makes it accurate and proves it.
         self.rough, self.sharp = 0.0, 0.0
@@ -131,7 +128,7 @@ class HyperplaneTree:
     def affordable(self, clock: Clock) -> int:
         """How many leaves there is time to solve and to prove: c·L seconds for L leaves now, c·N(N/L)^SLOWER for N."""
         number = len(self.leaves)
-        cost = SAFELY * number * (self.rough + max(self.sharp, SHARP * self.rough))
+        cost = SAFELY * number * (self.rough + self.sharp)
         return int(number * (clock.left / max(cost, 1e-9)) ** (1 / (1 + SLOWER)))
 
     def planned(self, clock: Clock) -> int:
@@ -184,7 +181,7 @@ class HyperplaneTree:
         begun, settings, X = clock.spent, self.settings, self.problem.X
         point = InteriorPoint(self._solved().state)
         point.solve(settings.accurate, settings.accurate / self.data.n, settings.steps, lambda: clock.over)
-        self.strength = float(point.state.Y[:, 0, 0].sum())
+        self.strength = max(float(point.state.Y[:, 0, 0].sum()), TINY)
         self.open = float(point.state.doubt(point.z).sum()) > settings.closed * abs(point.value)
         small = np.clip(point.z.numpy(), *self.domain)
         z, found = self.problem.settled(self.units.z * small), read_off(point.state, torch.as_tensor(small))

@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reluopt.bounds.leaf_states import LeafStates, bordered, inverse_blocks
+from reluopt.bounds.leaf_blocks import blocks, bordered
+from reluopt.bounds.leaf_states import LeafStates, inverse_blocks
 from reluopt.bounds.leaf_system import Metrics, NewtonSystem
 from reluopt.bounds.second_order import Scaling, inverse, reach
 
@@ -50,14 +51,12 @@ class InteriorPoint:
 
     def _take(self, state: LeafStates) -> None:
         data, self.state, f = self.data, state, state.fit
-        self.z = data.dual_point(f)
-        self.root = data.root(f)
+        self.z, self.root = data.dual_point(f), data.root(f)
         self.value = data.value(f) + data.beta * float(state.Y[:, 0, 0].sum())
         self.gap = self._products({name: torch.zeros(()) for name in MOVING}, 0.0)
         e, n_of = data.size, (state.free, state.held, state.on_s, state.on_p)
-        self.mu = self.gap / (
-            sum(int(part.sum()) for part in n_of) + (e + 1) * int(state.rising.sum()) + e * len(state)
-        )
+        degree = sum(int(part.sum()) for part in n_of) + (e + 1) * int(state.rising.sum()) + e * len(state)
+        self.mu = self.gap / degree
 
     def solve(self, gap: float, residual: float, steps: int, over: Callable[[], bool]) -> bool:
         """Until gap and residual are below these, relative to the value and to β; whether they are.
@@ -67,7 +66,7 @@ class InteriorPoint:
         best, least = self.state, float("inf")
         for _ in range(steps):
             linear = _Linear(self)
-            off, left = linear.residual / self.data.beta, self.gap / abs(self.value)
+            off, left = linear.residual / self.data.beta, self.gap / max(abs(self.value), 1e-300)
             merit = off / residual + left / gap
             if merit < least:
                 best, least = self.state, merit
@@ -234,13 +233,6 @@ class _Linear:
         }  # fmt: skip
 
 
-def blocks(Y: Float[Tensor, "r e e"], F: Float[Tensor, "r e"], x: Float[Tensor, "r e"]) -> Float[Tensor, "r c c"]:
-    """[[Y, F], [·, xᵀf]]."""
-    top = torch.cat([Y, F[..., None]], -1)
-    last = torch.cat([F, (F * x).sum(-1, keepdim=True)], -1)
-    return torch.cat([top, last[:, None]], 1)
-
-
 def _on(W: Float[Tensor, "J n e e"], s: Float[Tensor, "J n e"]) -> Float[Tensor, "J n e"]:
     return (W @ s[..., None])[..., 0]
 
@@ -250,7 +242,7 @@ def _symmetric(A: Float[Tensor, "... e e"]) -> Float[Tensor, "... e e"]:
 
 
 def _definite(A: Float[Tensor, "... e e"]) -> bool:
-    return bool((torch.linalg.cholesky_ex(A)[1] == 0).all())
+    return not torch.linalg.cholesky_ex(A)[1].any()
 
 
 def _line_reach(s: Tensor, step: Tensor, where: Tensor) -> float:

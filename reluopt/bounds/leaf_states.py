@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from reluopt.bounds.leaf_blocks import bordered
 from reluopt.bounds.second_order import inside, inverse
 from reluopt.losses.squared import Squared
 from reluopt.problem import Problem
@@ -231,16 +232,3 @@ def inverse_blocks(state: LeafStates) -> tuple[Float[Tensor, "r c c"], Float[Ten
     """The inverses of the matrices [[Y, F_i], [·, x_iᵀf_i]] and their Schur complements x_iᵀf_i − F_iᵀY⁻¹F_i."""
     (j, i), e = state.of_rising, state.data.size
     return bordered(torch.linalg.inv(state.Y)[j], state.F[j, i], state.data.rows[i], e)
-
-
-def bordered(
-    inverse_Y: Float[Tensor, "r e e"], F: Float[Tensor, "r e"], x: Float[Tensor, "r e"], e: int
-) -> tuple[Float[Tensor, "r c c"], Float[Tensor, " r"]]:
-    """The same of these parts."""
-    b = (inverse_Y @ F[..., None])[..., 0]
-    c = (F * x).sum(-1) - (F * b).sum(-1)
-    R = F.new_empty(len(F), e + 1, e + 1)
-    R[:, :e, :e] = inverse_Y + b[:, :, None] * b[:, None] / c[:, None, None]
-    R[:, :e, e] = R[:, e, :e] = -b / c[:, None]
-    R[:, e, e] = 1 / c
-    return R, c

@@ -13,6 +13,7 @@ from reluopt.bounds.affine_slopes import AffineSlopes
 from reluopt.bounds.all_cells import AllCells
 from reluopt.bounds.branch_and_bound import BranchAndBound, DoublyNonnegative
 from reluopt.bounds.clique import Cliques
+from reluopt.bounds.fixed_hyperplanes import FixedHyperplanes
 from reluopt.bounds.hyperplanes import Hyperplanes
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.output_moments import OutputMoments
@@ -36,6 +37,7 @@ BOUNDS: dict[str, Bound] = {
         AllCells(),
         SmallRank(),
         Hyperplanes(),
+        FixedHyperplanes(),
         BranchAndBound(),
         Cliques(),
         DoublyNonnegative(),
