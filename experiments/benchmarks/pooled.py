@@ -5,7 +5,7 @@
 FOLDER holds MNIST's IDX files, of which 1,000 images are taken, in patches of 5×5 without overlap; without it
 scikit-learn's digits, in patches of 4×4 with step 2. Pixels have mean 0 and deviation 1 over all images, patches a
 column of ones, and equal patches are one row; squared loss, β = 0.1 β_max. Targets are ±1 (digits 0-4 and 5-9), and
-unit rows of ten classes. Each training and each bound has SECONDS (60) processor seconds.
+unit rows of ten classes. Each training and each bound (moment, then cliques) has SECONDS (60) processor seconds.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from reluopt import printing
 from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds import Start
+from reluopt.bounds.clique import Cliques
 from reluopt.bounds.output_moments import OutputMoments
 from reluopt.bounds.second_moments import SecondMoments
 from reluopt.certificate import checker
@@ -68,11 +69,14 @@ def study(name: str, problem: Problem, seconds: float) -> None:
     L = problem.objective_upper(U, alpha)
     size = f"{problem.n} images, {len(problem.X)}×{problem.d} patches, {problem.outputs} outputs"
     print(f"{name}: {size}: L = {printing.above(L)}, zero network {problem.zero_value:.2f}", flush=True)
-    kind, started = (OutputMoments() if problem.outputs > 1 else SecondMoments()), time.process_time()
-    for bound in kind.run(problem, Start(), Clock(seconds)):
-        spent = time.process_time() - started
-        print(f"    p* ≥ {printing.below(bound.value)}, L/bound = ", end="")
-        print(f"{printing.above(L / bound.value, decimals=4)} after {spent:.1f} s", flush=True)
+    start = Start()
+    for kind in (OutputMoments() if problem.outputs > 1 else SecondMoments(), Cliques()):
+        started = time.process_time()
+        for bound in kind.run(problem, start, Clock(seconds)):
+            spent = time.process_time() - started
+            print(f"    {kind.name}: p* ≥ {printing.below(bound.value)}, L/bound = ", end="")
+            print(f"{printing.above(L / bound.value, decimals=4)} after {spent:.1f} s", flush=True)
+        start = start.after(bound)
     with tempfile.TemporaryDirectory() as folder:
         path, started = Path(folder) / "c.safetensors", time.process_time()
         write_certificate(path, problem, bound=bound, network=(U, alpha))
