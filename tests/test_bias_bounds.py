@@ -115,8 +115,9 @@ def test_with_a_free_intercept_the_level_of_the_targets_has_no_part():
 @pytest.mark.parametrize("loss", ["squared", "cross_entropy", "absolute"])
 def test_cliques_of_several_outputs_take_an_intercept(loss, tmp_path, ticking):
     p = cases.problem(8, Biases("free"), loss, outputs=3, n=8, beta=0.3)
+    moment = BOUNDS["vector moment"].best(p)
     ticking(0.02)
-    moment, bound = BOUNDS["vector moment"].best(p, clock=Clock(1.0)), BOUNDS["cliques"].best(p, clock=Clock(1.0))
+    bound = BOUNDS["cliques"].best(p, Start(moments=moment), Clock(3.0))
     U, a, _ = cases.network(0, p, size=0.3)
     upper = min(p.objective_upper(U, a, p.best_intercept(p.predict(U, a))), p.zero_value * (1 + 1e-9))
     assert moment.value < bound.value <= upper and not any(sums(bound.z))
