@@ -7,7 +7,6 @@ linear on both sides. An accurate one has multipliers that prove a bound at ever
 
 from __future__ import annotations
 
-import heapq
 import math
 import time
 from collections.abc import Iterator
@@ -35,8 +34,6 @@ STRENGTH, TINY = 0.15, 1e-6
 #: A leaf of a tree of t times more leaves takes t^SLOWER times more seconds, as there are more steps; SAFELY is for
 #: what differs from that.
 SLOWER, SAFELY = 0.3, 1.2
-#: From one tree to the next there are so many times more leaves; to the last one up to PLENTY.
-GROWS, PLENTY = 3.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -132,11 +129,10 @@ class HyperplaneTree:
         return int(number * (clock.left / max(cost, 1e-9)) ** (1 / (1 + SLOWER)))
 
     def planned(self, clock: Clock) -> int:
-        """How many leaves to add: at last all that there is time for, before that GROWS times more or as its root."""
+        """How many leaves to cut: all, or at last so many that what there is time for is not left."""
         number, most = len(self.leaves), self.affordable(clock)
-        if most >= GROWS**2 * number:
-            return int((GROWS - 1) * number)
-        return (math.isqrt(most * number) if most > PLENTY * number else most) - number
+        last = most if most <= 2 * number else math.isqrt(most * number)
+        return min(last, 2 * number) - number
 
     def doubt(self) -> Float[np.ndarray, "L n"]:
         """What is undecided of every sample on every leaf, of the sign where it is more."""
@@ -148,25 +144,13 @@ class HyperplaneTree:
         return self.point
 
     def grow(self, more: int) -> bool:
-        """Cut so many leaves by the samples that are decided least; False where none is cut.
-
-        A child has half of what is undecided of its parent, but for the sample that it is cut by, and may be cut again.
-        """
-        doubt, before = list(self.doubt()), len(self.leaves)
-        waiting = [(-float(part.max()), leaf) for leaf, part in enumerate(doubt)]
-        heapq.heapify(waiting)
-        while waiting and len(self.leaves) < before + more:
-            score, leaf = heapq.heappop(waiting)
-            if score == 0.0:
-                break
-            sample, part = int(doubt[leaf].argmax()), 0.5 * doubt[leaf]
-            part[(self.data.alike[sample] != 0).numpy()] = 0.0
-            self._cut(leaf, sample)
-            doubt[leaf] = part
-            doubt.append(part)
-            for child in (leaf, len(self.leaves) - 1):
-                heapq.heappush(waiting, (-float(part.max()), child))
-        return len(self.leaves) > before
+        """Cut so many leaves by the samples that are decided least; False where none is cut."""
+        doubt = self.doubt()
+        score = doubt.max(1)
+        chosen = [leaf for leaf in np.argsort(-score, kind="stable")[: max(0, more)].tolist() if score[leaf] > 0]
+        for leaf in chosen:
+            self._cut(leaf, int(doubt[leaf].argmax()))
+        return bool(chosen)
 
     def _cut(self, leaf: int, sample: int) -> None:
         """Two leaves in the place of one: the second is the last of all."""
