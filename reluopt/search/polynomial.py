@@ -67,10 +67,12 @@ def relax(
 
     Raises
     ------
-    DataError, ConfigError : see :class:`~reluopt.Problem`; ConfigError also for fewer than one pattern.
+    DataError, ConfigError : see :class:`~reluopt.Problem`; ConfigError also for fewer than one pattern, and for biases
+        of the problem's own.
     SolverError : the solver found no feasible point better than zero and says that it failed.
     """
     problem = as_problem(X, y, beta, loss=loss)
+    problem.require_no_biases("The polynomial-time algorithm")
     say(f"sampling {patterns} patterns")
     found = discover_patterns(problem.X, patterns, rng or np.random.default_rng(0), at_most=True)
     program = RelaxedProgram(problem, found.patterns)
