@@ -71,7 +71,7 @@ def test_pairs_close_most_of_the_gap_and_both_checkers_accept(spec, tmp_path, ti
     ticking(0.006)
     problem = problem_of(spec, n=9, d=2)
     first, bound = quick(problem), neighbours(problem, time_limit=1.5)
-    assert "cliques" in bound.method and first.value < bound.value
+    assert "clique" in bound.method and first.value < bound.value
     if problem.loss.smooth:
         upper = problem.objective(*trained(problem))
         assert bound.value <= upper
@@ -105,7 +105,7 @@ def test_rows_of_zeros_and_empty_places(ticking):
 
 def test_the_race_ends_with_cliques(ticking):
     ticking(0.006)
-    assert "cliques" in tightened(problem_of(), time_limit=1.5).method
+    assert "clique" in tightened(problem_of(), time_limit=1.5).method
 
 
 def test_the_programs_of_other_solvers_agree():
