@@ -150,7 +150,7 @@ PIPELINES: dict[str, Callable[[Question], Answer]] = {
 #: What is not this project's is stopped at the limit; ours take times of their own.
 LIMITED = ("clarabel", "scs", "pyscnn", "adelie")
 #: Imported once, in the process from which all others are forked.
-SLOW_IMPORTS = ["cvxpy", *(f"reluopt.{room}" for room in ("certificate.certify", "search.polynomial"))]
+SLOW_IMPORTS = ["cvxpy", *(f"reluopt.{room}" for room in ("certificate.certifying", "search.polynomial"))]
 
 
 def missing(tool: str) -> list[str]:
