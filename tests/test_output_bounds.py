@@ -40,7 +40,7 @@ def problem_of(spec="squared", n=14, d=3, C=3, seed=0, fraction=0.2):
 
 
 def quick(problem):
-    return QUICK.best(problem, clock=Clock(2.0))
+    return QUICK.best(problem, clock=Clock(60.0))
 
 
 def trained(problem, m=12, seed=0):
