@@ -129,12 +129,13 @@ def test_gradients_with_ball_products_and_joining():
     core.update(80.0, 10, math.inf, curved=False)
     assert core.ball.cones.abs().max() > 0 and core.ball.tilt.abs().max() > 0
     head, S, value = somewhere_with_exact_gradients(core, rel=1e-5)
-    before = core.ball.cones.clone()
-    g = core.size
+    (_, before, _), g = core.ball_of(0), core.size
     core.grow()
-    for part, places in enumerate((slice(0, g), slice(2 * g, 3 * g))):  # s of both halves, then s − Xu
-        assert torch.equal(core.ball.cones[:, 0, places], before[:, 0, part * g : (part + 1) * g])
-    assert float(core.ball.cones.square().sum()) == pytest.approx(float(before.square().sum()))
+    _, after, _ = core.ball_of(0)
+    halves = before[0, :g], before[1, :g], before[0, g:], before[1, g:]  # s of both halves, then s − Xu
+    assert torch.equal(after[0], torch.cat(halves))
+    assert float(after.square().sum()) == pytest.approx(float(before.square().sum()))
+    core.pairs.look(core.lifting.forms(head, S).flatten(0, 1), core.places.forms(core.device))
     assert core.lagrangian(head, S, 0.0)[0] != value  # new products
 
 

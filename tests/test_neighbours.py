@@ -80,16 +80,16 @@ def test_gradients_of_the_augmented_lagrangian():
 def test_growing_keeps_the_multipliers_and_the_lagrangian_without_new_products():
     search = search_of(*planted(1, n=70, d=4)).core
     search.update(80.0, 20, math.inf, curved=True)
-    before, g = search.multipliers.clone(), search.size
+    (before, nu), g = (search.products(0), search.nu), search.size
     search.grow()
-    after = search.multipliers
-    assert search.size == 2 * g
+    after = search.products(0)
+    assert search.size == 2 * g and torch.equal(search.nu, nu)
     assert float(after.square().sum()) == pytest.approx(float(before.square().sum()))
-    first, second = before[:, 0], before[:, 1]
-    assert torch.equal(after[:, 0, 1 : 1 + g, 1 + 2 * g : 1 + 3 * g], first[:, 1 : 1 + g, 1 + g :])
-    assert torch.equal(after[:, 0, 1 + g : 1 + 2 * g, 1 + 3 * g :], second[:, 1 : 1 + g, 1 + g :])
-    assert torch.equal(after[:, 0, 0, 1 : 1 + 2 * g], torch.cat([first[:, 0, 1 : 1 + g], second[:, 0, 1 : 1 + g]], 1))
-    assert not after[:, 0, 1 : 1 + g, 1 + g : 1 + 2 * g].any()
+    first, second = before[0], before[1]
+    assert torch.equal(after[0, 1 : 1 + g, 1 + 2 * g : 1 + 3 * g], first[1 : 1 + g, 1 + g :])
+    assert torch.equal(after[0, 1 + g : 1 + 2 * g, 1 + 3 * g :], second[1 : 1 + g, 1 + g :])
+    assert torch.equal(after[0, 0, 1 : 1 + 2 * g], torch.cat([first[0, 1 : 1 + g], second[0, 1 : 1 + g]]))
+    assert not after[0, 1 : 1 + g, 1 + g : 1 + 2 * g].any()
 
 
 # -- the elimination -------------------------------------------------------------------------------------------------

@@ -3,13 +3,14 @@ r"""The augmented Lagrangian of the moment problem with products of groups of sa
 For each sign (one of them with several outputs) M = E[vvᵀ] = VVᵀ, V = (head; S) with few columns: ``head`` = (a, u),
 a = α or a (C rows), ``S`` = s of every sample. Over V,
 
-.. math:: Σ κℓ(f, y) + (β/2)‖head‖² + (‖Λ'‖² − ‖Λ‖²)/4ρ,\quad f = Σ_± ± S aᵀ,\quad Λ' = (Λ − ρFFᵀ)_+
+.. math:: Σ κℓ(f, y) + (β/2)‖head‖² + Σ_{ab} (λ'² − λ²)/2ρ,\quad f = Σ_± ± S aᵀ,\quad λ' = (λ − ρF_aF_bᵀ)_+
 
-is minimised, with the forms F = (α, s_g, s_g − X_g u) of every group g (``lifting.py``; without α where there are
-several outputs), where Λ' is not cut off at zero for the products s_i (s_i − x_iᵀu), which must vanish. Then Λ' takes
-the place of Λ: the method of multipliers. With one output there are products with the ball too: as ‖u‖ = α for every
-neuron, (E[αF_i], E[u F_i]) is in the second-order cone for F = s_i and s_i − x_iᵀu, and E[α²] = E[‖u‖²]; multipliers
-(κ_i, k_i), of that cone, and ω. u is seen through few directions, the rows of ``span``.
+is minimised, with the forms F = (α, s, s − Xu) (``lifting.py``; without α where there are several outputs) and pairs
+of them within groups of samples (``pair_products.py``), where λ' is not cut off at zero for the products
+s_i (s_i − x_iᵀu), which must vanish. Then λ' takes the place of λ: the method of multipliers. With one output there are
+products with the ball too: as ‖u‖ = α for every neuron, (E[αF_i], E[u F_i]) is in the second-order cone for F = s_i and
+s_i − x_iᵀu, and E[α²] = E[‖u‖²]; multipliers (κ_i, k_i), of that cone, and ω. u is seen through few directions, the
+rows of ``span``.
 
 Where the last entry of u is a free bias b̃ it costs nothing, and E[‖u‖²] ≥ E[b̃²] has a multiplier μ (``spread``).
 """
@@ -18,13 +19,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from reluopt.bounds.ball_products import BallProducts
+from reluopt.bounds.clique_form import BallStart
 from reluopt.bounds.factors import minimised
 from reluopt.bounds.lifting import Lifting
 from reluopt.bounds.sample_fit import SampleFit
+from reluopt.bounds.slot_groups import SlotGroups
 
 #: Rows of the factors of one sign: these or d / FEATURES to begin with, and more where the smallest singular value is
 #: not SMALL.
@@ -40,11 +43,10 @@ WIDER = 5.0
 class AugmentedLagrangian:
     """The factors of all signs and the multipliers; X (slots, d) has rows of norm one, or zero.
 
-    ``multipliers`` (signs, groups, f + 2g, f + 2g) are symmetric: those of E[F_a F_b] ≥ 0, and −ν_i where a and b
-    belong to s_i and s_i − x_iᵀu; f is 1, or 0 with several outputs.
-
     Parameters
     ----------
+    size : slots of a group. ``first`` : (signs, f, 2 slots), multipliers of the products of α with s and with s − Xu; f
+        is 1, or 0 with several outputs. ``nu`` : (signs, slots), of s_i (s_i − x_iᵀu) = 0.
     norms : (slots,) what the rows were divided by. ``fit`` : the loss of what the slots add up to.
     head : (signs, C + d, k), and ``S`` (signs, slots, k) : the start, to which noise and columns of noise are added.
     ball : the multipliers of products with the ball, None without any.
@@ -59,7 +61,9 @@ class AugmentedLagrangian:
         beta: float,
         head: Float[Tensor, "q e k"],
         S: Float[Tensor, "q N k"],
-        multipliers: Float[Tensor, "q G f f"],
+        size: int,
+        first: Float[Tensor, "q f h"],
+        nu: Float[Tensor, "q N"],
         ball: BallProducts | None = None,
         spread: Float[Tensor, " q"] | None = None,
     ) -> None:
@@ -67,9 +71,11 @@ class AugmentedLagrangian:
         #: The output intercept, empty where there is none, and the slope of the last Lagrangian by it.
         self.fit, self.C, self.c = fit, fit.y.shape[1], fit.start()
         self.by_c = self.c
-        self.F = torch.eye(1 if self.C == 1 else 0, head.shape[1], dtype=torch.float64, device=self.device)
+        F = torch.eye(first.shape[1], head.shape[1], dtype=torch.float64, device=self.device)
+        #: The forms α, s and s − Xu of all slots, in this order.
+        self.lifting, self.places = Lifting(X, F), SlotGroups(len(head), len(F), len(X), size)
+        self.pairs = self.places.pairs(first, nu)
         self.signs = torch.tensor([1.0, -1.0], dtype=torch.float64, device=self.device)[: len(head), None, None]
-        self.multipliers, self.size = multipliers, (multipliers.shape[2] - len(self.F)) // 2
         self.penalty, self.ball, self.spread = 1.0, ball, spread
         more = max(0, min(MOST_ROWS, max(ROWS, X.shape[1] // FEATURES)) - head.shape[2])
         self.head = torch.nn.functional.pad(head, (0, more))
@@ -78,14 +84,14 @@ class AugmentedLagrangian:
         self.head, self.S = self.head + noise[0], self.S + noise[1]
 
     @property
-    def lifting(self) -> Lifting:
-        """The forms of all groups."""
-        return Lifting(self.X.view(self.groups, self.size, -1), self.F)
-
-    @property
     def groups(self) -> int:
         """How many there are."""
-        return len(self.X) // self.size
+        return self.places.number
+
+    @property
+    def size(self) -> int:
+        """Slots of a group."""
+        return self.places.size
 
     def dual_point(self, unit: float) -> Float[np.ndarray, "n ..."]:
         """The samples' z = −κℓ'(f) of the factors, in units in which it is multiplied by ``unit``."""
@@ -94,13 +100,18 @@ class AugmentedLagrangian:
     @property
     def nu(self) -> Float[Tensor, "q N"]:
         """The multipliers of E[s_i (s_i − x_iᵀu)] = 0."""
-        return -self.multipliers[..., *self.equal].reshape(len(self.head), -1)
+        return -self.pairs.of_equations.view(len(self.head), -1)
 
-    @property
-    def equal(self) -> tuple[Int[Tensor, " g"], Int[Tensor, " g"]]:
-        """The places of s_i (s_i − x_iᵀu) among the products of a group."""
-        s = len(self.F) + torch.arange(self.size)
-        return s, s + self.size
+    def products(self, number: int) -> Float[Tensor, "G f f"]:
+        """The multipliers of one sign, but for ν: of α, and every s and s − Xu, of every group."""
+        return self.places.matrices(self.pairs, number)
+
+    def ball_of(self, number: int) -> BallStart | None:
+        """V, Λ of every group and ω of one sign."""
+        if self.ball is None:
+            return None
+        cones = self.places.gathered(self.ball.all_cones())
+        return self.ball.span[number], cones[number], float(self.ball.tilt[number])
 
     def _noise(self) -> tuple[Float[Tensor, "q e k"], Float[Tensor, "q N k"]]:
         """What columns that are zero start with: they would stay zero."""
@@ -122,16 +133,7 @@ class AugmentedLagrangian:
 
     def grow(self) -> None:
         """Join every two neighbouring groups; products between them start without a multiplier."""
-        g, f = self.size, len(self.F)
-        half = self.multipliers.view(len(self.head), -1, 2, *self.multipliers.shape[2:])
-        joined = half.new_zeros(*half.shape[:2], f + 4 * g, f + 4 * g)
-        for part in (0, 1):
-            first = f + part * g + torch.arange(g)
-            own = torch.cat([torch.arange(f), first, 2 * g + first])
-            joined[:, :, own[:, None], own] += half[:, :, part]
-        self.multipliers, self.size = joined, 2 * g
-        if self.ball is not None:
-            self.ball.join(g)
+        self.places.size *= 2
 
     def update(self, penalty: float, iterations: int, seconds: float, *, curved: bool) -> float:
         """Minimise over the factors, then move the multipliers. Returns the primal value, which may be infeasible.
@@ -139,10 +141,9 @@ class AugmentedLagrangian:
         ``curved``: in the basis of ``_basis``, where the rows of the factors that matter converge faster, and those
         that are almost zero grow slower: it is best used later, and every other time.
         """
-        F = self._forms(self.head, self.S)
-        products = float((F.mT @ F).norm())
-        self.penalty = penalty * float(self.multipliers.norm()) / products if products > 0 else self.penalty
-        constant, (basis, inverse) = float(self.multipliers.square().sum()), self._basis(curved)
+        products, size = self._size_of_products(), (2 * self.pairs.square) ** 0.5
+        self.penalty = penalty * size / products if products > 0 else self.penalty
+        constant, (basis, inverse) = self.pairs.square, self._basis(curved)
 
         def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
             head, S, self.c = self._parts(theta)
@@ -153,12 +154,13 @@ class AugmentedLagrangian:
         found = minimised(objective, start, iterations=iterations, seconds=seconds, memory=MEMORY)
         head, self.S, self.c = self._parts(found)
         self.head = basis @ head
-        F = self._forms(self.head, self.S)
-        self.multipliers = self._moved(F)
+        F = self.lifting.forms(self.head, self.S)
+        self.pairs.move(F.flatten(0, 1), self.penalty)
+        self.pairs.look(F.flatten(0, 1), self.places.forms(self.device))
         if self.spread is not None:
             self.spread = self._moved_spread(self.head, self.spread)
         if self.ball is not None:
-            self.ball.move(F[:, :, len(self.F) :], self.head, self.penalty)
+            self.ball.move(F, self.head, self.penalty)
         value, _, _ = self.fit.at(self._sums(self.head, self.S), self.c)
         return value + 0.5 * self.beta * float(self._paid(self.head).square().sum())
 
@@ -197,21 +199,13 @@ class AugmentedLagrangian:
         end = split + self.S.numel()
         return flat[:split].view(self.head.shape), flat[split:end].view(self.S.shape), flat[end:]
 
-    def _forms(self, head: Float[Tensor, "q e k"], S: Float[Tensor, "q N k"]) -> Float[Tensor, "q G f k"]:
-        """F of every group."""
-        return self.lifting.forms(head, S.view(len(S), self.groups, self.size, -1))
-
-    def _moved(self, F: Float[Tensor, "q G f k"]) -> Float[Tensor, "q G f f"]:
-        """Λ': what a step of the penalty's size makes of the multipliers."""
-        flat = F.flatten(0, 1)
-        M = torch.baddbmm(self.multipliers.flatten(0, 1), flat, flat.mT, alpha=-self.penalty)
-        M = M.view(self.multipliers.shape)
-        s, p = self.equal
-        equal = M[..., s, p]
-        M = M.clamp_(min=0)
-        M.diagonal(dim1=-2, dim2=-1).zero_()
-        M[..., s, p] = M[..., p, s] = equal
-        return M
+    def _size_of_products(self) -> float:
+        """√Σ (F_aF_bᵀ)² over all products within groups."""
+        F = self.lifting.forms(self.head, self.S)
+        f = len(self.lifting.F)
+        lead = F[:, None, :f].expand(-1, self.groups, -1, -1)
+        grouped = torch.cat([lead, self.places.gathered(F[:, f:])], 2)
+        return float((grouped.mT @ grouped).norm())
 
     def _sums(self, head: Float[Tensor, "q e k"], S: Float[Tensor, "q N k"]) -> Float[Tensor, "N C"]:
         """g = Σ_± ± S aᵀ of the rows as they are."""
@@ -221,28 +215,28 @@ class AugmentedLagrangian:
         self, head: Float[Tensor, "q e k"], S: Float[Tensor, "q N k"], constant: float
     ) -> tuple[float, Float[Tensor, "q e k"], Float[Tensor, "q N k"]]:
         """The augmented Lagrangian and its gradients; ``constant`` is the square of the multipliers' norm."""
-        F = self._forms(head, S)
-        M = self._moved(F)
+        F = self.lifting.forms(head, S)
         value, z, self.by_c = self.fit.at(self._sums(head, S), self.c)
         paid = self._paid(head)
         value += 0.5 * self.beta * float(paid.square().sum())
-        value += (float(M.square().sum()) - constant) / (4 * self.penalty)
-        by_F = -torch.bmm(M.flatten(0, 1), F.flatten(0, 1)).view(F.shape)
+        forms = F.flatten(0, 1)
+        more, by_forms = self.pairs.lagrangian(forms, self.penalty)
+        value += more - 0.5 * constant / self.penalty
         of_ball: Tensor | float = 0.0
         if self.ball is not None:
-            more, by_forms, of_ball = self.ball.lagrangian(F[:, :, len(self.F) :], head, self.penalty)
+            more, by_listed, of_ball = self.ball.lagrangian(forms, head, self.penalty)
             value += more
-            by_F[:, :, len(self.F) :] += by_forms
+            by_forms.index_add_(0, self.ball.places, by_listed)
         if self.spread is not None:
             mu = self._moved_spread(head, self.spread)
             value += float((mu.square() - self.spread.square()).sum()) / (2 * self.penalty)
             weighed = 2 * mu[:, None, None] * head
             of_ball = of_ball + torch.cat([0 * head[:, : self.C], -weighed[:, self.C : -1], weighed[:, -1:]], 1)
-        by_head, by_S = self.lifting.adjoint(by_F)
+        by_head, by_S = self.lifting.adjoint(by_forms.view(F.shape))
         pull = self.signs * (self.norms[:, None] * z)
         by_head = by_head + self.beta * paid + of_ball
         by_head[:, : self.C] -= pull.mT @ S
-        return value, by_head, by_S.reshape(S.shape) - pull @ head[:, : self.C]
+        return value, by_head, by_S - pull @ head[:, : self.C]
 
 
 def _joined(*parts: Tensor) -> Float[np.ndarray, " q"]:

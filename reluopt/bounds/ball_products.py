@@ -11,73 +11,87 @@ last row of V is its own, the cone is κ ≥ ‖k_u‖ + |k_b|, and E[α²] = E[
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-@dataclass(eq=False)
 class BallProducts:
-    """Multipliers of both signs.
+    """Multipliers of both signs, of the few forms whose moments are at the edge of their cone.
 
-    Attributes
+    Parameters
     ----------
     span : (signs, i, d), orthonormal rows of each sign.
-    cones : (signs, groups, 2g, 1 + i), Λ of the s of a group and of its s − Xu.
+    cones : (signs, 2 slots, 1 + i), Λ of every s and of every s − Xu.
     tilt : (signs,) ω.
     biased : whether the last entry of u is a free bias.
     """
 
-    span: Float[Tensor, "q i d"]
-    cones: Float[Tensor, "q G f c"]
-    tilt: Float[Tensor, " q"]
-    biased: bool = False
+    def __init__(
+        self, span: Float[Tensor, "q i d"], cones: Float[Tensor, "q h c"], tilt: Float[Tensor, " q"], biased: bool
+    ) -> None:
+        self.span, self.tilt, self.biased = span, tilt, biased
+        self.shape = cones.shape[:2]
+        self._list(cones, torch.ones_like(cones[..., 0], dtype=torch.bool))
+
+    def _list(self, cones: Float[Tensor, "q h c"], listed: Bool[Tensor, "q h"]) -> None:
+        """Keep only these forms."""
+        self._listed, self._counts = torch.nonzero(listed.flatten())[:, 0], listed.sum(1).tolist()
+        #: The multipliers of what is listed, one sign after the other, and their places among all forms, α first.
+        self.cones = cones.flatten(0, 1)[self._listed]
+        self.places = self._listed + self._listed // self.shape[1] + 1
 
     @property
     def on_u(self) -> slice:
         """Where ‖u‖ is among the entries of the head."""
         return slice(1, -1) if self.biased else slice(1, None)
 
-    def of_sign(self, number: int) -> tuple[Float[Tensor, "i d"], Float[Tensor, "G f c"], float]:
-        """V, Λ and ω of one sign."""
-        return self.span[number], self.cones[number], float(self.tilt[number])
+    def all_cones(self) -> Float[Tensor, "q h c"]:
+        """Λ of all forms, also of those that are not listed, 0."""
+        found = self.cones.new_zeros(self.shape[0] * self.shape[1], self.cones.shape[1])
+        found[self._listed] = self.cones
+        return found.view(*self.shape, -1)
 
     def _seen(self, head: Float[Tensor, "q e k"]) -> Float[Tensor, "q c k"]:
         """(α, Vu)."""
         return torch.cat([head[:, :1], self.span @ head[:, 1:]], 1)
 
     def _moved(
-        self, F: Float[Tensor, "q G f k"], head: Float[Tensor, "q e k"], penalty: float
-    ) -> tuple[Float[Tensor, "q G f c"], Float[Tensor, " q"]]:
-        """Λ' and ω'."""
-        moments = (F.flatten(1, 2) @ self._seen(head).mT).view(self.cones.shape)
-        balance = head[:, 0].square().sum(1) - head[:, self.on_u].square().sum((1, 2))
+        self, F: Float[Tensor, "r k"], seen: Float[Tensor, "q c k"], balance: Float[Tensor, " q"], penalty: float
+    ) -> tuple[Float[Tensor, "m c"], Float[Tensor, " q"]]:
+        """Λ' and ω' of the listed forms."""
+        listed = F[self.places].split(self._counts)
+        moments = torch.cat([f @ own.mT for f, own in zip(listed, seen, strict=True)])
         project = projected_with_bias if self.biased else projected
         return project(self.cones - penalty * moments), self.tilt - penalty * balance
 
-    def move(self, F: Float[Tensor, "q G f k"], head: Float[Tensor, "q e k"], penalty: float) -> None:
-        """A step of the method of multipliers."""
-        self.cones, self.tilt = self._moved(F, head, penalty)
+    def _balance(self, head: Float[Tensor, "q e k"]) -> Float[Tensor, " q"]:
+        """E[α²] − E[‖u‖²]."""
+        return head[:, 0].square().sum(1) - head[:, self.on_u].square().sum((1, 2))
+
+    def move(self, F: Float[Tensor, "q f k"], head: Float[Tensor, "q e k"], penalty: float) -> None:
+        """A step of the method of multipliers; then all forms are looked at for those that are to be listed."""
+        seen = self._seen(head)
+        self.cones, self.tilt = self._moved(F.flatten(0, 1), seen, self._balance(head), penalty)
+        moments, cones = F[:, 1:] @ seen.mT, self.all_cones()
+        reach = moments[..., 1:]
+        size = reach[..., :-1].norm(dim=-1) + reach[..., -1].abs() if self.biased else reach.norm(dim=-1)
+        self._list(cones, (cones[..., 0] > 0) | (size > moments[..., 0]))
 
     def lagrangian(
-        self, F: Float[Tensor, "q G f k"], head: Float[Tensor, "q e k"], penalty: float
-    ) -> tuple[float, Float[Tensor, "q G f k"], Float[Tensor, "q e k"]]:
-        """What is added to the Lagrangian, and its gradients by F and by the head."""
-        cones, tilt = self._moved(F, head, penalty)
+        self, F: Float[Tensor, "r k"], head: Float[Tensor, "q e k"], penalty: float
+    ) -> tuple[float, Float[Tensor, "m k"], Float[Tensor, "q e k"]]:
+        """What is added to the Lagrangian, and its gradients by the forms at ``places`` and by the head."""
+        seen = self._seen(head)
+        cones, tilt = self._moved(F, seen, self._balance(head), penalty)
         squares = cones.square().sum() - self.cones.square().sum() + tilt.square().sum() - self.tilt.square().sum()
-        by_F = -(cones.flatten(1, 2) @ self._seen(head)).view(F.shape)
-        by_seen = -(cones.flatten(1, 2).mT @ F.flatten(1, 2))
+        parts = list(zip(cones.split(self._counts), F[self.places].split(self._counts), seen, strict=True))
+        by_F = -torch.cat([own @ of_head for own, _, of_head in parts])
+        by_seen = -torch.stack([own.mT @ f for own, f, _ in parts])
         by_head = torch.cat([by_seen[:, :1], self.span.mT @ by_seen[:, 1:]], 1)
         by_head[:, :1] -= 2 * tilt[:, None, None] * head[:, :1]
         by_head[:, self.on_u] += 2 * tilt[:, None, None] * head[:, self.on_u]
         return float(squares) / (2 * penalty), by_F, by_head
-
-    def join(self, g: int) -> None:
-        """Every two neighbouring groups of g samples become one."""
-        q, _, _, c = self.cones.shape
-        self.cones = self.cones.view(q, -1, 2, 2, g, c).transpose(2, 3).reshape(q, -1, 4 * g, c)
 
 
 def projected(Z: Float[Tensor, "... c"]) -> Float[Tensor, "... c"]:

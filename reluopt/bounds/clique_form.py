@@ -24,7 +24,7 @@ from reluopt.bounds.slopes import tilt_signs
 #: V (i, d), multipliers (κ, −ω) of the second-order cone (groups, h, 1 + i), and the tilt.
 BallStart = tuple[Float[Tensor, "i d"], Float[Tensor, "groups h c"], float]
 #: ε of κ = √(‖ω‖² + ε²), in units of the mean of ‖ω‖.
-SOFT = 1e-3
+SOFT = 1e-4
 
 
 class CliqueForm:
@@ -50,10 +50,15 @@ class CliqueForm:
         self.lifting, self.z = Lifting(X.view(self.groups, self.g, d), F), z.view(self.groups, self.g, C)
         #: V, and the start of what ball products and tilt have in a point: ω of every form, and the tilt.
         self.span, self.of_ball, self.least_norm = X.new_zeros(0, d), X.new_zeros(0), 0.0
+        #: The forms that have ball products, among the s and s − Xu of all groups.
+        self.with_ball = torch.zeros(0, dtype=torch.long, device=X.device)
         if ball is not None:
             self.span, cones, tilt = ball
-            self.of_ball = torch.cat([-cones[..., 1:].reshape(-1), X.new_tensor([tilt])])
-            self.least_norm = SOFT * float(cones[..., 1:].norm(dim=-1).mean())
+            omega = -cones[..., 1:].flatten(0, 1)
+            self.with_ball = torch.nonzero(omega.any(1))[:, 0]
+            own = omega[self.with_ball]
+            self.of_ball = torch.cat([own.reshape(-1), X.new_tensor([tilt])])
+            self.least_norm = SOFT * float(own.norm(dim=-1).mean()) if len(own) else 0.0
         self.biased, self.of_spread = spread is not None, X.new_tensor([] if spread is None else [spread])
         #: Where the r of t, ν, ω and tilt, μ, and the r of pairs are in a point.
         ends = np.cumsum([0, len(F) * 2 * N, N, len(self.of_ball), len(self.of_spread)])
@@ -97,22 +102,34 @@ class CliqueForm:
 
     def _of_head(self, at: Float[Tensor, " q"]) -> Float[Tensor, "groups f h"]:
         """r of t with every s and p, with what ball products ask for."""
-        own = at[self.on_first].view(self.groups, len(self.lifting.F), 2 * self.g)
-        return own if not len(self.span) else own + self._kappa(self.omega(at))[:, None]
+        own = at[self.on_first]
+        if len(self.span):
+            own = own.index_add(0, self.with_ball, self._kappa(self._own_omega(at)))
+        return own.view(self.groups, len(self.lifting.F), 2 * self.g)
 
-    def _kappa(self, omega: Float[Tensor, "groups h i"]) -> Float[Tensor, "groups h"]:
+    def _kappa(self, omega: Float[Tensor, "m i"]) -> Float[Tensor, " m"]:
         """κ = √(‖ω‖² + ε²): smooth, and above ‖k‖; with a bias √(‖ω_u‖² + ε²) + √(ω_b² + ε²)."""
         return sum(
             ((part.square().sum(-1) + self.least_norm**2).sqrt() for part in self._parts(omega)), 0 * omega[..., 0]
         )
 
-    def _parts(self, omega: Float[Tensor, "groups h i"]) -> list[Tensor]:
+    def _parts(self, omega: Float[Tensor, "... i"]) -> list[Tensor]:
         """What of ω makes k_u, and what makes k_b."""
         return [omega[..., :-1], omega[..., -1:]] if self.biased else [omega]
 
+    def _own_omega(self, at: Float[Tensor, " q"]) -> Float[Tensor, "m i"]:
+        """ω of the forms that have ball products."""
+        return at[self.on_ball][:-1].view(len(self.with_ball), len(self.span))
+
     def omega(self, at: Float[Tensor, " q"]) -> Float[Tensor, "groups h i"]:
         """ω of all forms but t."""
-        return at[self.on_ball][:-1].view(self.groups, 2 * self.g, len(self.span))
+        return self._of_all(self._own_omega(at))
+
+    def _of_all(self, own: Float[Tensor, "m c"]) -> Float[Tensor, "groups h c"]:
+        """What belongs to the forms that have ball products, and 0 of those that have none."""
+        found = own.new_zeros(self.groups * 2 * self.g, own.shape[1])
+        found[self.with_ball] = own
+        return found.view(self.groups, 2 * self.g, -1)
 
     def blocks(self, point: Float[np.ndarray, " q"]) -> tuple[Tensor, Tensor, Tensor]:
         """H (e, e), summed over the groups, B (groups, g, e) and A (groups, g, g)."""
@@ -127,7 +144,7 @@ class CliqueForm:
         summed = Products(r.new_zeros(f, f), of_s, of_p, both, cross, only_p)
         if not len(self.span):
             return self.lifting.blocks(self.z, nu, summed)
-        k = torch.nn.functional.pad(self.omega(at) @ self.span, (0, 0, 1, 0))
+        k = torch.nn.functional.pad(self._of_all(self._own_omega(at) @ self.span), (0, 0, 1, 0))
         H, B, A = self.lifting.blocks(self.z, nu, summed, k)
         H += at[self.on_ball][-1] * self._tilted(len(H), at)
         return H, B, A
@@ -153,10 +170,10 @@ class CliqueForm:
         """The gradient by ω and the tilt."""
         if not len(self.span):
             return F.new_zeros(0)
-        omega = self.omega(at)
+        omega = self._own_omega(at)
         sizes = ((part.square().sum(-1, keepdim=True) + self.least_norm**2).sqrt() for part in self._parts(omega))
         units = [part / size.clamp(min=1e-300) for part, size in zip(self._parts(omega), sizes, strict=True)]
-        along = torch.cat(units, -1) * by_first.view(*omega.shape[:2], 1)
-        by_omega = along - F[:, 1:] @ (self.span @ head[1:]).T
+        along = torch.cat(units, -1) * by_first[self.with_ball, None]
+        by_omega = along - F[:, 1:].flatten(0, 1)[self.with_ball] @ (self.span @ head[1:]).T
         by_tilt = head[0].square().sum() - head[1 : len(head) - self.biased].square().sum()
         return torch.cat([by_omega.reshape(-1), by_tilt[None]])

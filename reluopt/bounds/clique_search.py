@@ -75,65 +75,63 @@ class CliqueSearch:
         self,
         head: Tensor,
         S: Tensor,
-        multipliers: Tensor,
+        size: int,
+        multipliers: tuple[Tensor, Tensor],
         moments: LowerBound,
         ball: BallProducts | None = None,
     ) -> AugmentedLagrangian:
-        """From this start."""
+        """From this start; ``multipliers`` of α with all forms, and ν."""
         spread = None
         if isinstance(moments.evidence, LiftedEvidence):
             pairs = moments.evidence.levels(self.problem.X)
             spread = head.new_tensor([mu for _, mu in pairs]) / (self.units.z * self.units.x)
         rows, norms = self._rows()
         fit = SampleFit(self.scaled, self.slots, self.device, self.settings.envelopes[0])
-        return AugmentedLagrangian(rows, self._spread(norms), fit, self.scaled.beta, head, S, multipliers, ball, spread)
+        at, beta = self._spread(norms), self.scaled.beta
+        return AugmentedLagrangian(rows, at, fit, beta, head, S, size, *multipliers, ball, spread)
 
     def _core(self, factors: Float[np.ndarray, "q k e"], moments: LowerBound, groups: int) -> AugmentedLagrangian:
         """At the moment bound's multipliers; s_i is at the end of its range that the sign of z_i asks for."""
         units, evidence, (rows, norms) = self.units, inner_of(moments), self._rows()
         assert isinstance(evidence, Evidence)
-        head, g = torch.as_tensor(factors, device=self.device).mT, len(self.slots) // groups
-        multipliers = torch.zeros(2, groups, 1 + 2 * g, 1 + 2 * g, dtype=torch.float64, device=self.device)
-        s, p, every = slice(1, 1 + g), slice(1 + g, None), torch.arange(g)
-        S, region = [], evidence.regions[0]
-        for L, R, sign, m in zip(multipliers, head, (1, -1), (region.positive, region.negative), strict=True):
+        head = torch.as_tensor(factors, device=self.device).mT
+        S, first, nu, region = [], [], [], evidence.regions[0]
+        for R, sign, m in zip(head, (1, -1), (region.positive, region.negative), strict=True):
             z = self._spread(sign * evidence.z / units.z)
             c, w = (self._spread(part[0] * norms / units.z) for part in (m.c, m.w))
-            nu = self._spread(m.nu * norms**2 / units.nu)
-            L[:, 0, s] = L[:, s, 0] = (w - z * self._spread(norms) - c).clamp(min=0).view(-1, g)
-            L[:, 0, p] = L[:, p, 0] = c.view(-1, g)
-            L[:, 1 + every, 1 + g + every] = L[:, 1 + g + every, 1 + every] = -nu.view(-1, g)
+            nu.append(self._spread(m.nu * norms**2 / units.nu))
+            first.append(torch.cat([(w - z * self._spread(norms) - c).clamp(min=0), c]))
             r0, G = R[0], rows @ R[1:]
             a, length = G @ r0, G.norm(dim=1)
             upper = 0.5 * (G + length[:, None] * (r0 / r0.norm().clamp(min=1e-300)))
             S.append(torch.where((z > 0)[:, None], upper, torch.where((a > 0)[:, None], G, 0.0 * G)))
-        ball = self._ball(head, region, multipliers) if self.settings.ball else None
-        return self._lagrangian(head, torch.stack(S), multipliers, moments, ball)
+        with_head = torch.stack(first)
+        ball = self._ball(head, region, with_head) if self.settings.ball else None
+        multipliers = with_head[:, None], torch.stack(nu)
+        return self._lagrangian(head, torch.stack(S), len(self.slots) // groups, multipliers, moments, ball)
 
-    def _ball(self, head: Float[Tensor, "q e k"], region: Region, multipliers: Tensor) -> BallProducts:
-        """The affine slopes of the start as products with the ball; their κ is taken off the other multipliers."""
+    def _ball(self, head: Float[Tensor, "q e k"], region: Region, first: Float[Tensor, "q h"]) -> BallProducts:
+        """The affine slopes of the start as products with the ball; their κ is taken off those of α, ``first``."""
         rows, norms = self._rows()
         biased = self.lift is not None
         span = self._directions(head[:, 1 : -1 if biased else None], rows[:, :-1] if biased else rows)
         if biased:
             span = torch.nn.functional.pad(span, (0, 1, 0, 1))
             span[:, -1, -1] = 1.0
-        shape = (multipliers.shape[1], multipliers.shape[2] // 2, span.shape[1])
         cones, tilt = [], []
-        for V, m, own in zip(span, (region.positive, region.negative), multipliers, strict=True):
-            k = torch.zeros(*shape, dtype=head.dtype, device=head.device)
+        for V, m, own in zip(span, (region.positive, region.negative), first, strict=True):
+            k = torch.zeros(len(rows), len(V), dtype=head.dtype, device=head.device)
             if m.slopes is not None:
                 turn = m.slopes.eta[:, None] * ((self.X @ m.slopes.factor.T) @ m.slopes.factor)
                 if m.slopes.lean is not None:
                     turn[:, -1] = m.slopes.lean
-                k = (self._spread((norms / self.units.z)[:, None] * turn) @ V.T).view(shape)
+                k = self._spread((norms / self.units.z)[:, None] * turn) @ V.T
             reach = k[..., :-1].norm(dim=-1) + k[..., -1].abs() if biased else k.norm(dim=-1)
-            size = torch.minimum(reach, torch.minimum(own[:, 0, 1 : 1 + shape[1]], own[:, 0, 1 + shape[1] :]))
+            size = torch.minimum(reach, torch.minimum(*own.view(2, -1)))
             k = k * (size / reach.clamp(min=1e-300))[..., None]
-            both = torch.cat([size, size], 1)
-            cones.append(torch.cat([both[..., None], torch.cat([-k, k], 1)], -1))
-            own[:, 0, 1:] -= both
-            own[:, 1:, 0] -= both
+            both = torch.cat([size, size])
+            cones.append(torch.cat([both[:, None], torch.cat([-k, k])], 1))
+            own -= both
             tilt.append(0.0 if m.slopes is None else m.slopes.tilt / (self.units.z * self.units.x))
         return BallProducts(span, torch.stack(cones), head.new_tensor(tilt), biased)
 
@@ -184,12 +182,10 @@ class CliqueSearch:
         core, sides = self.core, []
         self.z = self.problem.settled(core.dual_point(self.units.z))
         self.v = self.problem.spread(self.z)
-        at_slots, (s, p) = self._spread(self.v / self.units.z), core.equal
-        for number, (sign, head, nu, M) in enumerate(zip((1, -1), core.head, core.nu, core.multipliers, strict=False)):
-            z, products = sign * at_slots.view(len(nu), -1) * core.norms[:, None], M.clone()
-            products[:, s, p] = products[:, p, s] = 0.0
-            ball = None if core.ball is None else core.ball.of_sign(number)
-            spread = None if core.spread is None else float(core.spread[number])
+        at_slots = self._spread(self.v / self.units.z)
+        for number, (sign, head, nu) in enumerate(zip((1, -1), core.head, core.nu, strict=False)):
+            z, products = sign * at_slots.view(len(nu), -1) * core.norms[:, None], core.products(number)
+            ball, spread = core.ball_of(number), None if core.spread is None else float(core.spread[number])
             sides.append(Elimination(core.X, z, nu, products, self._moment_multipliers(z, head), ball, spread))
         for number, side in enumerate(sorted(sides, key=lambda side: -side.level)):
             side.run(0.5 * core.beta * self.settings.enough, clock.part(1 / (len(sides) - number)))
@@ -200,7 +196,7 @@ class CliqueSearch:
         z, core, r0, G = z[:, 0], self.core, head[0], self.core.X @ head[1:]
         a, length = G @ r0, G.norm(dim=1).clamp(min=1e-100)
         slope = 0.5 + 0.5 * a / torch.hypot(a, self.settings.edge * r0.norm() * length + 1e-100)
-        r = torch.zeros_like(core.multipliers[0])
+        r = torch.zeros_like(core.products(0))
         r[:, 0, 1:] = torch.cat([(part * (-z).clamp(min=0)).view(-1, core.size) for part in (1 - slope, slope)], 1)
         return r, z.clamp(min=0) * (r0.norm() / length)
 

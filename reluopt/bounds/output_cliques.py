@@ -34,20 +34,18 @@ class OutputCliqueSearch(CliqueSearch):
         C, units, (rows, norms) = self.problem.outputs, self.units, self._rows()
         evidence = inner_of(moments)
         assert isinstance(evidence, OutputEvidence)
-        head, g = torch.as_tensor(factors, device=self.device).mT, len(self.slots) // groups
+        head = torch.as_tensor(factors, device=self.device).mT
         pull = self._spread(evidence.z / units.z) @ head[0, :C]
         G = rows @ head[0, C:]
         S = 0.5 * (G + G.norm(dim=1, keepdim=True) * pull / (pull.norm(dim=1, keepdim=True) + TINY))
-        multipliers = torch.zeros(1, groups, 2 * g, 2 * g, dtype=torch.float64, device=self.device)
-        every, nu = torch.arange(g), self._spread(evidence.nu * norms**2 / units.nu).view(-1, g)
-        multipliers[0, :, every, g + every] = multipliers[0, :, g + every, every] = -nu
-        return self._lagrangian(head, S[None], multipliers, moments)
+        nu = self._spread(evidence.nu * norms**2 / units.nu)[None]
+        return self._lagrangian(head, S[None], len(S) // groups, (nu.new_zeros(1, 0, 2 * len(S)), nu), moments)
 
     def _moment_multipliers(self, z: Float[Tensor, "N C"], head: Float[Tensor, "e k"]) -> tuple[Tensor, Tensor]:
         """(0, ν) of Theorem C at this z, read off the factors."""
         C, core = self.problem.outputs, self.core
         nu = (z @ head[:C]).norm(dim=1) / ((core.X @ head[C:]).norm(dim=1) + TINY)
-        return torch.zeros_like(core.multipliers[0]), nu
+        return torch.zeros_like(core.products(0)), nu
 
     def evidence(self, sides: list[Elimination]) -> OutputEvidence | LiftedEvidence:  # type: ignore[override]
         """The rows' dual point and the multipliers in the data's units."""

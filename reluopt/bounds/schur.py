@@ -33,7 +33,7 @@ EXTEND_FROM, NEW = 1, 1
 LEAST = 0.02
 #: What is added to a definite start's ν, in units of its mean, and shares of the given start in a mixture with the safe
 #: one: the best of these is where the search begins.
-LIFTS, SHARES = 10.0 ** np.arange(-3.0, 1.5, 0.5), (1.0, 0.9, 0.7, 0.4, 0.1)
+LIFTS, SHARES = 10.0 ** np.arange(-7.0, 1.5, 0.5), (1.0, 0.9, 0.7, 0.4, 0.1)
 #: Eigenvectors of less weight than this do not enter the gradient.
 NEGLIGIBLE = 1e-6
 #: The value where A is not definite, in units of the level: the line search turns back.
@@ -198,7 +198,7 @@ class Elimination(CliqueForm):
                 self.extend(relative * unit)
             lowest = np.zeros(len(self.best))
             lowest[self.on_ball] = -np.inf
-            lowest[self.on_nu] = LEAST * self.best[self.on_nu].mean()
+            lowest[self.on_nu] = np.minimum(LEAST * self.best[self.on_nu].mean(), self.best[self.on_nu])
             objective = partial(self._in_units, unit, relative * unit)
             options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 15}
             minimize(
