@@ -115,29 +115,38 @@ def test_what_has_almost_arrived_is_not_left_for_what_rises_from_far_below(conte
     times = contest(named("near", lambda seconds: 2.0 - 1e-3 / (1 + seconds)), steep, stop_at=2.0)
     assert len(steep.runs) == 2 < times["near"], "only the tries"
     contest(named("far", level(1.0)), steep, stop_at=2.0)
-    assert len(steep.runs) == 2 + 3, "the same course is believed where nothing else is better"
+    granted = [seconds for seconds, _ in steep.runs[2:]]
+    assert granted[-1] > 0.5, "the same course is believed where nothing else is better"
 
 
 def test_a_paused_search_counts_its_own_time_alone(contest):
     bounds = [named(name, lambda seconds: rising(seconds) % 0.3) for name in "ab"]
     times = contest(*bounds)
     spent = [bound.runs[-1][1] for bound in bounds]
-    assert min(times.values()) > 20, "both went on again and again"
+    assert min(times.values()) > 10, "both went on again and again"
     assert sum(spent) < 1.0
     for bound in bounds:
         assert all(before <= after for (_, before), (_, after) in pairwise(bound.runs))
         assert len({granted for granted, _ in bound.runs}) == 1, "one search, never begun anew"
 
 
-def test_what_plans_is_tried_twice_and_gets_all_that_is_left_where_that_promises_most(contest):
+def test_what_plans_is_tried_and_gets_all_that_is_left_where_that_promises_most(contest):
     planning = named("planning", rising, Planning)
     times = contest(named("still", level(1.5)), planning)
-    first, second, last = (granted for granted, _ in planning.runs)
+    first, second, look, last = (granted for granted, _ in planning.runs)
     assert 1.5 * first < second < 3 * first < 0.5 * last
-    assert times["planning"] == 3
+    assert look == pytest.approx(2 * second, rel=0.02), "it shows what twice as much is worth before it gets all"
+    assert times["planning"] == 4
     flat = named("flat", level(1.4), Planning)
     times = contest(named("still", level(1.5)), flat)
     assert len(flat.runs) == 2 < times["still"]
+
+
+def test_with_a_goal_the_distance_shrinks_by_a_factor_whenever_time_doubles(contest):
+    fast = named("fast", lambda seconds: 2.0 - 0.9 * min(1.0, 0.01 / max(seconds, 1e-3)) ** 1.0)
+    near = named("near", lambda seconds: 2.0 - 0.02 * min(1.0, 0.01 / max(seconds, 1e-3)) ** 0.1)
+    times = contest(fast, near, stop_at=2.0)
+    assert times["fast"] > 3 * times["near"] > 0, "it halves its distance, which is larger at first"
 
 
 def test_a_search_that_only_lets_itself_be_paused_is_told_once(contest):

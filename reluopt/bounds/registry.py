@@ -46,9 +46,10 @@ BOUNDS: dict[str, Bound] = {
 #: The share of the clock that quick bounds may take together where another bound follows.
 QUICK = 0.3
 #: The share of what is left that each of several bounds gets before what it promises is believed.
-TRIAL = 0.06
-#: What promises more than this part of the way from where it is to the goal is believed this part.
-BELIEVED = 0.9
+TRIAL = 0.04
+#: Of the way to a goal a promise is believed this part; what plans first shows what twice its last run is worth, if so
+#: many times that are left.
+BELIEVED, WORTH_A_LOOK = 0.99, 8.0
 
 
 def race(
@@ -141,7 +142,9 @@ class _Course:
                 yield from untried.turn(max(0.5 * trial, min(2.0 * untried.seconds, trial)))
             else:
                 left = self.clock.left
-                yield from max(going, key=lambda one: one.promise(left)).turn()
+                best = max(going, key=lambda one: one.promise(left))
+                look = 2.0 * best.seconds if len(going) > 1 else math.inf
+                yield from best.turn(look if WORTH_A_LOOK * look < left else math.inf)
             going = [one for one in going if not one.ended]
 
 
@@ -190,19 +193,33 @@ class _Contestant:
         self.history.append((self.seconds, max(found.value, self.history[-1][1] if self.history else -math.inf)))
 
     def promise(self, left: float) -> float:
-        """v(t) + (v(t) − v(t/2)) log₂(T/t): its value after T seconds of its own if it goes on as in the last t/2.
+        """Its value after T seconds of its own if it goes on as in about the last half of its t seconds.
 
-        Bounds rise about with the logarithm of time: by the same from 10 s to 20 s as from 20 s to 40 s. T is all that
-        it can have, t + left, or left where it has to begin anew. Of the way to ``stop_at`` at most BELIEVED is taken
-        for granted: what is far below has steep courses that bend, and may not stop what has almost arrived.
+        Whenever time doubles the distance to a goal shrinks by the same factor, or the value rises by the same. T is
+        t + left, or left where it begins anew; then three runs tell how what a doubling is worth declines.
         """
         if not self.history:
             return -math.inf
-        t, value = self.seconds, self.history[-1][1]
-        before = self.history[max(0, bisect_right(self.history, (0.5 * t, math.inf)) - 1)][1]
+        t, value, goal = self.seconds, self.history[-1][1], self.course.stop_at
+        begun, before = self._at(0.5 * t)
         whole = left if self.bound.plans else t + left
-        promised = value + (value - before) * math.log2(max(1.0, whole / max(t, 1e-9)))
-        return min(promised, max(value, value + BELIEVED * (self.course.stop_at - value)))
+        if not 0.0 < begun < t or whole <= t or not before < value < goal:
+            return value
+        doublings = math.log(whole / t) / math.log(t / begun)
+        if self.bound.plans and (earlier := self._at(0.5 * begun))[0] < begun:
+            kept = min(1.0, _gain(before, value, goal) / max(_gain(earlier[1], before, goal), 1e-300))
+            doublings = doublings if kept == 1.0 else kept * (1.0 - kept**doublings) / (1.0 - kept)
+        gain = doublings * _gain(before, value, goal)
+        return value + gain if goal == math.inf else goal - max(math.exp(-gain), 1.0 - BELIEVED) * (goal - value)
+
+    def _at(self, seconds: float) -> tuple[float, float]:
+        """(seconds, value) by then, or the first."""
+        return self.history[max(0, bisect_right(self.history, (seconds * (1 + 1e-9), math.inf)) - 1)]
+
+
+def _gain(before: float, value: float, goal: float) -> float:
+    """Of the value, or of the logarithm of its distance to a goal."""
+    return value - before if goal == math.inf else math.log(max(goal - before, 1e-300) / (goal - value))
 
 
 def tightened(
