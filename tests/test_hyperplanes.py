@@ -144,6 +144,21 @@ def test_wherever_time_ends_there_is_a_bound_that_the_checker_repeats(step, tick
     assert claims["optimum_at_least"] >= found[-1].value * (1 - 1e-8)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_proof_is_as_accurate_as_what_is_undecided_asks_for(seed):
+    problem, clock = drawn("squared", seed, n=8, d=3), Clock(60.0)
+    tree = HyperplaneTree(problem, Hyperplanes(), Start(), clock)
+    for _ in range(3):
+        tree.solve(clock)
+        found = tree.proved(clock, "", 0.0)
+        units, point, _, done = solved(problem, [path for _, path in tree.leaves])
+        assert done
+        value, undecided = point.value * units.value, float(point.state.doubt(point.z).sum()) / point.value
+        assert found.value <= value * (1 + 1e-5)
+        assert found.value >= value * (1 - max(0.1 * undecided, 1e-4))
+        tree.grow(2)
+
+
 def test_samples_that_are_alike_are_decided_together():
     problem = drawn("squared", 6, n=6, d=2)
     twice = type(problem)(

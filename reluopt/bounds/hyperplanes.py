@@ -28,9 +28,9 @@ from reluopt.bounds.region_forms import Geometry
 from reluopt.clock import Clock
 from reluopt.problem import Problem
 
-#: The part of the strength of neurons that they would have with f = 0 at which a program starts,
-#: and the least of it.
-STRENGTH, TINY = 0.15, 1e-6
+#: The part of the strength of neurons that they would have with f = 0 at which the first program starts, the least of
+#: it, and how many times that of the last solution the next one starts at: from above there are fewer steps.
+STRENGTH, TINY, FULLER = 0.15, 1e-6, 4.0
 #: A leaf of a tree of t times more leaves takes t^SLOWER times more seconds, as there are more steps; SAFELY is for
 #: what differs from that.
 SLOWER, SAFELY = 0.3, 1.2
@@ -43,8 +43,9 @@ class Hyperplanes(Bound):
     Attributes
     ----------
     most : it suits up to this n(1 + d)², which the time of one leaf goes with.
-    rough : gap and residual, relative to value and β, where leaves are cut. ``accurate`` : the gap for a proof; the
-        residual is an n-th of it, as what all samples violate adds up.
+    rough : gap and residual, relative to value and β, where leaves are cut.
+    accurate : the gap for a proof is this part of what is undecided, between ``finest`` and ``rough`` of the value; the
+        residual is a √n-th of it, as what samples violate adds up.
     steps : of the interior point method at most.
     margin : samples with z_i below −margin·max|z| are not rising.
     tolerance : of the prices at the dual point that z is to be near to, if the loss has kinks or there is an intercept.
@@ -54,7 +55,8 @@ class Hyperplanes(Bound):
 
     most: float = 2e4
     rough: float = 0.1
-    accurate: float = 1e-3
+    accurate: float = 0.02
+    finest: float = 1e-5
     steps: int = 60
     margin: float = 0.02
     tolerance: float = 1e-4
@@ -160,13 +162,23 @@ class HyperplaneTree:
         self.leaves[leaf] = start, (*path, (sample, 1))
         self.leaves.append((start + 1, (*path, (sample, -1))))
 
+    def _refined(self, clock: Clock) -> InteriorPoint:
+        """On from the rough solution, until it is accurate for what is undecided there."""
+        settings, point, reached = self.settings, InteriorPoint(self._solved().state), math.inf
+        while reached > settings.finest:
+            aim = max(settings.finest, min(settings.rough, settings.accurate * _undecided(point)))
+            if aim > 0.5 * reached:
+                break
+            reached = aim
+            if not point.solve(aim, aim / math.sqrt(self.data.n), settings.steps, lambda: clock.over):
+                break
+        return point
+
     def proved(self, clock: Clock, name: str, started: float) -> LowerBound:
         """What an accurate solution proves, on from the rough one."""
-        begun, settings, X = clock.spent, self.settings, self.problem.X
-        point = InteriorPoint(self._solved().state)
-        point.solve(settings.accurate, settings.accurate / self.data.n, settings.steps, lambda: clock.over)
-        self.strength = max(float(point.state.Y[:, 0, 0].sum()), TINY)
-        self.open = float(point.state.doubt(point.z).sum()) > settings.closed * abs(point.value)
+        begun, X, point = clock.spent, self.problem.X, self._refined(clock)
+        self.strength = max(FULLER * float(point.state.Y[:, 0, 0].sum()), TINY)
+        self.open = _undecided(point) > self.settings.closed
         small = np.clip(point.z.numpy(), *self.domain)
         z, found = self.problem.settled(self.units.z * small), read_off(point.state, torch.as_tensor(small))
         regions, level, tree = [], 0.0, [row.copy() for row in self.tree]
@@ -180,6 +192,11 @@ class HyperplaneTree:
         self.sharp = (clock.spent - begun) / len(self.leaves)
         evidence = Evidence(z, X, np.array(tree), tuple(regions))
         return LowerBound(value, name, evidence, level, scale, z, time.perf_counter() - started)
+
+
+def _undecided(point: InteriorPoint) -> float:
+    """Of all samples on all leaves, relative to the value."""
+    return float(point.state.doubt(point.z).sum()) / max(abs(point.value), 1e-300)
 
 
 def geometry_of(X: Float[np.ndarray, "n d"], path: Path) -> Geometry:
