@@ -86,7 +86,7 @@ def _from_outside(case: Case, bound: Bound, start: Start, found: dict[str, Lower
     case.say(f"bounding by {name}")
     clock = case.clock.part(FIRST_SHARE)
     try:
-        for claimed in bound.run(case.problem, start, clock, "cpu"):
+        for claimed in bound.run(case.problem, start, clock, case.config.device):
             one = proved_again(case.problem, claimed, bound.name)
             if name not in found or one.value >= found[name].value:
                 found[name] = one
@@ -110,7 +110,8 @@ def _raced(
     """Run some bounds, or a race; the best goes into ``found``. Ctrl-C ends them and keeps what they proved."""
     try:
         stop_at = objective * (1 - CLOSED)
-        for bound in race(case.problem, start, clock, names=names, quick=False, stop_at=stop_at):
+        device = case.config.device
+        for bound in race(case.problem, start, clock, names=names, quick=False, stop_at=stop_at, device=device):
             if name not in found or bound.value >= found[name].value:
                 found[name] = bound
             start = start.after(bound)

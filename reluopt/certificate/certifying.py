@@ -25,6 +25,7 @@ from reluopt.certificate.verdict_text import verdict
 from reluopt.clock import Clock
 from reluopt.interrupts import exit_code
 from reluopt.losses import Loss
+from reluopt.machine import usable_device
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import as_problem
 from reluopt.theory.kernel import log_factor
@@ -75,12 +76,13 @@ def certify(
 
     Raises
     ------
-    DataError, ConfigError : see :class:`~reluopt.Problem`.
+    DataError, ConfigError : see :class:`~reluopt.Problem`; a device that cannot be used.
     CertificateError : a network whose dimension is not that of the data, ``initial_U`` of another shape, weights or an
         objective that are not finite.
     CertifyInterrupted : a KeyboardInterrupt, with the certificate of what was proved by then.
     """
     problem, config = as_problem(X, y, beta, loss=loss, weights=weights), config or CertifyConfig()
+    usable_device(config.device)
     foreign = [*map(require_bound, extra_bounds), *installed_bounds()]
     U, alpha, intercept = checked_weights(network, problem, initial_U)
     case = Case(problem, U, alpha, config, Clock(whole_seconds(problem, config)), say, intercept)

@@ -33,6 +33,11 @@ class CertifyConfig(Config):
         choices=("native", "clarabel", "scs"),
         group=SOLVERS,
     )
+    device: str = setting(
+        "cpu",
+        "Torch device where bounds are searched, and convex programs of one output solved: cpu, cuda, ... What is "
+        "proved is computed on the processor.",
+    )
     tolerance: float = setting(1e-6, "Relative duality gap at which a program counts as solved.", above=0.0)
     gaussian_patterns: int = setting(50, "Gates of the Gaussian relaxation to compare with (0: leave out).", minimum=0)
     seed: int = setting(0, "Seed of the Gaussian gates and of the pricing search.", minimum=0)

@@ -208,7 +208,7 @@ def _solve(
     """Solve within ``share`` of the budget (at least a moment, to start at all)."""
     case.say(f"solving the convex program over {len(program.patterns)} patterns")
     limit, tolerance = max(0.1, _seconds(case, share)), case.config.tolerance
-    solver: Solver = NativeSolver(tolerance=tolerance, time_limit=limit)
+    solver: Solver = NativeSolver(tolerance=tolerance, time_limit=limit, device=case.config.device)
     if case.problem.biases:
         solver = CvxpySolver(tolerance=tolerance, time_limit=limit)
     if case.problem.outputs > 1:

@@ -13,6 +13,7 @@ from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted, tell
 from reluopt.cli.scripting import command_result
 from reluopt.data import DataConfig
+from reluopt.machine import usable_device
 from reluopt.progress import working
 from reluopt.search.config import PathConfig
 from reluopt.search.path import PathPoint, RegularizationPath, regularization_path
@@ -35,7 +36,7 @@ def path_command(
     choice = TrainConfig(**chosen)
     data_config = for_training(settle(DataConfig, "data", file["data"], given["data"], where), choice)
     settings = settle(PathConfig, "path", file["path"], given["path"], where)
-    fractions = settings.numbers
+    fractions, _ = settings.numbers, usable_device(settings.device)
     with working("reading the data and searching β_max", quiet=quiet):
         prepared = prepare(data_config, choice, load_aloud, "'reluopt path'")
     data = prepared.data
@@ -46,7 +47,7 @@ def path_command(
         tell(f"{'β/β_max':>9} {'L':>13} {'bound':>13} {'within':>9} {'neurons':>8} {'test loss':>10} {'seconds':>8}")
     found = regularization_path(
         prepared.problem, betas=[prepared.beta_max * fraction for fraction in fractions], gap=settings.gap,
-        budget=settings.budget, validation=held_out, seed=settings.seed,
+        budget=settings.budget, validation=held_out, seed=settings.seed, device=settings.device,
         callback=None if quiet else lambda point: tell(_row(point, prepared.beta_max)),
     )  # fmt: skip
     keep_path(folder, found, prepared, data_config, choice, settings)

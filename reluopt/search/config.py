@@ -16,6 +16,9 @@ class SolveConfig(Config):
     budget: float = setting(120.0, "Seconds for network and bound together.", above=0.0)
     tolerance: float = setting(1e-4, "A network is done when no neuron is dearer than β(1 + tolerance).", above=0.0)
     seed: int = setting(0, "Seed of the starts of pricing.", minimum=0)
+    device: str = setting(
+        "cpu", "Torch device where bounds are searched: cpu, cuda, ... What is proved is computed on the processor."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,9 @@ class PathConfig(Config):
     gap: float = setting(0.05, "At each β: stop when L is proved to be at most so much above the optimum.", above=0.0)
     budget: float = setting(120.0, "Seconds for the whole path.", above=0.0)
     seed: int = setting(0, "Seed of the starts of pricing.", minimum=0)
+    device: str = setting(
+        "cpu", "Torch device where bounds are searched: cpu, cuda, ... What is proved is computed on the processor."
+    )
 
     @property
     def numbers(self) -> tuple[float, ...]:
@@ -52,3 +58,6 @@ class RelaxConfig(Config):
     seed: int = setting(0, "Seed of the gates.", minimum=0)
     tolerance: float = setting(1e-6, "Relative gap of the convex program to stop at.", above=0.0, maximum=0.1)
     time_limit: float | None = setting(None, "Seconds for the convex program.", above=0.0)
+    device: str = setting(
+        "cpu", "Torch device where the program of one output without biases is solved: cpu, cuda, ..."
+    )

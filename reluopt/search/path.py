@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from reluopt import neurons, printing
@@ -85,6 +86,7 @@ def regularization_path(
     budget: float = 120.0,
     validation: tuple[Any, Any] | None = None,
     seed: int = 0,
+    device: str | torch.device = "cpu",
     callback: Callable[[PathPoint], object] | None = None,
 ) -> RegularizationPath:
     """Solve the problem at every β, each from the network of the larger one before it.
@@ -96,7 +98,7 @@ def regularization_path(
     gap, budget : see :func:`~reluopt.solve_problem`; the budget is for the whole path, what one β leaves goes to the
         next.
     validation : (X, y) of samples that are held out, prepared as those of the problem; they choose ``best``.
-    callback : called with every point when it is first solved.
+    device : where the bounds are searched. ``callback`` : called with every point when it is first solved.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def regularization_path(
     for number, beta in enumerate(betas):
         part = clock.part(1.0 / (len(betas) - number))
         at = problem.with_beta(beta)
-        solved = solve_problem(at, gap=gap, clock=part, network=network, seed=seed)
+        solved = solve_problem(at, gap=gap, clock=part, network=network, seed=seed, device=device)
         network = solved.network
         below = 0.0 if solved.bound is None else solved.bound.value
         points.append(_point(at, solved, network, below, "own", held_out))

@@ -13,6 +13,7 @@ import torch
 from reluopt import printing
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
+from reluopt.machine import usable_device
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
 from reluopt.rigor import rounding
@@ -61,12 +62,14 @@ def solve_problem(
 
     Raises
     ------
-    ConfigError : a gap or a budget that is not positive. DataError : a network for data of another width.
+    ConfigError : a gap or a budget that is not positive, a device that cannot be used.
+    DataError : a network for data of another width.
     SolveInterrupted : a KeyboardInterrupt, with what was found by then.
     """
     for name, value in (("gap", gap), ("budget", budget)):
         if not value > 0:
             raise ConfigError(f"The {name} is {value}.", "Give a positive number.")
+    usable_device(str(device))
     before = 0.0 if earlier is None else earlier.seconds
     clock = clock or Clock(max(0.0, budget - before))
     side = Bounding(problem, clock, gap, device, None if earlier is None else earlier.bound)

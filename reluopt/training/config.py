@@ -9,7 +9,7 @@ from reluopt.biases import Biases
 from reluopt.config import Config, setting, short
 from reluopt.errors import ConfigError
 from reluopt.losses import LOSSES, make_loss
-from reluopt.training.machine import require_memory, usable_device
+from reluopt.machine import require_memory, usable_device
 
 if TYPE_CHECKING:  # in full below, so that whoever reads the annotations can find them
     import torch

@@ -12,11 +12,11 @@ from torch.optim import Optimizer, lr_scheduler
 
 from reluopt.errors import ConfigError, DataError
 from reluopt.losses import make_loss
+from reluopt.machine import require_memory
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem
 from reluopt.runs import RunFolder
 from reluopt.training.config import TrainConfig
-from reluopt.training.machine import require_memory
 from reluopt.training.quasi_newton import lbfgs
 
 

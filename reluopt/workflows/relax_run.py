@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from reluopt.data import DataConfig, Dataset, load_dataset
+from reluopt.errors import ConfigError
+from reluopt.machine import usable_device
 from reluopt.runs import RunFolder
 from reluopt.search.config import RelaxConfig
 from reluopt.search.polynomial import Relaxation, relax
-from reluopt.solvers import NativeSolver, VectorSolver
+from reluopt.solvers import NativeSolver, Solver, VectorSolver
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import save_weights
 from reluopt.workflows.preparation import for_loss, prepare
@@ -38,8 +40,10 @@ class RelaxRun:
         ``say`` : receives a line on each step.
         """
         settings = self.settings
-        of = NativeSolver if self.record.problem.outputs == 1 else VectorSolver
-        solver = of(tolerance=settings.tolerance, time_limit=settings.time_limit)
+        tolerance, limit = settings.tolerance, settings.time_limit
+        solver: Solver = VectorSolver(tolerance=tolerance, time_limit=limit)
+        if self.record.problem.outputs == 1:
+            solver = NativeSolver(tolerance=tolerance, time_limit=limit, device=settings.device)
         rng = np.random.default_rng(settings.seed)
         return relax(self.record.problem, patterns=settings.patterns, rng=rng, solver=solver, say=say)
 
@@ -74,8 +78,15 @@ def new_relaxation(
     DataError, ConfigError : data or settings that cannot be used.
     CheckpointError : no run can be made in the folder.
     """
+    usable_device(settings.device)
     data = for_loss(data, train.loss)
     prepared = prepare(data, train, load)
+    outputs = prepared.problem.outputs
+    if outputs > 1 and settings.device != "cpu":
+        raise ConfigError(
+            f"The program of {outputs} outputs is solved on the processor, not on '{settings.device}'.",
+            "Leave out --device.",
+        )
     record = RunRecord(prepared.data, train, prepared.problem, prepared.beta_max)
     folder = RunFolder(out) if out else next_run(record.data.name)
     folder.require_free(overwrite=replace, need=2**20)

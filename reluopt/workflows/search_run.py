@@ -10,6 +10,7 @@ from typing import Any
 
 from reluopt.certificate.config import CertifyConfig
 from reluopt.data import DataConfig, Dataset, load_dataset
+from reluopt.machine import usable_device
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.runs import RunFolder
 from reluopt.search.config import SolveConfig
@@ -56,7 +57,8 @@ class SearchRun:
         try:
             solved = solve_problem(
                 self.record.problem, gap=settings.gap, budget=settings.budget, network=self.start, seed=settings.seed,
-                tolerance=settings.tolerance, callback=callback, keep=self.keeper.keep, earlier=self.earlier,
+                tolerance=settings.tolerance, device=settings.device, callback=callback, keep=self.keeper.keep,
+                earlier=self.earlier,
             )  # fmt: skip
         except SolveInterrupted as stopped:
             return stopped.solved, stopped
@@ -106,6 +108,7 @@ def new_search(
     ------
     DataError, ConfigError : data or settings that cannot be used. CheckpointError : no run can be made in the folder.
     """
+    usable_device(settings.device)
     data = for_training(data, train)
     prepared = prepare(data, train, load)
     record = RunRecord(prepared.data, train, prepared.problem, prepared.beta_max)
@@ -121,8 +124,10 @@ def new_refinement(
 
     Raises
     ------
+    ConfigError : a device that cannot be used.
     CheckpointError : the run is not as it was trained, or no run can be made in the folder.
     """
+    usable_device(settings.device)
     source = RunFolder.open(run)
     record = read_run(source)
     network = from_weights(*load_weights(source))

@@ -1,4 +1,4 @@
-"""What a training run asks of the machine: memory, and a device. torch is loaded only where a device is asked for."""
+"""What work asks of the machine: memory, and a device. torch is loaded only where a device is asked for."""
 
 from __future__ import annotations
 
