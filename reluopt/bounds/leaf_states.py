@@ -89,6 +89,13 @@ class LeafData:
         """From a gradient by all entries of Y to that by its coordinates."""
         return G[..., self.places[0]] + G[..., self.places[1]]
 
+    def symmetric_folded(self, G: Float[Tensor, "... e e"]) -> Float[Tensor, "... v"]:
+        """The same of matrices, ``folded`` with less to gather."""
+        S = (G + G.mT).flatten(-2)
+        found, on = S[..., self.places[0]], self.places[1] == 0
+        found[..., on] = 0.5 * (found[..., on] + S[..., :1])
+        return found
+
     def unfolded(self, v: Float[Tensor, "J v"]) -> Float[Tensor, "J e e"]:
         """The symmetric matrices of these coordinates."""
         Y = v.new_zeros(len(v), self.size**2)

@@ -101,15 +101,17 @@ def _eliminated(
     n, e = data.n, data.size
     outer = (x[..., :, None] * x[..., None, :]).view(J, n, e * e)
     HY = (on_p.reshape(J, n, e * e).mT @ outer).view(J, e, e, e, e).transpose(2, 3)
-    HF, HFY = on_s + on_p, -(on_p[..., :, :, None] * x[..., None, None, :])
-    HF, HFY, HY = _with_matrices(state, metrics, nodes, HF, HFY, HY)
-    HY = data.folded(data.folded(HY.reshape(J, e * e, e * e)).mT)
+    HF, sides, lines, HY = _with_matrices(state, metrics, nodes, on_s + on_p, on_p, HY)
+    HY = data.symmetric_folded(HY.reshape(J, e * e, e, e)).mT
+    HY = data.symmetric_folded(HY.reshape(J, -1, e, e))
     HF = torch.where(free[..., None, None], HF, torch.eye(e, dtype=HF.dtype))
-    L, on_f = _cholesky(HF), x.new_zeros(J, n, e, 1)
-    on_f[..., 0, 0] = state.sign[nodes, None] * data.norms * free
-    HFY = data.folded(HFY.reshape(J, n, e, e * e)) * free[..., None, None]
-    both = torch.linalg.solve_triangular(L, torch.cat([HFY, on_f], -1), upper=False)
-    Z, c = both[..., :-1], both[..., -1]
+    sides[..., -1] = 0.0
+    sides[..., 0, -1] = state.sign[nodes, None] * data.norms
+    L = _cholesky(HF)
+    # H_FY is Σ side ⊗ line, to be made symmetric: L⁻¹ is put on the sides, which are fewer
+    both = torch.linalg.solve_triangular(L, sides * free[..., None, None], upper=False)
+    c = both[..., -1]
+    Z = data.symmetric_folded(torch.einsum("jnfka,jnkb->jnfab", both[..., :-1].unflatten(-1, (3, e)), lines))
     flat = Z.reshape(J, n * e, -1)
     M = _cholesky(0.5 * (HY + HY.mT) - flat.mT @ flat)
     through = x.new_zeros(J, n, e, e)
@@ -119,28 +121,36 @@ def _eliminated(
 
 
 def _with_matrices(
-    state: LeafStates, metrics: Metrics, nodes: slice, HF: Tensor, HFY: Tensor, HY: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Plus the Hessians tr(ΔS R ΔS' D) of the matrices S = [[Y, F_i], [·, x_iᵀf_i]], and of Y."""
+    state: LeafStates, metrics: Metrics, nodes: slice, HF: Tensor, on_p: Tensor, HY: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(H_F, sides, lines, H_Y) with the Hessians tr(ΔS R ΔS' D) of the matrices S = [[Y, F_i], [·, x_iᵀf_i]], and of Y.
+
+    H_FY is the sum of three products of a side (e, e) and a line (e,); the sides have room for one column more.
+    """
     data, e, J = state.data, state.data.size, len(HF)
     j, i = state.of_rising
     here = (j >= nodes.start) & (j < nodes.stop)
     j, i, R, D = j[here] - nodes.start, i[here], metrics.R[here], metrics.D[here]
     # ΔF moves S by ẽeᵀ + eẽᵀ, ẽ = (ΔF, ½x_iᵀΔf), e the last unit vector
-    lift = torch.cat([torch.eye(e, dtype=R.dtype).expand(len(R), e, e), 0.5 * data.rows[i][:, None]], 1)
-    RL, DL, r, d = R @ lift, D @ lift, R[:, :, e], D[:, :, e]
+    half = 0.5 * data.rows[i]
+    RL, DL = (A[:, :, :e] + A[:, :, e, None] * half[:, None] for A in (R, D))
+    r, d = R[:, :, e], D[:, :, e]
     rl, dl = RL[:, e], DL[:, e]
-    own = lift.mT @ (D[:, e, e, None, None] * RL + R[:, e, e, None, None] * DL)
+    mixed = D[:, e, e, None, None] * RL + R[:, e, e, None, None] * DL
+    own = mixed[:, :e] + half[:, :, None] * mixed[:, e, None]
     own = own + rl[:, :, None] * dl[:, None] + dl[:, :, None] * rl[:, None]
-    mixed = r[:, None, :e, None] * DL[:, :e].mT[:, :, None, :] + RL[:, :e].mT[..., None] * d[:, None, None, :e]
+    sides, lines = HF.new_zeros(J, data.n, e, 3 * e + 1), HF.new_zeros(J, data.n, 3, e)
+    sides[..., :e], lines[:, :, 0] = on_p, -state.x[nodes]
+    sides[j, i, :, e:-1] = torch.cat([DL[:, :e].mT, RL[:, :e].mT], -1)
+    lines[j, i, 1:] = torch.stack([r[:, :e], d[:, :e]], 1)
     counts = torch.bincount(j, minlength=J).tolist()
     pairs = zip(
         R[:, :e, :e].reshape(-1, e * e).split(counts), D[:, :e, :e].reshape(-1, e * e).split(counts), strict=True
     )
     products = torch.stack([one.T @ two for one, two in pairs])
     products += metrics.R0[nodes].reshape(J, e * e, 1) * metrics.D0[nodes].reshape(J, 1, e * e)
-    HF, HFY = HF.index_put((j, i), own, accumulate=True), HFY.index_put((j, i), mixed, accumulate=True)
-    return HF, HFY, HY + products.view(J, e, e, e, e).permute(0, 4, 1, 2, 3)
+    HF = HF.index_put((j, i), own, accumulate=True)
+    return HF, sides, lines, HY + products.view(J, e, e, e, e).permute(0, 4, 1, 2, 3)
 
 
 def _cholesky(A: Float[Tensor, "... k k"]) -> Float[Tensor, "... k k"]:
