@@ -83,8 +83,8 @@ class Refusals:
         if self.biases:
             raise ConfigError(
                 f"{what} is not there for a problem with biases of its own ({self.biases.words}).",
-                "train, solve, refine, path and certify take biases; or leave them out here: a decayed first-layer "
-                "bias is a column of ones in X.",
+                "train, solve, refine, path, relax and certify take biases; or leave them out here: a decayed "
+                "first-layer bias is a column of ones in X.",
             )
 
     def require_unpooled(self, what: str) -> None:

@@ -89,14 +89,12 @@ def test_a_settled_network_is_proved_optimal_over_its_patterns(biases: Biases) -
 
 
 def test_what_is_another_program_with_them_is_refused() -> None:
-    free, one = cases.problem(0, BOTH), Biases("free")
-    own, several = cases.problem(0, one), cases.problem(0, one, outputs=2)
+    free, own, several = cases.problem(0, BOTH), cases.problem(0, Biases("free")), cases.problem(0, BOTH, outputs=2)
     for program, made in (
         (GatedProgram, free),
+        (GatedProgram, several),
         (RidgeProgram, own),
         (EqualityProgram, own),
-        (RelaxedProgram, several),
-        (GatedProgram, several),
     ):
         with pytest.raises(ConfigError, match="bias"):
             program(made, sample_patterns(made.X, 4, np.random.default_rng(0)))

@@ -25,7 +25,6 @@ from reluopt.patterns.sampling import sample_patterns
 from reluopt.problem import Problem
 from reluopt.programs.ridge import RidgeProgram
 from reluopt.search.optimal_networks import minimal_network, optimal_set
-from reluopt.search.polynomial import relax
 from reluopt.theory.summary import report
 from reluopt.training import TrainConfig, Trainer
 
@@ -185,7 +184,6 @@ def test_what_has_no_biases_refuses_them():
     first = cases.problem(0, Biases(first="free"))
     for refused in (
         lambda: RidgeProgram(p, sample_patterns(p.X, 5, one)),
-        lambda: relax(p, patterns=3),
         lambda: report(p),
         lambda: list(race(first, names=["exact"])),
         lambda: minimal_network(p, from_weights(np.ones((1, p.d)), np.ones(1))),

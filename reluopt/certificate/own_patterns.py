@@ -19,10 +19,10 @@ from reluopt.certificate.estimates import VECTOR, Estimate, PatternGap, Quantity
 from reluopt.certificate.stationary_point import clarke_residual, kept_patterns
 from reluopt.errors import SolverError
 from reluopt.patterns.pattern_set import PatternSet
-from reluopt.patterns.sampling import sample_patterns
 from reluopt.programs.dual import dual_bound
+from reluopt.programs.gates import problem_patterns
 from reluopt.programs.mapping import blocks_from_network
-from reluopt.programs.outputs import pooled_bound, relaxed_support
+from reluopt.programs.outputs import pooled_bound
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.rigor import rounding
 from reluopt.solvers import CvxpySolver, NativeSolver, Solution, Solver, VectorSolver, make_solver, solve
@@ -73,23 +73,13 @@ def gap(upper: float, lower: float) -> tuple[float, float]:
 
 
 def _bound_over(case: Case, patterns: PatternSet) -> float:
-    """d_S(z), rounded down; over no pattern at all the only network is zero.
-
-    NaN of several outputs with free first-layer biases.
-    """
-    biases, several = case.problem.biases, case.problem.outputs > 1
-    if several and biases.first_free:
-        return math.nan
+    """d_S(z), rounded down; over no pattern at all the only network is zero."""
     if len(patterns) == 0:
         return case.problem.zero_value_lower
     clock = case.clock.part(PROOF_SHARE, PROOF_SECONDS)
     stop = lambda: clock.over  # noqa: E731
     if case.problem.pooling is not None:
         value = pooled_bound(case.problem, patterns.dense, case.z, stop=stop)
-    elif biases and several:
-        # an intercept changes the dual objective and asks something of z; the norms of the blocks are the same
-        support = relaxed_support(case.problem.X, patterns.dense, case.z, enough=0.0, stop=stop)
-        value = case.problem.proved_value(case.z, support)[0]
     else:
         value = dual_bound(RelaxedProgram(case.problem, patterns), case.z, stop=stop).value
     if clock.over:
@@ -143,17 +133,10 @@ def comparisons(case: Case, initial_U: Float[np.ndarray, "m d"] | None) -> tuple
             "The rows are pooled, and no convex program is solved for them: random and kept patterns are left out."
         )
         return None, found
-    if case.problem.biases and case.problem.outputs > 1:
-        unknown = "; nor is d_S(z) known" if case.problem.biases.first_free else ""
-        case.notes.append(
-            f"The problem has {case.problem.biases.words}, and no convex program of several outputs is solved for it: "
-            f"random and kept patterns are left out{unknown}."
-        )
-        return None, found
     gaussian = None
     if case.config.gaussian_patterns and _seconds(case, 1.0) > 0:
         rng = np.random.default_rng(case.config.seed)
-        gaussian = sample_patterns(case.problem.X, case.config.gaussian_patterns, rng)
+        gaussian = problem_patterns(case.problem, case.config.gaussian_patterns, rng)
     if gaussian is not None and _stated(case, gaussian):
         label = f"p̃(Gaussian, P={len(gaussian)})"
         found.append(_solved(case, Quantity.GAUSSIAN, label, gaussian, "the relaxation over random patterns", 0.7))
@@ -172,10 +155,8 @@ def comparisons(case: Case, initial_U: Float[np.ndarray, "m d"] | None) -> tuple
 def _stated(case: Case, patterns: PatternSet) -> bool:
     """Whether a program over these patterns is small enough for its solver; a note where it is not."""
     problem = case.problem
-    if not problem.biases:
+    if not problem.biases or problem.outputs > 1:
         return True
-    if problem.outputs > 1:
-        return False
     small = 2 * len(patterns) * problem.X.size <= LARGEST_STATEMENT
     if not small:
         _note(

@@ -14,6 +14,7 @@ from reluopt.cli.output import console, next_steps, quoted
 from reluopt.cli.scripting import command_result
 from reluopt.cli.train import show_problem
 from reluopt.data import DataConfig
+from reluopt.problem import Problem
 from reluopt.progress import working
 from reluopt.search.config import RelaxConfig
 from reluopt.search.polynomial import Relaxation
@@ -24,22 +25,19 @@ from reluopt.workflows.relax_run import new_relaxation
 
 def relax_command(
     dataset: str,
-    beta: float | None,
-    beta_fraction: float | None,
-    loss: str,
-    class_weight: str | None,
+    chosen: dict[str, Any],
     out: Path | None,
     config: Path | None,
     replace: bool,
     quiet: bool,
     given: dict[str, dict[str, Any]],
 ) -> None:
-    """Do what `reluopt relax` says."""
+    """Do what `reluopt relax` says; ``chosen`` are settings of training that make the problem, None where unset."""
     file, where = read_toml(config, TABLES), str(config or "the command line")
     given["data"]["dataset"] = dataset
     data_config = settle(DataConfig, "data", file["data"], given["data"], where)
     settings = settle(RelaxConfig, "relax", file["relax"], given["relax"], where)
-    choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss, class_weight=class_weight)
+    choice = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
     with ExitStack() as held:
         with working("reading the data and searching β_max", quiet=quiet):
             work = held.enter_context(
@@ -74,7 +72,14 @@ def _show(found: Relaxation, asked: int) -> None:
         f"p̃(S) is between {printing.below(solution.dual.value, 8)} (proved) and {printing.above(solution.value, 8)} "
         f"({solution.status.value}, {solution.seconds:.1f} s)\n"
         f"network of {found.network.width} neurons, L = {printing.above(found.objective, 8)}\n"
-        f"KP Thm 2.3: found in polynomial time; with enough patterns, for Gaussian X, L ≤ C√log(2n) p* with high "
-        f"probability (√log(2n) = {log_factor(n):.3f}; the paper leaves C open). Below p* it cannot be; how far "
-        "above, the certificate tells."
+        f"{_theorem(found.program.problem, n)} Below p* it cannot be; how far above, the certificate tells."
+    )
+
+
+def _theorem(problem: Problem, n: int) -> str:
+    if problem.biases:
+        return f"KP Thm 2.3 is about decayed weights only, and says nothing of p* with {problem.biases.words}."
+    return (
+        "KP Thm 2.3: found in polynomial time; with enough patterns, for Gaussian X, L ≤ C√log(2n) p* with high "
+        f"probability (√log(2n) = {log_factor(n):.3f}; the paper leaves C open)."
     )

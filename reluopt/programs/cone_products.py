@@ -5,6 +5,9 @@ For one output (C = 1) it is ‖proj_K(±Wᵀ)‖; for C > 1 the problem is not 
 .. math:: \max_{u∈K,‖u‖≤1} ‖Wu‖² ≤ λ_{\max}(WᵀW + AᵀNA)\quad\text{for every symmetric } N ≥ 0,
 
 the dual of the doubly nonnegative relaxation. Any N proves something, so only a few products get multipliers.
+
+With a *leaning* last entry, u = (v, b) with ‖v‖ ≤ 1 and |b| ≤ ‖v‖, u' = (v, √t b)/√(1 + t) has ‖u'‖ ≤ 1 for every
+t > 0, and the maximum is at most that over u' with the columns of W and A divided by those factors: t is searched too.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from reluopt.rigor import rounding
 ROUNDS, STEPS, NEW, LOOKED = 12, 60, 2, 300
 #: Smoothing of λmax by a soft maximum, relative to it.
 WIDTHS = (0.03, 0.01, 0.003, 0.001, 0.0003)
+#: The range of log t.
+LEANS = (-14.0, 10.0)
 #: A round that lowers the bound by less than this share is the last of its smoothing.
 WORTH = 1e-4
 
@@ -30,33 +35,44 @@ def product_multipliers(
     W: Float[np.ndarray, "C d"],
     A: Float[np.ndarray, "n d"],
     *,
+    lean: float | None = None,
     enough: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
-) -> tuple[Int[np.ndarray, "k 2"], Float[np.ndarray, " k"]]:
-    """(pairs, N): multipliers of products of two rows of A (n, d), unit rows, for which λmax(WᵀW + AᵀNA) is small.
+) -> tuple[Int[np.ndarray, "k 2"], Float[np.ndarray, " k"], float | None]:
+    """(pairs, N, t): multipliers of products of two rows of A (n, d), unit rows, for which λmax(WᵀW + AᵀNA) is small.
 
     Cutting planes: the soft maximum's weights are a moment matrix Q; products with a_iᵀQa_j < 0 enter, the most
-    violated first. It ends where the bound is ≤ ``enough``.
+    violated first. It ends where the bound is ≤ ``enough``. ``lean`` : t to start from where the last entry leans.
     """
     S = W.T @ W
-    pairs, N = np.zeros((0, 2), dtype=np.int64), np.zeros(0)
-    least, best, level = float(np.linalg.eigvalsh(S)[-1]), (pairs, N), 0
+    pairs, N, t = np.zeros((0, 2), dtype=np.int64), np.zeros(0), lean
+    least, best, level = float(np.linalg.eigvalsh(leaning(S, t, 2))[-1]), (pairs, N, t), 0
     for _ in range(ROUNDS):
         if least <= enough * enough or stop():
             break
-        Q, _ = _soft(S, A, pairs, N, WIDTHS[level] * max(least, 1e-300))
-        pairs, N = _with_violated(A, Q, pairs, N)
+        width = WIDTHS[level] * max(least, 1e-300)
+        Q, _ = _soft(leaning(S + _spread(A, pairs, N), t, 2), width)
+        pairs, N = _with_violated(leaning(A, t), Q, pairs, N)
         if len(N) == 0:
             break  # the moment matrix is one of the cone: no product helps
-        N = _lowered(S, A, pairs, N, WIDTHS[level] * max(least, 1e-300))
-        value = float(np.linalg.eigvalsh(S + _spread(A, pairs, N))[-1])
+        N, t = _lowered(S, A, pairs, N, t, width)
+        value = float(np.linalg.eigvalsh(leaning(S + _spread(A, pairs, N), t, 2))[-1])
         if value > least * (1 - WORTH):
             if level == len(WIDTHS) - 1:
                 break
             level += 1
         if value < least:
-            least, best = value, (pairs, N)
+            least, best = value, (pairs, N, t)
     return best
+
+
+def leaning(M: Float[np.ndarray, "... d"], t: float | None, sides: int = 1) -> Float[np.ndarray, "... d"]:
+    """M in the coordinates u': its columns, and with two ``sides`` its rows, times √(1 + t), the last one /√t."""
+    if t is None:
+        return M
+    factors = np.full(M.shape[-1], math.sqrt(1.0 + t))
+    factors[-1] /= math.sqrt(t)
+    return M * factors if sides == 1 else factors[:, None] * M * factors
 
 
 def _with_violated(
@@ -85,12 +101,9 @@ def _spread(
     return half + half.T
 
 
-def _soft(
-    S: Float[np.ndarray, "d d"], A: Float[np.ndarray, "n d"], pairs: Int[np.ndarray, "k 2"],
-    N: Float[np.ndarray, " k"], width: float,
-) -> tuple[Float[np.ndarray, "d d"], float]:  # fmt: skip
-    """(Q, soft maximum): the soft maximum of the eigenvalues of S + AᵀNA and its gradient, Q ⪰ 0 with trace 1."""
-    values, vectors = np.linalg.eigh(S + _spread(A, pairs, N))
+def _soft(M: Float[np.ndarray, "d d"], width: float) -> tuple[Float[np.ndarray, "d d"], float]:
+    """(Q, soft maximum): the soft maximum of the eigenvalues of M and its gradient, Q ⪰ 0 with trace 1."""
+    values, vectors = np.linalg.eigh(M)
     weights = np.exp((values - values[-1]) / width)
     value = float(values[-1] + width * math.log(weights.sum()))
     return (vectors * (weights / weights.sum())) @ vectors.T, value
@@ -98,18 +111,24 @@ def _soft(
 
 def _lowered(
     S: Float[np.ndarray, "d d"], A: Float[np.ndarray, "n d"], pairs: Int[np.ndarray, "k 2"],
-    N: Float[np.ndarray, " k"], width: float,
-) -> Float[np.ndarray, " k"]:  # fmt: skip
-    """N ≥ 0 with a smaller soft maximum, by L-BFGS."""
-    left, right = A[pairs[:, 0]], A[pairs[:, 1]]
+    N: Float[np.ndarray, " k"], t: float | None, width: float,
+) -> tuple[Float[np.ndarray, " k"], float | None]:  # fmt: skip
+    """(N ≥ 0, t) with a smaller soft maximum, by L-BFGS on N and log t."""
+    left, right, free = A[pairs[:, 0]], A[pairs[:, 1]], [] if t is None else [math.log(t)]
 
     def objective(entries: Float[np.ndarray, " k"]) -> tuple[float, Float[np.ndarray, " k"]]:
-        Q, value = _soft(S, A, pairs, entries, width)
-        return value, np.einsum("kd,kd->k", left @ Q, right)
+        now = math.exp(entries[-1]) if free else None
+        M = leaning(S + _spread(A, pairs, entries[: len(N)]), now, 2)
+        Q, value = _soft(M, width)
+        slopes = np.einsum("kd,kd->k", leaning(left, now) @ Q, leaning(right, now))
+        if now is not None:
+            slopes = np.append(slopes, now / (1 + now) * float((Q * M).sum()) - float(Q[-1] @ M[-1]))
+        return value, slopes
 
-    bounds = [(0.0, None)] * len(N)
-    run = minimize(objective, N, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
-    return np.maximum(run.x, 0.0)
+    bounds = [(0.0, None)] * len(N) + [LEANS] * len(free)
+    start = np.append(N, free)
+    run = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
+    return np.maximum(run.x[: len(N)], 0.0), math.exp(run.x[-1]) if free else None
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -119,11 +138,13 @@ def cone_norm_upper(
     left: Float[np.ndarray, "k d"] | None = None,
     right: Float[np.ndarray, "k d"] | None = None,
     N: Float[np.ndarray, " k"] | None = None,
+    *,
+    steps: int = 0,
 ) -> float:
     """≥ max ‖W'u‖ over unit u with left·u ≥ 0 and right·u ≥ 0, proved, for every W' with ‖W' − W‖_F ≤ ``off``.
 
-    ``left`` and ``right`` hold exact rows of ±X, N ≥ 0 the multipliers of their products; without them it is the
-    spectral norm. ``inf`` where it overflows or an N is negative.
+    ``left`` and ``right`` hold rows of ±X whose entries have been rounded ``steps`` times, N ≥ 0 the multipliers of
+    their products; without them it is the spectral norm. ``inf`` where it overflows or an N is negative.
     """
     several = left is not None and right is not None and N is not None and len(N) > 0
     S = W.T @ W if several or W.shape[1] < len(W) else W @ W.T
@@ -137,7 +158,9 @@ def cone_norm_upper(
         S = S + half + half.T
         lengths = rounding.norm_upper(left) * rounding.norm_upper(right)
         terms = float((N * lengths).sum()) * (1 + rounding.gamma(len(N) + 4))
-        error += rounding.gamma(len(N) + 8) * (terms + size * size) + rounding.TINY * left.size * (1 + float(N.max()))
+        error += rounding.gamma(len(N) + 8 + 2 * steps) * (terms + size * size) + rounding.TINY * left.size * (
+            1 + float(N.max())
+        )
     worst = rounding.lambda_max_upper(0.5 * (S + S.T), error * (1 + rounding.gamma(8)))
     if not math.isfinite(worst):
         return math.inf

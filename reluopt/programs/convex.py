@@ -94,9 +94,10 @@ class ConvexProgram:
         A free bias of a block without a cone is a step along its pattern that costs nothing.
         """
         first = self.problem.biases.first_free
-        if not isinstance(self.penalty, GroupNorm) or self.exact_fit or (first and not self.has_cones):
+        known = isinstance(self.penalty, GroupNorm | NuclearNorm | NeuronNorm)
+        if not known or self.exact_fit or (first and not self.has_cones):
             self.problem.require_no_biases(f"A {self.name} program with the {self.penalty.name}")
-        elif self.penalty.free != int(first):
+        elif getattr(self.penalty, "free", 0) != int(first):
             raise ConfigError(
                 "The penalty is for other biases.", "Make the program anew, as RelaxedProgram(problem, S)."
             )

@@ -3,7 +3,7 @@ r"""The dual value of a pattern program, by scaling any z into feasibility.
 p̃(S) = max_z Σ κ_i D(z_i/κ_i, y_i)  s.t.  min_{λ≥0} ‖Xᵀ(±D_i z + (2D_i − I)λ)‖ ≤ β for each pattern and side;
 gated: the same with λ = 0; D(z) = −ℓ*(−z). From any z in the domain of D, with B the largest of these norms, tz with
 the best 0 ≤ t ≤ β/B is feasible, and its value bounds p̃(S) from below. Rounding is accounted for: value, B and t are
-proved, not approximate. Free first-layer biases have norms of their own, see ``free_bias.py``.
+proved, not approximate. Free first-layer biases have norms of their own, see ``free_bias*.py``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def _of_outputs(program: ConvexProgram, z: Float[np.ndarray, "n C"], stop: Calla
         bound = np.inf
     elif program.has_cones:
         enough = harmless_norm(program, z)
-        bound = relaxed_support(program.X, program.patterns.dense, z, enough=enough, stop=stop)
+        free = program.problem.biases.first_free
+        bound = relaxed_support(program.X, program.patterns.dense, z, free=free, enough=enough, stop=stop)
     else:
         bound = gated_support(program.X, program.patterns.dense, z)
     value, scale = program.scaled_dual(z, bound)

@@ -9,6 +9,7 @@ from reluopt import neurons
 from reluopt.errors import ConfigError, DataError
 from reluopt.network import TwoLayerReLU, from_weights
 from reluopt.patterns.pattern_set import PatternSet, activation_patterns
+from reluopt.problem import Problem
 from reluopt.programs.convex import ConvexProgram
 from reluopt.programs.matrices import split
 
@@ -24,7 +25,10 @@ def network_from_blocks(
     an intercept of the problem cannot be is then a neuron without inputs, of next to no cost.
     """
     if program is not None and program.problem.biases:
-        return _network_with_biases(program, blocks)
+        problem = program.problem
+        if problem.outputs > 1:
+            return with_best_intercept(problem, *split(blocks.reshape(-1, blocks.shape[-1]), problem.outputs))
+        return with_best_intercept(problem, blocks.reshape(-1, problem.d), np.repeat(program.sides, blocks.shape[1]))
     if outputs > 1:
         U, alpha = neurons.balanced(*split(blocks.reshape(-1, blocks.shape[-1]), outputs))
         keep = U.any(axis=1)
@@ -37,17 +41,19 @@ def network_from_blocks(
     return from_weights(blocks[side, i] / root[:, None], np.where(side == 0, root, -root))
 
 
-def _network_with_biases(program: ConvexProgram, blocks: Float[np.ndarray, "k P d"]) -> TwoLayerReLU:
-    """Blocks without decayed entries are constants, and part of the intercept, which is the best one."""
-    problem = program.problem
-    norms = np.linalg.norm(problem.decayed(blocks.reshape(-1, problem.d)), axis=1).reshape(blocks.shape[:2])
-    side, i = np.nonzero(norms > 0)
-    root = np.sqrt(norms[side, i])
-    U, alpha = blocks[side, i] / root[:, None], np.where(side == 0, root, -root)
+def with_best_intercept(
+    problem: Problem, U: Float[np.ndarray, "m d"], alpha: Float[np.ndarray, "m ..."]
+) -> TwoLayerReLU:
+    """The balanced network of these neurons with the best intercept, where the problem has one.
+
+    Neurons without decayed weights are constants, and part of it.
+    """
+    alive = problem.strength(U, alpha) > 0
+    U, alpha = problem.balanced(U[alive], alpha[alive])
     c = problem.best_intercept(problem.predict(U, alpha))
     U, alpha, c = problem.with_intercept(U, alpha, c)
     if not len(U):
-        U, alpha = np.zeros((1, problem.d)), np.zeros(1)
+        U, alpha = np.zeros((1, problem.d)), np.zeros((1, *problem.targets.shape[1:]))
     return from_weights(U, alpha, c if problem.biases.intercept else None)
 
 

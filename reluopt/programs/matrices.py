@@ -55,23 +55,31 @@ class NuclearNorm(Penalty):
 
 
 class NeuronNorm(Penalty):
-    """β Σ‖u‖‖a‖ over the neurons (u, a) of every pattern; ``outputs`` numbers of a row are a."""
+    """β Σ‖u‖‖a‖ over the neurons (u, a) of every pattern; ``outputs`` numbers of a row are a.
+
+    So many last entries of u as are ``free`` have no part in its norm.
+    """
 
     name: ClassVar[str] = "neuron norm"
 
-    def __init__(self, outputs: int) -> None:
-        self.outputs = outputs
+    def __init__(self, outputs: int, free: int = 0) -> None:
+        self.outputs, self.free = outputs, free
 
     def value(self, blocks: Neurons, beta: float) -> float:
         """β Σ‖u‖‖a‖."""
         U, a = split(blocks, self.outputs)
-        return float(beta * (np.linalg.norm(U, axis=-1) * np.linalg.norm(a, axis=-1)).sum())
+        return float(beta * (np.linalg.norm(self._charged(U), axis=-1) * np.linalg.norm(a, axis=-1)).sum())
+
+    def _charged(self, U: np.ndarray) -> np.ndarray:
+        """U (..., d) with 0 in its free entries."""
+        return np.where(np.arange(U.shape[-1]) < U.shape[-1] - self.free, U, 0.0)
 
     def subgradient(self, blocks: Neurons, g: Matrices, beta: float) -> Neurons:
         """(β‖a‖u/‖u‖ − ga, β‖u‖a/‖a‖ − gᵀu), 0 at a zero neuron: the value is not convex in (u, a)."""
         U, a = split(blocks, self.outputs)
-        norms, sizes = (np.linalg.norm(part, axis=-1, keepdims=True) for part in (U, a))
-        by_U = beta * sizes * U / np.where(norms > 0, norms, 1.0) - (g @ a[..., None])[..., 0]
+        charged = self._charged(U)
+        norms, sizes = (np.linalg.norm(part, axis=-1, keepdims=True) for part in (charged, a))
+        by_U = beta * sizes * charged / np.where(norms > 0, norms, 1.0) - (g @ a[..., None])[..., 0]
         by_a = beta * norms * a / np.where(sizes > 0, sizes, 1.0) - (U[..., None, :] @ g)[..., 0, :]
         alive = (norms > 0) & (sizes > 0)
         return np.where(alive, np.concatenate([by_U, by_a], axis=-1), 0.0)
@@ -120,8 +128,8 @@ class NeuronsInCones(InCones):
 
     sides: ClassVar[tuple[float, ...]] = (1.0,)
 
-    def __init__(self, outputs: int) -> None:
-        self.outputs = outputs
+    def __init__(self, outputs: int, free: int = 0) -> None:
+        self.outputs, self.free = outputs, free
 
     def shape(self, patterns: int, d: int, outputs: int) -> tuple[int, ...]:
         """(1, P, d + C): one slot, of any number that blocks may have."""
@@ -147,8 +155,9 @@ class NeuronsInCones(InCones):
         return np.concatenate([repaired_in_cones(X, patterns, U), a], axis=-1)
 
     def _balanced(self, blocks: Neurons) -> Neurons:
-        flat = blocks.reshape(-1, blocks.shape[-1])
-        return np.concatenate(neurons.balanced(*split(flat, self.outputs)), axis=-1).reshape(blocks.shape)
+        U, a = split(blocks.reshape(-1, blocks.shape[-1]), self.outputs)
+        charged = U[:, : U.shape[1] - self.free]
+        return np.concatenate(neurons.balanced(U, a, charged), axis=-1).reshape(blocks.shape)
 
 
 def split(blocks: Float[np.ndarray, "... e"], outputs: int) -> tuple[np.ndarray, np.ndarray]:

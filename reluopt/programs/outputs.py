@@ -5,7 +5,8 @@ With C outputs a pattern's block is a matrix V_D (d, C), and over the networks w
 .. math:: p̃(S) = \max_z −ℓ^*(−z)\ \text{s.t.}\ \max_{u∈K_D,‖u‖≤1} ‖zᵀDXu‖ ≤ β,
 
 gated: over all ‖u‖ ≤ 1, which is σ_max(zᵀDX) ≤ β (Sahiner et al., ICLR 2021). The maximum over a cone is bounded by
-products of its rows (``cone_products.py``), which may leave a gap; without them the bound is the gated one.
+products of its rows (``cone_products.py``), which may leave a gap; without them the bound is the gated one. Blocks with
+free first-layer biases are in ``free_bias_outputs.py``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from jaxtyping import Bool, Float
 
 from reluopt.problem import Problem
 from reluopt.programs.cone_products import cone_norm_upper, product_multipliers
+from reluopt.programs.free_bias_outputs import FreeBlocks
 from reluopt.rigor import rounding
 
 #: Numbers of one array of a batch of patterns.
@@ -57,29 +59,49 @@ def relaxed_support(
     patterns: Bool[np.ndarray, "n P"],
     z: Float[np.ndarray, "n C"],
     *,
+    free: bool = False,
     enough: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
 ) -> float:
     """≥ ‖zᵀDXu‖ for all unit u ∈ K_D and every pattern D; a bound below ``enough`` is lowered no further.
 
-    Patterns are visited by falling σ_max(zᵀDX), and only those that decide the maximum.
+    Patterns are visited by falling σ_max(zᵀDX), and only those that decide the maximum. ``free`` : the last entry of u
+    has no part in its norm, and z sums to 0 exactly.
     """
-    off = _product_error(X, z)
-    sizes = np.array([cone_norm_upper(W, off) for W in _products(X, patterns, z)])
-    norms = np.linalg.norm(X, axis=1)
-    unit = X / np.where(norms > 0, norms, 1.0)[:, None]
-    bound = 0.0
+    blocks = FreeBlocks(X, patterns, z) if free else _Blocks(X, patterns, z)
+    sizes, bound = blocks.sizes(), 0.0
     for i in np.argsort(-sizes):
         floor = max(bound, enough)
         if sizes[i] <= floor or not math.isfinite(sizes[i]) or stop():
             return max(bound, float(sizes[i]))
-        sign = np.where(patterns[:, i], 1.0, -1.0)[:, None]
-        W = (z * patterns[:, [i]]).T @ X
-        pairs, N = product_multipliers(W, sign * unit, enough=floor * (1 - 1e-12), stop=stop)
-        first, second = pairs.T
-        exact, scaled = sign * X, N / (norms[first] * norms[second])
-        bound = max(bound, min(float(sizes[i]), cone_norm_upper(W, off, exact[first], exact[second], scaled)))
+        bound = max(bound, min(float(sizes[i]), blocks.lowered(int(i), floor * (1 - 1e-12), stop)))
     return bound
+
+
+class _Blocks:
+    """The blocks zᵀDX of patterns (n, P), all of whose weights are decayed."""
+
+    def __init__(
+        self, X: Float[np.ndarray, "n d"], patterns: Bool[np.ndarray, "n P"], z: Float[np.ndarray, "n C"]
+    ) -> None:
+        self.X, self.patterns, self.z, self.off = X, patterns, z, _product_error(X, z)
+        self.norms = np.linalg.norm(X, axis=1)
+
+    def sizes(self) -> Float[np.ndarray, " P"]:
+        """≥ the norm of every block, without its cone."""
+        return np.array([cone_norm_upper(W, self.off) for W in _products(self.X, self.patterns, self.z)])
+
+    def lowered(self, i: int, enough: float, stop: Callable[[], bool]) -> float:
+        """≥ the norm of block i, with products of rows of its cone; it ends where that is ≤ ``enough``."""
+        sign = np.where(self.patterns[:, i], 1.0, -1.0)[:, None]
+        W, unit = (
+            (self.z * self.patterns[:, [i]]).T @ self.X,
+            self.X / np.where(self.norms > 0, self.norms, 1.0)[:, None],
+        )
+        pairs, N, _ = product_multipliers(W, sign * unit, enough=enough, stop=stop)
+        first, second = pairs.T
+        exact, scaled = sign * self.X, N / (self.norms[first] * self.norms[second])
+        return cone_norm_upper(W, self.off, exact[first], exact[second], scaled)
 
 
 def _products(

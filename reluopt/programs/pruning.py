@@ -3,7 +3,8 @@ r"""Pruning a network to few neurons without raising the objective (Carathéodor
 On the data a balanced network is f = Σ p_j a_j with p_j = ‖u_j‖|α_j| ≥ 0 and a_j = ± (X u_j/‖u_j‖)_+ ∈ Rⁿ, and
 L_bal = Σ κℓ + β Σ p_j for any loss. More than n vectors a_j are linearly dependent: Σ δ_j a_j = 0, and moving p along
 ±δ, whichever does not raise Σ p_j, until an entry is zero removes a neuron and changes no output on the data. So at
-most n neurons remain, one fewer than Carathéodory's n + 1, because Σ p_j may fall. With C outputs p_j = ‖u_j‖‖α_j‖ and
+most n neurons remain, one fewer than Carathéodory's n + 1, because Σ p_j may fall. With free first-layer biases
+‖u_j‖ is the norm of the decayed weights, and an intercept stays as it is. With C outputs p_j = ‖u_j‖‖α_j‖ and
 a_j = (X u_j/‖u_j‖)_+ α_jᵀ/‖α_j‖ is a vector of nC numbers, so that at most nC neurons remain.
 """
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from reluopt import neurons
@@ -26,18 +26,19 @@ DEPENDENT = 1e-12
 DUST = 1e-13
 
 
-def caratheodory(X: Float[np.ndarray, "n d"], network: TwoLayerReLU) -> TwoLayerReLU:
+def caratheodory(X: Float[np.ndarray, "n d"], network: TwoLayerReLU, *, free: int = 0) -> TwoLayerReLU:
     """A balanced network of at most n neurons (nC of C outputs), the same outputs on X, no larger L, up to rounding.
 
-    Neurons of one pattern and sign are merged first; dependent ones are then removed one by one.
+    Neurons of one pattern and sign are merged first; dependent ones are then removed one by one. So many last weights
+    of a neuron as are ``free`` are not decayed; neurons with no others are constants that cost nothing, and left out.
     """
-    U, alpha = network.merge(torch.as_tensor(X)).weights()
-    sizes = neurons.strength(U, alpha)
-    alive = sizes > 0
-    if not alive.any():
-        return from_weights(np.zeros((1, X.shape[1])), np.zeros((1, *alpha.shape[1:])))
-    U, sizes, alpha = U[alive], sizes[alive], alpha[alive].reshape(int(alive.sum()), -1)
-    directions = U / np.linalg.norm(U, axis=1)[:, None]
+    U, alpha, *intercept = network.weights()
+    charged = X.shape[1] - free
+    U, alpha = neurons.merged(X, *neurons.balanced(U, alpha, U[:, :charged]), free)
+    if not len(U):
+        return from_weights(np.zeros((1, X.shape[1])), np.zeros((1, *alpha.shape[1:])), *intercept)
+    sizes, alpha = neurons.strength(U[:, :charged], alpha), alpha.reshape(len(U), -1)
+    directions = U / np.linalg.norm(U[:, :charged], axis=1)[:, None]
     outer = alpha / np.linalg.norm(alpha, axis=1)[:, None]
     columns = (neurons.relu(X @ directions.T)[:, None] * outer.T).reshape(-1, len(U))
     target = columns @ sizes
@@ -47,7 +48,7 @@ def caratheodory(X: Float[np.ndarray, "n d"], network: TwoLayerReLU) -> TwoLayer
     weights = _settled(columns[:, kept], weights, target)
     root = np.sqrt(weights)[:, None]
     log.info("%d neurons pruned to %d", network.width, len(kept))
-    return from_weights(directions[kept] * root, outer[kept] * root)
+    return from_weights(directions[kept] * root, outer[kept] * root, *intercept)
 
 
 def _independent_part(

@@ -18,7 +18,7 @@ class RelaxedProgram(ConvexProgram):
     Over *all* patterns of X this is p* for every width m ≥ m* (Pilanci & Ergen 2020); over fewer it lies above.
     Blocks are (2, P, d): v first, then w. With C outputs they are neurons (u, a) with u in the cone of their pattern,
     of shape (k, P, d + C) with any number k of slots, and cost β Σ‖u‖‖a‖ (``matrices.py``). With biases of the
-    problem's own an intercept is the best one for f, free last entries of blocks cost nothing (one output). Made as
+    problem's own an intercept is the best one for f, and free last entries of v, w, or u cost nothing. Made as
     ``RelaxedProgram(problem, patterns)`` or from (X, y, patterns, β).
     """
 
@@ -35,9 +35,8 @@ class RelaxedProgram(ConvexProgram):
         weights: Any = None,
     ) -> None:
         problem, patterns = problem_and_patterns(X, y, patterns, beta, loss, weights)
-        C = problem.outputs
+        C, free = problem.outputs, int(problem.biases.first_free)
         if C > 1:
-            super().__init__(problem, patterns, NeuronNorm(C), NeuronsInCones(C), LossFit())
+            super().__init__(problem, patterns, NeuronNorm(C, free), NeuronsInCones(C, free), LossFit())
         else:
-            free = int(problem.biases.first_free)
             super().__init__(problem, patterns, GroupNorm(free), InCones(), LossFit())

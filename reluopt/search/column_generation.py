@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt.clock import Clock
+from reluopt.natural import NaturalUnits, Network
 from reluopt.network import from_weights
 from reluopt.pricing import Maximisers, Price
 from reluopt.problem import Problem
-from reluopt.search.natural import NaturalUnits, Network
 from reluopt.search.records import Refined, RefineSettings
 
 #: First smoothing of a loss with kinks, in natural units, where f is of size one; divided by SHARPER at a time.

@@ -1,6 +1,8 @@
 r"""The polynomial-time algorithm of KP Thm 2.3: sample patterns, solve the convex relaxation, map it back, prune.
 
 The network it returns has L ≤ p̃(S), and p̃(S) ≤ C√log(2n) p* under the theorem's hypotheses. No training is involved.
+With biases of the problem's own (:mod:`reluopt.biases`) the algorithm is the same and L ≤ p̃(S) still holds; the
+theorem itself is about decayed weights only.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ import numpy as np
 from reluopt.errors import SolverError
 from reluopt.losses import Loss
 from reluopt.network import TwoLayerReLU
-from reluopt.patterns.sampling import Discovery, discover_patterns
+from reluopt.patterns.sampling import Discovery
 from reluopt.problem import Problem, as_problem
-from reluopt.programs.mapping import network_from_blocks
+from reluopt.programs.gates import discover_problem_patterns
+from reluopt.programs.mapping import network_from_blocks, with_best_intercept
 from reluopt.programs.pruning import caratheodory
 from reluopt.programs.relaxed import RelaxedProgram
 from reluopt.solvers import Solution, Solver, solve
@@ -67,21 +70,19 @@ def relax(
 
     Raises
     ------
-    DataError, ConfigError : see :class:`~reluopt.Problem`; ConfigError also for fewer than one pattern, and for biases
-        of the problem's own.
+    DataError, ConfigError : see :class:`~reluopt.Problem`; ConfigError also for fewer than one pattern.
     SolverError : the solver found no feasible point better than zero and says that it failed.
     """
     problem = as_problem(X, y, beta, loss=loss)
-    problem.require_no_biases("The polynomial-time algorithm")
     say(f"sampling {patterns} patterns")
-    found = discover_patterns(problem.X, patterns, rng or np.random.default_rng(0), at_most=True)
+    found = discover_problem_patterns(problem, patterns, rng or np.random.default_rng(0))
     program = RelaxedProgram(problem, found.patterns)
     say(f"solving the relaxation over {len(found.patterns)} patterns")
     solution = solve(program, solver)
     if not np.isfinite(solution.value):
         raise SolverError(f"{solution.solver} found nothing ({solution.status.value}).", solution.status.remedy)
     say("mapping to a network and pruning")
-    network = _pruned(problem, network_from_blocks(solution.blocks, problem.outputs))
+    network = _pruned(problem, network_from_blocks(solution.blocks, problem.outputs, program))
     value = problem.objective(*network.weights())
     guarantee = thm_2_3(problem.n, problem.d, len(found.patterns), solution.value, value, network.width)
     return Relaxation(network, value, program, solution, found, guarantee)
@@ -93,8 +94,12 @@ def _pruned(problem: Problem, mapped: TwoLayerReLU) -> TwoLayerReLU:
     A block that should be zero pays more in β‖u‖ than its fit gains, so without it L is usually smaller.
     """
     allowed = problem.objective(*mapped.weights())
+    U, alpha, *_ = mapped.weights()
+    sizes, free = problem.strength(U, alpha), int(problem.biases.first_free)
     for tolerance in NEGLIGIBLE_SHARES:
-        pruned = caratheodory(problem.X, mapped.prune(tolerance))
+        keep = sizes > tolerance * sizes.max(initial=0.0)
+        few = caratheodory(problem.X, with_best_intercept(problem, U[keep], alpha[keep]), free=free)
+        pruned = with_best_intercept(problem, *few.weights()[:2])
         if problem.objective(*pruned.weights()) <= allowed:
             return pruned
-    return mapped.prune()
+    return with_best_intercept(problem, U[sizes > 0], alpha[sizes > 0])

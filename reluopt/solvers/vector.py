@@ -93,9 +93,11 @@ class VectorSolver:
                 status = Status.CONVERGED
                 break
             stalled = 0 if better else stalled + 1
-            if (dearest <= 1 + NO_PRICE or stalled >= PATIENCE) and not search.sharpen():
-                status = Status.INACCURATE
-                break
+            if dearest <= 1 + NO_PRICE or stalled >= PATIENCE:
+                if not (search.stiffen() or search.sharpen()):
+                    status = Status.INACCURATE
+                    break
+                stalled = 0
         return Solution.of(
             program, best.blocks, best.dual, status=status, solver=self.name, seconds=clock.spent, iterations=rounds
         )

@@ -16,10 +16,10 @@ from reluopt.machine import usable_device
 from reluopt.runs import RunFolder
 from reluopt.search.config import RelaxConfig
 from reluopt.search.polynomial import Relaxation, relax
-from reluopt.solvers import NativeSolver, Solver, VectorSolver
+from reluopt.solvers import CvxpySolver, NativeSolver, Solver, VectorSolver
 from reluopt.training import TrainConfig
 from reluopt.training.checkpoint import save_weights
-from reluopt.workflows.preparation import for_loss, prepare
+from reluopt.workflows.preparation import for_training, prepare
 from reluopt.workflows.run_start import new_run
 from reluopt.workflows.runs import RunRecord, next_run, where_it_started
 
@@ -40,12 +40,14 @@ class RelaxRun:
         ``say`` : receives a line on each step.
         """
         settings = self.settings
-        tolerance, limit = settings.tolerance, settings.time_limit
+        problem, tolerance, limit = self.record.problem, settings.tolerance, settings.time_limit
         solver: Solver = VectorSolver(tolerance=tolerance, time_limit=limit)
-        if self.record.problem.outputs == 1:
+        if problem.outputs == 1:
             solver = NativeSolver(tolerance=tolerance, time_limit=limit, device=settings.device)
+            if problem.biases:
+                solver = CvxpySolver(tolerance=tolerance, time_limit=limit)
         rng = np.random.default_rng(settings.seed)
-        return relax(self.record.problem, patterns=settings.patterns, rng=rng, solver=solver, say=say)
+        return relax(problem, patterns=settings.patterns, rng=rng, solver=solver, say=say)
 
     def keep(self, found: Relaxation) -> None:
         """Make the run, whole or not at all.
@@ -71,7 +73,7 @@ def new_relaxation(
     replace: bool = False,
     load: Callable[[DataConfig], Dataset] = load_dataset,
 ) -> Iterator[RelaxRun]:
-    """Within it the folder of a new run is locked. ``train`` has its loss and β.
+    """Within it the folder of a new run is locked. ``train`` has its loss, biases, class weights and β.
 
     Raises
     ------
@@ -79,13 +81,13 @@ def new_relaxation(
     CheckpointError : no run can be made in the folder.
     """
     usable_device(settings.device)
-    data = for_loss(data, train.loss)
+    data = for_training(data, train)
     prepared = prepare(data, train, load)
     outputs = prepared.problem.outputs
-    if outputs > 1 and settings.device != "cpu":
+    if (outputs > 1 or prepared.problem.biases) and settings.device != "cpu":
+        of = f"of {outputs} outputs" if outputs > 1 else f"with {prepared.problem.biases.words}"
         raise ConfigError(
-            f"The program of {outputs} outputs is solved on the processor, not on '{settings.device}'.",
-            "Leave out --device.",
+            f"The program {of} is solved on the processor, not on '{settings.device}'.", "Leave out --device."
         )
     record = RunRecord(prepared.data, train, prepared.problem, prepared.beta_max)
     folder = RunFolder(out) if out else next_run(record.data.name)

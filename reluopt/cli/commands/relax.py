@@ -19,7 +19,15 @@ def relax_command(
     dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
     beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
     beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
-    loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
+    loss: Annotated[
+        str | None, typer.Option(help=r"The loss, as in 'reluopt train' \[default: squared].", show_default=False)
+    ] = None,
+    output_bias: Annotated[
+        str | None, typer.Option(help="An output intercept: free of weight decay, or decayed, as in 'reluopt train'.")
+    ] = None,
+    first_bias: Annotated[
+        str | None, typer.Option(help="free: first-layer biases are not decayed, as in 'reluopt train'.")
+    ] = None,
     class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[relax].")] = None,
@@ -38,4 +46,8 @@ def relax_command(
     """
     from reluopt.cli import relax as work
 
-    work.relax_command(dataset, beta, beta_fraction, loss, class_weight, out, config, replace, quiet, given)
+    chosen = {
+        "beta": beta, "beta_fraction": beta_fraction, "loss": loss, "output_bias": output_bias,
+        "first_bias": first_bias, "class_weight": class_weight,
+    }  # fmt: skip
+    work.relax_command(dataset, chosen, out, config, replace, quiet, given)
