@@ -13,9 +13,12 @@ from reluopt.bounds.hyperplanes import Hyperplanes, HyperplaneTree, geometry_of
 from reluopt.bounds.leaf_interior import InteriorPoint
 from reluopt.bounds.leaf_proofs import read_off
 from reluopt.bounds.leaf_states import LeafData, LeafStates
+from reluopt.bounds.lifting import Lifting
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.protocol import Start
+from reluopt.bounds.region_forms import group_bound
 from reluopt.bounds.second_order import Scaling, determinant, inverse, reach
+from reluopt.bounds.single_groups import singles_bound
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
 from reluopt.search.refinement import refine
@@ -157,6 +160,26 @@ def test_a_proof_is_as_accurate_as_what_is_undecided_asks_for(seed):
         assert found.value <= value * (1 + 1e-5)
         assert found.value >= value * (1 - max(0.1 * undecided, 1e-4))
         tree.grow(2)
+
+
+@pytest.mark.parametrize("ball", [False, True])
+def test_groups_of_one_sample_are_bounded_at_once_as_one_by_one(ball):
+    rng = np.random.default_rng(5)
+    m, d, f = 6, 3, 3
+    X, F = rng.standard_normal((m, d)), np.eye(1, 1 + d)
+    F = np.vstack([F, np.pad(rng.standard_normal((f - 1, d)), ((0, 0), (1, 0)))])
+    z, nu, r = rng.standard_normal(m), 9.0 + rng.random(m), rng.random((m, f + 2, f + 2))
+    k = rng.standard_normal((m, f + 2, d))
+    at_once = singles_bound(X, F, z, nu, r, m, (k, np.abs(k), d) if ball else None)
+    one = [
+        group_bound(Lifting(X[[i]], F), z[[i]], nu[[i]], r[i], m, (k[i], np.abs(k[i]), d) if ball else None)
+        for i in range(m)
+    ]
+    assert np.allclose(at_once[0], sum(part[0] for part in one), rtol=1e-12)
+    assert at_once[1] == pytest.approx(sum(part[1] for part in one), rel=1e-6)
+    assert at_once[2] == pytest.approx(sum(part[2] for part in one), rel=0.1)
+    with pytest.raises(np.linalg.LinAlgError):
+        singles_bound(X, F, z, nu - 9.5 * (np.arange(m) == 2), r, m)
 
 
 def test_samples_that_are_alike_are_decided_together():

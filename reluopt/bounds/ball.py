@@ -57,16 +57,23 @@ class Ball:
         """Whether |V| ≤ 1 (for underflow), no row belongs to the form 1, and r_1f + r_f1 ≥ ‖k_f‖ for all forms."""
         if not ((np.abs(self.span) <= 1).all() and len(r) == len(self.omega)):
             return False
-        return all(self._group_allows(number, part) for number, part in enumerate(r))
+        if any(omega.shape != (len(part), len(self.span)) for omega, part in zip(self.omega, r, strict=True)):
+            return False
+        sizes = {len(part) for part in r}
+        numbers = ([number for number, part in enumerate(r) if len(part) == size] for size in sizes)
+        return all(
+            self._groups_allow(np.stack([self.omega[i] for i in alike]), np.stack([r[i] for i in alike]))
+            for alike in numbers
+        )
 
-    def _group_allows(self, number: int, r: Float[np.ndarray, "f f"]) -> bool:
-        omega = self.omega[number]
-        if omega.shape != (len(r), len(self.span)) or omega[0].any():
+    def _groups_allow(self, omega: Float[np.ndarray, "m f i"], r: Float[np.ndarray, "m f f"]) -> bool:
+        """Those of groups with equally many forms."""
+        if omega[:, 0].any():
             return False
         count = sum(self.span.shape)
         error = 2 * rounding.gamma(2 * count + 16) * size_of(self.span) * rounding.norm_upper(omega)
-        k, tiny = self.rows(number), rounding.TINY * count**2
-        reach = rounding.norm_upper(k[:, :-1]) + np.abs(k[:, -1]) if self.biased else rounding.norm_upper(k)
+        k, tiny = omega @ self.span, rounding.TINY * count**2
+        reach = rounding.norm_upper(k[..., :-1]) + np.abs(k[..., -1]) if self.biased else rounding.norm_upper(k)
         norms = (reach + (1.5 if self.biased else 1.0) * (error + tiny)) * (1 + rounding.gamma(8))
-        enough = np.nextafter(r[0] + r[:, 0], 0.0)[1:] >= np.where(omega.any(axis=1), norms, 0.0)[1:]
+        enough = np.nextafter(r[:, 0] + r[:, :, 0], 0.0)[:, 1:] >= np.where(omega.any(axis=2), norms, 0.0)[:, 1:]
         return bool(enough.all())

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
 from reluopt.bounds.lifting import Lifting, eliminated
 from reluopt.bounds.row_space import COLUMNS, RowSpace, in_rows_of
+from reluopt.bounds.single_groups import singles_bound
 from reluopt.rigor import rounding
 from reluopt.rigor.rounding import frobenius_upper as size_of
 
@@ -81,12 +82,29 @@ class Geometry:
         """
         M, error = self._head(z, m)
         slack, steps = 0.0, len(self.groups)
+        alone = [number for number, group in enumerate(self.groups) if len(group) == 1]
+        if alone:
+            part, error_of_them, slack = self._singles(alone, z, m)
+            M, error = M + part, error + error_of_them
         for number, (group, r) in enumerate(zip(self.groups, m.r, strict=True)):
+            if len(group) == 1:
+                continue
             ball = None if m.ball is None else (m.ball.rows(number), m.ball.sizes(number), len(m.ball.span))
             part, off, more = group_bound(Lifting(self.X[group], self.F), z[group], m.nu[group], r, steps, ball)
             M, error, slack = M + part, error + off, slack + more
         spare = 1 + rounding.gamma(steps)
         return M, error * spare, slack * spare
+
+    def _singles(
+        self, numbers: list[int], z: Float[np.ndarray, " n"], m: Multipliers
+    ) -> tuple[Float[np.ndarray, "e e"], float, float]:
+        """What the groups of one sample add, with the rounding of their sums."""
+        at, r = np.concatenate([self.groups[number] for number in numbers]), np.stack([m.r[i] for i in numbers])
+        ball = None
+        if m.ball is not None:
+            omega = np.stack([m.ball.omega[number] for number in numbers])
+            ball = omega @ m.ball.span, np.abs(omega) @ np.abs(m.ball.span), len(m.ball.span)
+        return singles_bound(self.X[at], self.F, z[at], m.nu[at], r, len(self.groups), ball)
 
     def _head(self, z: Float[np.ndarray, " n"], m: Multipliers) -> tuple[Float[np.ndarray, "e e"], float]:
         """What the free and the decided samples add to M, and the rounding of it."""
