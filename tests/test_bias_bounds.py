@@ -371,7 +371,7 @@ def test_cliques_with_free_biases_are_tighter_and_below_every_network(loss, tmp_
         nets = [(U, a, p.best_intercept(p.predict(U, a))) for U, a, _ in nets]
     ticking(0.02)
     first = BOUNDS["affine"].best(p, clock=Clock(0.6))
-    bound = BOUNDS["cliques"].best(p, Start().after(first), Clock(2.0))
+    bound = BOUNDS["cliques"].best(p, Start().after(first), Clock(6.0))
     assert 0 < bound.value <= min(p.objective_upper(*net) for net in nets)
     assert bound.value > BOUNDS["moment"].best(p, clock=Clock(0.6)).value
     path = tmp_path / "a.safetensors"

@@ -28,6 +28,7 @@ from reluopt.bounds.clique_settings import CliqueSettings
 from reluopt.bounds.lower_bound import LowerBound, prove
 from reluopt.bounds.output_cliques import OutputCliqueSearch
 from reluopt.bounds.protocol import Bound, Start
+from reluopt.bounds.schur import Elimination
 from reluopt.bounds.second_moments import with_moments
 from reluopt.clock import Clock
 from reluopt.losses import Loss
@@ -76,7 +77,10 @@ class Cliques(Bound):
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
-        """The moment bound, if the start has none, then the bound with cliques after each sign's polish."""
+        """The moment bound, if the start has none, then the bound with cliques after each sign's polish.
+
+        That is done again, from where it ended, as long as it gains and there is time.
+        """
         started = time.perf_counter()
         if start.moments is None:
             start = with_moments(problem, start, clock.part(self.settings.first), device)
@@ -88,10 +92,22 @@ class Cliques(Bound):
             return
         kind = OutputCliqueSearch if problem.outputs > 1 else CliqueSearch
         search = kind(problem, moments, self.settings, device=device)
-        search.solve(clock)
-        for sides in search.polished(clock):
-            if all(math.isfinite(side.level) for side in sides):
-                yield prove(problem, search.evidence(sides), method=_name(search), started=started, z=search.z)
+        best, gained, least = moments.value, True, self.settings.again * (clock.spent + clock.left)
+        while gained:
+            before = best
+            search.solve(clock.part())
+            for sides in search.polished(clock):
+                if all(math.isfinite(side.level) for side in sides):
+                    yield (found := _proved(search, sides, started))
+                    best = max(best, found.value)
+            gained = (
+                best > before * (1 + self.settings.gain)
+                and max(least, 4 * search.seconds_of_last) < clock.left < math.inf
+            )
+
+
+def _proved(search: CliqueSearch, sides: list[Elimination], started: float) -> LowerBound:
+    return prove(search.problem, search.evidence(sides), method=_name(search), started=started, z=search.z)
 
 
 def _name(search: CliqueSearch) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from reluopt.bounds.lifting import Lifting, Products
 from reluopt.bounds.slopes import tilt_signs
@@ -25,6 +26,30 @@ from reluopt.bounds.slopes import tilt_signs
 BallStart = tuple[Float[Tensor, "i d"], Float[Tensor, "groups h c"], float]
 #: ε of κ = √(‖ω‖² + ε²), in units of the mean of ‖ω‖.
 SOFT = 1e-4
+
+
+class SparseRows:
+    """A sparse matrix that multiplies rows of all groups; entry j has the value ``which[j]`` of some vector.
+
+    Entries are summed where they have one place.
+    """
+
+    def __init__(self, which: Int[Tensor, " m"], row: Int[Tensor, " m"], column: Int[Tensor, " m"], rows: int) -> None:
+        order = torch.argsort(row, stable=True)
+        counts = torch.bincount(row, minlength=rows)
+        self._starts, self._columns, self._which = counts.cumsum(0) - counts, column[order], which[order]
+        self._values = torch.zeros(0)
+
+    def of(self, values: Float[Tensor, " k"]) -> SparseRows:
+        """With these values."""
+        self._values = values[self._which]
+        return self
+
+    def __matmul__(self, X: Float[Tensor, "groups g d"]) -> Float[Tensor, "groups g d"]:
+        """What it makes of the rows of X."""
+        flat = X.reshape(-1, X.shape[2])
+        made = embedding_bag(self._columns, flat, self._starts, mode="sum", per_sample_weights=self._values)
+        return made.view(X.shape)
 
 
 class CliqueForm:
@@ -86,11 +111,15 @@ class CliqueForm:
         forth, back = (group * g + row) * g + column, (group * g + column) * g + row
         both = of_p[0] & of_p[1]
         #: For the products of (s + p, s + p), (s + p, p), (p, p): which pairs, and where in a (groups, g, g) matrix.
-        every = torch.arange(len(group), device=i.device)
-        self.places = [
+        every, rows = torch.arange(len(group), device=i.device), self.groups * g
+        all_places, with_p, only_p = (
             (torch.cat([every[one], every[two]]), torch.cat([forth[one], back[two]]))
             for one, two in ((every, every), (of_p[1], of_p[0]), (both, both))
-        ]
+        )
+        self.places = all_places
+        self.with_p, self.only_p = (
+            SparseRows(which, place // g, place // g**2 * g + place % g, rows) for which, place in (with_p, only_p)
+        )
 
     def products(self, point: Float[np.ndarray, " q"]) -> Float[Tensor, "groups f f"]:
         """r as symmetric matrices R with FᵀRF = Σ_{a<b} r_ab F_a F_b."""
@@ -137,11 +166,9 @@ class CliqueForm:
         at = torch.as_tensor(point, device=self.z.device)
         of_s, of_p = (0.5 * self._of_head(at)).view(groups, f, 2, g).unbind(2)
         r, nu = 0.5 * at[self.on_pairs], at[self.on_nu].view(groups, g)
-        both, cross, only_p = (
-            r.new_zeros(groups * g * g).index_add_(0, places, r[which]).view(groups, g, g)
-            for which, places in self.places
-        )
-        summed = Products(r.new_zeros(f, f), of_s, of_p, both, cross, only_p)
+        which, places = self.places
+        both = r.new_zeros(groups * g * g).index_add_(0, places, r[which]).view(groups, g, g)
+        summed = Products(r.new_zeros(f, f), of_s, of_p, both, self.with_p.of(r), self.only_p.of(r))
         if not len(self.span):
             return self.lifting.blocks(self.z, nu, summed)
         k = torch.nn.functional.pad(self._of_all(self._own_omega(at) @ self.span), (0, 0, 1, 0))

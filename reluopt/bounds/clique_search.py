@@ -57,6 +57,8 @@ class CliqueSearch:
         #: The sample of every slot; −1 where there is none.
         self.slots = np.where(order >= 0, samples[order], -1)
         self.core = self._core(factors, moments, 2**levels)
+        #: What the last update will take.
+        self.seconds_of_last = 0.0
         #: The dual point of the samples, and of the rows, of the last solution.
         self.z = np.zeros_like(problem.targets)
         self.v = problem.spread(self.z)
@@ -154,12 +156,13 @@ class CliqueSearch:
     def solve(self, clock: Clock) -> None:
         """Update the multipliers again and again; cliques grow where that is slow."""
         core, settings, before, curved = self.core, self.settings, math.inf, False
-        whole, (step, least) = clock.spent + clock.left, settings.envelopes
-        end = settings.solve * whole
-        while (now := clock.spent) < end:
+        whole, (step, least) = clock.spent + clock.left, (core.fit.smoothing, settings.envelopes[1])
+        end = settings.last * whole
+        while (now := clock.spent) < max(settings.least * end, end - self.seconds_of_last):
             value = core.update(settings.penalty, settings.iterations, end - now, curved=curved)
             slow, before, took = abs(value - before) < settings.slow * value, value, clock.spent - now
-            growing = self._may_grow() and now + settings.updates * took < end
+            self.seconds_of_last = took * settings.last_iterations / settings.iterations
+            growing = self._may_grow() and now + settings.updates * took < end - self.seconds_of_last
             if core.is_full():
                 core.widen()
             if slow and growing:
@@ -168,8 +171,7 @@ class CliqueSearch:
             step = max(least, settings.falls * step)
             core.fit.smooth(step)
         core.fit.smooth(least)
-        seconds = settings.last * whole - clock.spent
-        core.update(settings.last_penalty, settings.last_iterations, seconds, curved=True)
+        core.update(settings.last_penalty, settings.last_iterations, end - clock.spent, curved=True)
 
     def _may_grow(self) -> bool:
         groups, size, settings = self.core.groups, self.core.size, self.settings
@@ -187,8 +189,12 @@ class CliqueSearch:
             z, products = sign * at_slots.view(len(nu), -1) * core.norms[:, None], core.products(number)
             ball, spread = core.ball_of(number), None if core.spread is None else float(core.spread[number])
             sides.append(Elimination(core.X, z, nu, products, self._moment_multipliers(z, head), ball, spread))
-        for number, side in enumerate(sorted(sides, key=lambda side: -side.level)):
-            side.run(0.5 * core.beta * self.settings.enough, clock.part(1 / (len(sides) - number)))
+        target = 0.5 * core.beta * self.settings.enough
+        waiting = sorted(sides, key=lambda side: -side.level)
+        while waiting:
+            # each has time as it has to fall
+            falls = [max(side.level - target, 1e-9 * target) ** 0.5 for side in waiting]
+            waiting.pop(0).run(target, clock.part(falls[0] / sum(falls) if math.isfinite(falls[0]) else 0.5))
             yield sides
 
     def _moment_multipliers(self, z: Float[Tensor, "N 1"], head: Float[Tensor, "e k"]) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,10 @@ class CliqueSettings:
         feasible.
     slow : cliques double when an update changes the primal value by less than this fraction.
     updates : and only if there is time for so many updates of the present cost before the last one.
-    first, solve, last : shares of the time for the moment bound, until the last update, until polishing.
+    first, last : shares of the time for the moment bound, and until polishing. ``least`` : the share of the latter that
+        is searched before the last update at least.
+    again, gain : where more than this share of the time is left after all that, and the bound rose by more than this
+        fraction, what is left is used in the same way.
     enough : multipliers are good enough when the level is this close to β/2.
     edge : how far from the edge of its range a slope of Theorem A is smoothed, in units of the moments.
     idle : ν of a sample whose row is zero, in units of |z|: whatever it is, it costs |z|/4ν and nothing else.
@@ -28,7 +31,7 @@ class CliqueSettings:
     """
 
     smallest: int = 32
-    largest: int = 256
+    largest: int = 640
     entries: int = 2 * 10**7
     penalty: float = 80.0
     iterations: int = 60
@@ -37,9 +40,11 @@ class CliqueSettings:
     slow: float = 3e-3
     updates: int = 12
     first: float = 0.2
-    solve: float = 0.5
     last: float = 0.65
-    enough: float = 1.0003
+    least: float = 0.77
+    again: float = 0.15
+    gain: float = 1e-5
+    enough: float = 1.0001
     edge: float = 0.01
     idle: float = 1e12
     envelopes: tuple[float, float] = (0.3, 0.05)

@@ -116,7 +116,8 @@ class Lifting:
         """
         xp, X, F, C = namespace(nu), self.X, self.F, self.outputs
         d = X.shape[-1]
-        A = (xp.diag_embed(nu) if xp is torch else np.diag(nu)) - r.both
+        A, every = -r.both, xp.arange(nu.shape[-1])
+        A[..., every, every] += nu
         B = xp.swapaxes(r.on_s + r.on_p, -1, -2) @ F
         B[..., :C] += 0.5 * z.reshape(*X.shape[:-1], C)
         B[..., C:] += 0.5 * nu[..., None] * X - r.cross @ X

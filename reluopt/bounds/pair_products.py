@@ -18,6 +18,8 @@ from torch.nn.functional import embedding_bag
 
 #: So many pairs a form join the list at a time, those that are violated most.
 NEW = 4
+#: Violations below this fraction of E[F_a²], on average, stay: where both forms are zero nothing holds them.
+SMALL = 1e-4
 #: Products of one block of a look at all of them.
 BLOCK = 2**21
 
@@ -107,12 +109,12 @@ class PairProducts:
     def _violated(
         self, F: Float[Tensor, "r k"], groups: Int[Tensor, "G f"]
     ) -> tuple[Int[Tensor, "2 m"], Float[Tensor, " m"]]:
-        """Pairs with negative products that are not in the list, and these products."""
-        listed = self.pairs[0] * self.rows + self.pairs[1]
+        """Pairs with products below zero that are not in the list, and these products."""
+        listed, least = self.pairs[0] * self.rows + self.pairs[1], -SMALL * float(F.square().sum()) / self.rows
         found = []
         for part in groups.split(max(1, BLOCK // groups.shape[1] ** 2)):
             products = F[part] @ F[part].mT
-            g, a, b = torch.nonzero(products.triu_(1) < 0, as_tuple=True)
+            g, a, b = torch.nonzero(products.triu_(1) < least, as_tuple=True)
             one, two = part[g, a], part[g, b]
             pairs = torch.stack([torch.minimum(one, two), torch.maximum(one, two)])
             new = ~torch.isin(pairs[0] * self.rows + pairs[1], listed)

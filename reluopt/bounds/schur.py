@@ -187,14 +187,16 @@ class Elimination(CliqueForm):
             if self.level <= target or clock.over:
                 raise StopIteration
 
-        unit = math.inf
-        for number, (relative, iterations) in enumerate(chain(SCHEDULE, repeat(SCHEDULE[-1]))):
+        # where smoothing would cost more than there is to gain, it begins later
+        useful = [step for step in SCHEDULE[:-1] if target <= 0 or step[0] < self.level / target - 1]
+        schedule, unit = [*useful, SCHEDULE[-1]], math.inf
+        for number, (relative, iterations) in enumerate(chain(schedule, repeat(schedule[-1]))):
             before, unit = unit, self.level
             if not math.isfinite(unit) or unit <= target or clock.over:
                 return
-            if number >= len(SCHEDULE) and unit > before * (1 - SETTLED):
+            if number >= len(schedule) and unit > before * (1 - SETTLED):
                 return
-            if number >= EXTEND_FROM:
+            if number >= EXTEND_FROM or len(schedule) < len(SCHEDULE):
                 self.extend(relative * unit)
             lowest = np.zeros(len(self.best))
             lowest[self.on_ball] = -np.inf
