@@ -57,7 +57,7 @@ def test_both_checkers_accept_what_is_proved(tmp_path, spec, C):
 def test_other_bounds_of_pooled_rows_are_tighter_and_both_checkers_accept_them(tmp_path, name, spec, C, ticking):
     problem, first, path, _ = written(tmp_path, spec, C)
     ticking(0.01)
-    bound = BOUNDS[name].best(problem, Start().after(first), Clock(1.0))
+    bound = BOUNDS[name].best(problem, Start().after(first), Clock(5.0))
     U, alpha = (0.2 * part for part in network_of(problem, 3))
     assert first.value < bound.value <= problem.objective_upper(U, alpha)
     write_certificate(path, problem, bound=bound, network=(U, alpha))
