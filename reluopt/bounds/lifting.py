@@ -158,4 +158,4 @@ def eliminated(B: Array, A: Array) -> tuple[Array, Array] | None:
         L = np.linalg.cholesky(A)
     except np.linalg.LinAlgError:
         return None
-    return L, scipy.linalg.solve_triangular(L, B, lower=True, check_finite=False) if len(L) else B
+    return L, scipy.linalg.solve_triangular(L, B, lower=True, check_finite=False) if L.size else B

@@ -5,7 +5,7 @@ r"""Theorem C: ‖zᵀ(Xu)_+‖ ≤ 2 λmax(M) for z (n, C), with one matrix on 
 .. math:: b_i s_i = b_i s_i − ν_i (s_i² − s_i x_iᵀu) ≤ (b_i + ν_i x_iᵀu)²/4ν_i,
 
 a quadratic form of (a, u), whatever the sign of b_i. Samples of a *clique* g keep their s_j as variables, which
-products r ≥ 0 of the forms s_j ≥ 0 and s_j − x_jᵀu ≥ 0 tie together; they are eliminated as in ``region_forms.py``. The
+products r ≥ 0 of the forms s_j ≥ 0 and s_j − x_jᵀu ≥ 0 tie together; they are eliminated (``group_bounds.py``). The
 derivation is in ``certificate/SPEC.md``, section 9.
 """
 
@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from reluopt.bounds.lifting import Lifting
-from reluopt.bounds.region_forms import group_bound
+from reluopt.bounds.group_bounds import groups_bound
 from reluopt.rigor import rounding
 from reluopt.rigor.rounding import frobenius_upper as size_of
 
@@ -69,16 +68,12 @@ class OutputEvidence:
         root = np.sqrt(self.nu[on])[:, None]
         half = 0.5 * np.hstack([self.z[on] / root, root * X[on]])
         terms = np.square(size_of(half))
-        largest = 1.0 + max(float(np.abs(part).max(initial=0.0)) for part in (X, self.z))
+        largest = rounding.largest_entry(X, self.z)
         error = rounding.gamma(2 * n + steps + 32) * terms * 1.01
         error += rounding.TINY * (n + C + d + 1) ** 3 * (1.0 + terms) * largest**2
-        M, slack = half.T @ half, 0.0
-        for group, r in zip(self.groups, self.r, strict=True):
-            lifting = Lifting(X[group], np.zeros((0, C + d)))
-            part, off, more = group_bound(lifting, self.z[group], self.nu[group], r, steps)
-            M, error, slack = M + part, error + off, slack + more
-        spare = 1 + rounding.gamma(steps)
-        return 0.5 * (M + M.T), error * spare, slack * spare
+        part, off, slack = groups_bound(X, np.zeros((0, C + d)), self.groups, self.z, self.nu, self.r)
+        M = half.T @ half + part
+        return 0.5 * (M + M.T), (error + off) * (1 + rounding.gamma(1)), slack
 
     @np.errstate(over="ignore", invalid="ignore")
     def level(self, X: Float[np.ndarray, "n d"]) -> float:

@@ -20,9 +20,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
-from reluopt.bounds.lifting import Lifting, eliminated
+from reluopt.bounds.group_bounds import groups_bound
 from reluopt.bounds.row_space import COLUMNS, RowSpace, in_rows_of
-from reluopt.bounds.single_groups import singles_bound
 from reluopt.rigor import rounding
 from reluopt.rigor.rounding import frobenius_upper as size_of
 
@@ -81,30 +80,8 @@ class Geometry:
         Raises ``LinAlgError`` where a group is not definite.
         """
         M, error = self._head(z, m)
-        slack, steps = 0.0, len(self.groups)
-        alone = [number for number, group in enumerate(self.groups) if len(group) == 1]
-        if alone:
-            part, error_of_them, slack = self._singles(alone, z, m)
-            M, error = M + part, error + error_of_them
-        for number, (group, r) in enumerate(zip(self.groups, m.r, strict=True)):
-            if len(group) == 1:
-                continue
-            ball = None if m.ball is None else (m.ball.rows(number), m.ball.sizes(number), len(m.ball.span))
-            part, off, more = group_bound(Lifting(self.X[group], self.F), z[group], m.nu[group], r, steps, ball)
-            M, error, slack = M + part, error + off, slack + more
-        spare = 1 + rounding.gamma(steps)
-        return M, error * spare, slack * spare
-
-    def _singles(
-        self, numbers: list[int], z: Float[np.ndarray, " n"], m: Multipliers
-    ) -> tuple[Float[np.ndarray, "e e"], float, float]:
-        """What the groups of one sample add, with the rounding of their sums."""
-        at, r = np.concatenate([self.groups[number] for number in numbers]), np.stack([m.r[i] for i in numbers])
-        ball = None
-        if m.ball is not None:
-            omega = np.stack([m.ball.omega[number] for number in numbers])
-            ball = omega @ m.ball.span, np.abs(omega) @ np.abs(m.ball.span), len(m.ball.span)
-        return singles_bound(self.X[at], self.F, z[at], m.nu[at], r, len(self.groups), ball)
+        part, off, slack = groups_bound(self.X, self.F, self.groups, z, m.nu, m.r, m.ball)
+        return M + part, (error + off) * (1 + rounding.gamma(1)), slack
 
     def _head(self, z: Float[np.ndarray, " n"], m: Multipliers) -> tuple[Float[np.ndarray, "e e"], float]:
         """What the free and the decided samples add to M, and the rounding of it."""
@@ -118,11 +95,11 @@ class Geometry:
         terms = np.square(size_of(size)) + sum(size_of(part) for part in added)
         (n, d), f = X.shape, len(F)
         operations = 2 * n + 3 * d + 6 * f + len(self.groups) + 32
-        largest = _largest(X, F, m.c, z)
+        largest = rounding.largest_entry(X, F, m.c, z)
         if m.slopes is not None:
             part, more = m.slopes.matrix(X)
             M, terms, operations = M + part, terms + more, operations + len(m.slopes.factor)
-            largest = max(largest, _largest(m.slopes.eta))
+            largest = max(largest, rounding.largest_entry(m.slopes.eta))
         underflow = rounding.TINY * (operations + 1) ** 3 * (1.0 + terms) * np.square(largest)
         return 0.5 * (M + M.T), rounding.gamma(operations) * terms * 1.01 + underflow
 
@@ -159,47 +136,6 @@ class Geometry:
             return math.inf
         total = (2.0 * max(0.0, rounding.lambda_max_upper(M, error)) + slack) * (1 + rounding.gamma(8))
         return total if math.isfinite(total) else math.inf
-
-
-def group_bound(
-    lifting: Lifting,
-    z: Float[np.ndarray, "p ..."],
-    nu: Float[np.ndarray, " p"],
-    r: Float[np.ndarray, "a a"],
-    steps: int,
-    ball: tuple[Float[np.ndarray, "a d"], Float[np.ndarray, "a d"], int] | None = None,
-) -> tuple[Float[np.ndarray, "e e"], float, float]:
-    """(H + YᵀY, e, δ): the group's form is at most hᵀ(H + YᵀY)h + δ on its head h, and e bounds the rounding.
-
-    ``steps`` additions will follow; ``ball`` has the rows k of ball products as computed, the sizes of what was added
-    up in them, and how many terms that were. 2sᵀ(B − LY)h − sᵀ(A − LLᵀ)s ≤ δ as ‖h‖ ≤ √2 and ‖s‖ ≤ ‖X‖_F.
-
-    Raises ``LinAlgError`` where A is not definite.
-    """
-    X, F, e = lifting.X, lifting.F, lifting.F.shape[1]
-    k, k_size, terms = (None, None, 0) if ball is None else (ball[0], -ball[1], ball[2])
-    H, B, A = lifting.blocks(z, nu, lifting.summed(0.5 * (r + r.T)), k)
-    found = eliminated(B, A)
-    if found is None:
-        raise np.linalg.LinAlgError("a group is not definite")
-    L, Y = found
-    # one sign for all that is added up: sums of absolute values
-    sizes = Lifting(-np.abs(X), np.abs(F)).matrix(np.abs(z), -np.abs(nu), 0.5 * (r + r.T), k_size)
-    reach, on_s, on_a = size_of(X), size_of(L), size_of(Y)
-    share = rounding.gamma(2 * len(r) + terms + steps + 16) * 1.01
-    tiny = (
-        rounding.TINY * (len(r) + e + terms) ** 4 * np.square(_largest(X, F, r, *([] if k_size is None else [k_size])))
-    )
-    off = share * (size_of(sizes[:e, :e]) + on_a * on_a) + tiny
-    by_B = size_of(B - L @ Y) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, :e]) + on_s * on_a) + tiny
-    by_A = size_of(A - L @ L.T) * (1 + rounding.gamma(1)) + share * (size_of(sizes[e:, e:]) + on_s * on_s) + tiny
-    slack = (3.0 * reach * by_B + reach * (reach * by_A)) * (1 + rounding.gamma(8)) + rounding.TINY
-    return H + Y.T @ Y, off, slack
-
-
-def _largest(*parts: np.ndarray) -> float:
-    """1 + the largest entry of all."""
-    return 1.0 + max(float(np.abs(part).max(initial=0.0)) for part in parts)
 
 
 def _at_least_sum(

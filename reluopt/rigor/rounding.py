@@ -118,6 +118,11 @@ def frobenius_upper(part: np.ndarray) -> float:
     return float(norm_upper(part.ravel())) if part.size else 0.0
 
 
+def largest_entry(*parts: np.ndarray | None) -> float:
+    """1 + the largest size of an entry of all of these."""
+    return 1.0 + max(float(np.abs(part).max(initial=0.0)) for part in parts if part is not None)
+
+
 def lambda_max_upper(C: Float[np.ndarray, "k k"], error: Float[np.ndarray, "k k"] | float = 0.0) -> float:
     """≥ λmax(C') for every symmetric C' near the symmetric C; ``inf`` where nothing can be proved.
 
