@@ -30,13 +30,14 @@ def path_command(
     quiet: bool,
     given: dict[str, dict[str, Any]],
 ) -> None:
-    """Do what `reluopt path` says; ``chosen`` are settings of training that make the problem."""
+    """Do what `reluopt path` says; ``chosen`` are settings of training that make the problem, None where unset."""
     file, where = read_toml(config, TABLES), str(config or "the command line")
     given["data"]["dataset"] = dataset
-    choice = TrainConfig(**chosen)
+    choice = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
     data_config = for_training(settle(DataConfig, "data", file["data"], given["data"], where), choice)
     settings = settle(PathConfig, "path", file["path"], given["path"], where)
-    fractions, _ = settings.numbers, usable_device(settings.device)
+    fractions = settings.numbers
+    usable_device(settings.device)
     with working("reading the data and searching β_max", quiet=quiet):
         prepared = prepare(data_config, choice, load_aloud, "'reluopt path'")
     data = prepared.data

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from reluopt.cli.options import with_settings
+from reluopt.cli.problem_options import Dataset
 from reluopt.data.settings import DataConfig
 
 TABLES = {"data": DataConfig}
@@ -15,7 +16,7 @@ TABLES = {"data": DataConfig}
 
 @with_settings(**TABLES)
 def data_command(
-    dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
+    dataset: Dataset,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with a table \[data].")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the prepared X and y to this .npz file.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the file of --save without asking.")] = False,

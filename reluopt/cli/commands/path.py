@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from reluopt.cli.options import with_settings
+from reluopt.cli.problem_options import ClassWeight, Dataset, FirstBias, Loss, OutputBias
 from reluopt.data.settings import DataConfig
 from reluopt.search.config import PathConfig
 
@@ -16,15 +17,11 @@ TABLES = {"data": DataConfig, "path": PathConfig}
 
 @with_settings(**TABLES)
 def path_command(
-    dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
-    loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
-    output_bias: Annotated[
-        str | None, typer.Option(help="An output intercept: free of weight decay, or decayed, as in 'reluopt train'.")
-    ] = None,
-    first_bias: Annotated[
-        str | None, typer.Option(help="free: first-layer biases are not decayed, as in 'reluopt train'.")
-    ] = None,
-    class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
+    dataset: Dataset,
+    loss: Loss = None,
+    output_bias: OutputBias = None,
+    first_bias: FirstBias = None,
+    class_weight: ClassWeight = None,
     out: Annotated[Path | None, typer.Option(help="The folder to make (default runs/DATASET-path).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[path].")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the folder.")] = False,

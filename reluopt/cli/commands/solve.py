@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from reluopt.cli.options import with_settings
+from reluopt.cli.problem_options import DATASET, Beta, BetaFraction, ClassWeight, FirstBias, Loss, OutputBias
 from reluopt.data.settings import DataConfig
 from reluopt.search.config import SolveConfig
 
@@ -16,21 +17,13 @@ TABLES = {"data": DataConfig, "solve": SolveConfig}
 
 @with_settings(**TABLES)
 def solve_command(
-    dataset: Annotated[
-        str | None, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")
-    ] = None,
-    beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
-    beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
-    loss: Annotated[
-        str | None, typer.Option(help=r"The loss, as in 'reluopt train' \[default: squared].", show_default=False)
-    ] = None,
-    output_bias: Annotated[
-        str | None, typer.Option(help="An output intercept: free of weight decay, or decayed, as in 'reluopt train'.")
-    ] = None,
-    first_bias: Annotated[
-        str | None, typer.Option(help="free: first-layer biases are not decayed, as in 'reluopt train'.")
-    ] = None,
-    class_weight: Annotated[str | None, typer.Option(help="Sample weights by class: balanced.")] = None,
+    dataset: Annotated[str | None, typer.Argument(help=DATASET)] = None,
+    beta: Beta = None,
+    beta_fraction: BetaFraction = None,
+    loss: Loss = None,
+    output_bias: OutputBias = None,
+    first_bias: FirstBias = None,
+    class_weight: ClassWeight = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[solve].")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run; --gap and --budget may be given.")] = None,

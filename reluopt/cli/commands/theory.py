@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from reluopt.cli.options import with_settings
+from reluopt.cli.problem_options import Beta, BetaFraction, Dataset
 from reluopt.data.settings import DataConfig
 from reluopt.theory.config import TheoryConfig
 
@@ -16,9 +17,9 @@ TABLES = {"data": DataConfig, "theory": TheoryConfig}
 
 @with_settings(**TABLES)
 def theory_command(
-    dataset: Annotated[str, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")],
-    beta: Annotated[float | None, typer.Option(help="Weight decay β, as an absolute number.")] = None,
-    beta_fraction: Annotated[float | None, typer.Option(help="β as a fraction of β_max (default 0.1).")] = None,
+    dataset: Dataset,
+    beta: Beta = None,
+    beta_fraction: BetaFraction = None,
     loss: Annotated[str, typer.Option(help="The loss, as in 'reluopt train'.")] = "squared",
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[theory].")] = None,
     save: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from reluopt.cli.options import with_settings
+from reluopt.cli.problem_options import DATASET
 from reluopt.data.settings import DataConfig
 from reluopt.training.config import TrainConfig
 
@@ -16,9 +17,7 @@ TABLES = {"data": DataConfig, "train": TrainConfig}
 
 @with_settings(**TABLES)
 def train_command(
-    dataset: Annotated[
-        str | None, typer.Argument(help="A built-in name, a table, an .npz file, or a folder of IDX files.")
-    ] = None,
+    dataset: Annotated[str | None, typer.Argument(help=DATASET)] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make (default runs/DATASET-NNN).")] = None,
     config: Annotated[Path | None, typer.Option(help=r"A TOML file with tables \[data] and \[train].")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this run folder, bit for bit.")] = None,
