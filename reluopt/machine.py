@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     import torch
 
 
-def usable_device(name: str) -> torch.device:
-    """The torch device of that name.
+def usable_device(name: str, dtype: str = "float64") -> torch.device:
+    """The torch device of that name, if it can compute in that precision.
 
     Raises
     ------
-    ConfigError : torch does not know it, or this machine does not have it; the message says how to get one.
+    ConfigError : torch does not know it, this machine does not have it, or it has no such numbers; the message says how
+        to get one.
     """
     import torch
 
@@ -25,6 +26,10 @@ def usable_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(f"The device '{name}' cannot be used here.", _device_remedy(name)) from error
+    try:
+        torch.ones(1, dtype=getattr(torch, dtype), device=device).sum().item()
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        raise ConfigError(f"The device '{name}' does not compute in {dtype}.", "Choose cpu, or cuda.") from error
     return device
 
 

@@ -27,12 +27,13 @@ def network():
     return reluopt.TrainConfig(width=6).make_network(4)
 
 
+@pytest.mark.parametrize("device", [NOWHERE, "meta"])  # of the second torch makes tensors, but without numbers
 @pytest.mark.parametrize("command", ["train", "solve", "relax", "path"])
-def test_a_device_that_is_not_there_is_said_before_any_work(command, tmp_path):
+def test_a_device_that_cannot_be_used_is_said_before_any_work(command, device, tmp_path):
     out = tmp_path / "run"
-    done = CliRunner().invoke(app, [command, "diabetes", "--device", NOWHERE, "--out", str(out)])
+    done = CliRunner().invoke(app, [command, "diabetes", "--device", device, "--out", str(out)])
     assert isinstance(done.exception, ConfigError)
-    assert NOWHERE in str(done.exception)
+    assert device in str(done.exception)
     assert not out.exists()
 
 
@@ -41,6 +42,8 @@ def test_also_from_python(problem, network):
         reluopt.certify(network, problem, config=reluopt.CertifyConfig(device=NOWHERE))
     with pytest.raises(ConfigError, match=NOWHERE):
         reluopt.solve_problem(problem, budget=1.0, device=NOWHERE)
+    with pytest.raises(ConfigError, match="meta"):
+        reluopt.solve_problem(problem, budget=1.0, device="meta")
     with pytest.raises(ConfigError, match="not a device"):
         reluopt.solve_problem(problem, budget=1.0, device="not a device")
 

@@ -205,7 +205,7 @@ class TrainConfig(Config):
         ------
         ConfigError : torch does not know it, or this machine does not have it; the message says how to get one.
         """
-        return usable_device(self.device)
+        return usable_device(self.device, self.dtype)
 
     @property
     def vectors(self) -> int:

@@ -80,11 +80,11 @@ def new_relaxation(
     DataError, ConfigError : data or settings that cannot be used.
     CheckpointError : no run can be made in the folder.
     """
-    usable_device(settings.device)
+    device = usable_device(settings.device)
     data = for_training(data, train)
     prepared = prepare(data, train, load)
     outputs = prepared.problem.outputs
-    if (outputs > 1 or prepared.problem.biases) and settings.device != "cpu":
+    if (outputs > 1 or prepared.problem.biases) and device.type != "cpu":
         of = f"of {outputs} outputs" if outputs > 1 else f"with {prepared.problem.biases.words}"
         raise ConfigError(
             f"The program {of} is solved on the processor, not on '{settings.device}'.", "Leave out --device."

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from reluopt.errors import ConfigError
+from reluopt.machine import usable_device
 from reluopt.programs.convex import ConvexProgram
 from reluopt.programs.dual import DualBound
 from reluopt.programs.penalties import GroupNorm
@@ -51,11 +52,7 @@ class NativeSolver:
             raise ConfigError(f"The time limit is {self.time_limit}.", "Give a positive number of seconds.")
         if self.dtype not in (torch.float32, torch.float64):
             raise ConfigError(f"The dtype is {self.dtype}.", "Use torch.float64, or torch.float32 for a rough answer.")
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            first = str(error).splitlines()[0]
-            raise ConfigError(f"The device '{self.device}' cannot be used: {first}", "Use device='cpu'.") from error
+        usable_device(str(self.device), str(self.dtype).removeprefix("torch."))
 
     @property
     def name(self) -> str:
