@@ -463,26 +463,33 @@ class File:
     # -- section 5 -----------------------------------------------------------------------------------------------------
 
     def paths(self, K):
+        """Of every leaf its cuts with their signs; and of every leaf the one sign it is for, or None for both."""
         tree = self.rows("tree", 3)
         must(len(tree) % 2 == 1, "tree")
-        paths, seen = {}, set()
+        paths, seen, owner = {}, set(), {}
 
-        def visit(row, path):
+        def visit(row, path, sign):
             must(0 <= row < len(tree) and row not in seen, "tree")
             seen.add(row)
             k, i, j = tree[row]
             if k == -1:
                 must(j == -1 and i >= 0 and i not in paths, "leaf")
-                paths[i] = path
+                paths[i], owner[i] = path, sign
                 return
-            must(0 <= k < K and i > row and j > row, "node")
+            must(i > row and j > row, "node")
+            if row == 0 and k == -2:
+                visit(i, [], 1)
+                visit(j, [], -1)
+                return
+            must(0 <= k < K, "node")
             must(k not in [cut for cut, _ in path], "a direction twice")
-            visit(i, [*path, (k, 1)])
-            visit(j, [*path, (k, -1)])
+            visit(i, [*path, (k, 1)], sign)
+            visit(j, [*path, (k, -1)], sign)
 
-        visit(0, [])
+        visit(0, [], None)
         must(len(seen) == len(tree) and sorted(paths) == list(range(len(paths))), "tree")
-        return [paths[leaf] for leaf in range(len(paths))]
+        leaves = range(len(paths))
+        return [paths[leaf] for leaf in leaves], None if owner[0] is None else [owner[leaf] for leaf in leaves]
 
     def groups(self, leaves):
         table, (have, members) = self.rows("groups", 2), self.tensors["paired"]
@@ -505,18 +512,24 @@ class File:
 
     def support(self, z):
         directions = self.rows("directions", self.d)
-        paths = self.paths(len(directions))
-        groups, L = self.groups(len(paths)), len(paths)
+        paths, owner = self.paths(len(directions))
+        groups, L, self.S = self.groups(len(paths)), len(paths), 1 if owner else 2
+        must(not owner or self.first != "free", "signs with free biases")
         widths = [1 + len(path) for path in paths]
         squares = [[(w + 2 * len(group)) ** 2 for group in own] for w, own in zip(widths, groups, strict=True)]
         forms, area = sum(widths), sum(map(sum, squares))
-        w, c = (self.shaped(name, 2, forms, self.n) for name in ("w", "c"))
-        nu, r, level = self.shaped("nu", 2, L, self.n), self.shaped("r", 2, area), self.shaped("level", 2, L)
+        w, c = (self.shaped(name, self.S, forms, self.n) for name in ("w", "c"))
+        nu, r, level = (
+            self.shaped("nu", self.S, L, self.n),
+            self.shaped("r", self.S, area),
+            self.shaped("level", self.S, L),
+        )
         worst, n, slopes = Fraction(0), self.n, self.slopes(L)
         balls = self.balls([[w + 2 * len(group) for group in own] for w, own in zip(widths, groups, strict=True)])
-        for side, sign in enumerate((1, -1)):
+        for side in range(self.S):
             first = corner = 0
             for leaf, path in enumerate(paths):
+                sign = owner[leaf] if owner else 1 - 2 * side
                 cuts = [[s * v for v in directions[k]] for k, s in path]
                 own_w, own_c = (
                     [part[((side * forms) + first + f) * n :][:n] for f in range(widths[leaf])] for part in (w, c)
@@ -540,14 +553,14 @@ class File:
         n, d = self.n, self.d
         none = [Fraction(0)] * n
         if "eta" not in self.tensors:
-            return [([[Fraction(0)] * d] * d, none, Fraction(0), none)] * (2 * L)
-        lean = self.shaped("lean", 2, L, n) if "lean" in self.tensors else none * 2 * L
-        eta, tilt = self.shaped("eta", 2, L, n), self.shaped("tilt", 2, L)
+            return [([[Fraction(0)] * d] * d, none, Fraction(0), none)] * (self.S * L)
+        lean = self.shaped("lean", self.S, L, n) if "lean" in self.tensors else none * self.S * L
+        eta, tilt = self.shaped("eta", self.S, L, n), self.shaped("tilt", self.S, L)
         have, flat = self.tensors["factor"]
-        must(len(have) == 3 and have[0] == 2 and have[1] % L == 0 and have[2] == d, "shape of factor")
+        must(len(have) == 3 and have[0] == self.S and have[1] % L == 0 and have[2] == d, "shape of factor")
         must(all(abs(v) <= 1 for v in flat), "domain of factor")
         J, result = have[1] // L, []
-        for place in range(2 * L):
+        for place in range(self.S * L):
             V = [flat[(place * J + j) * d :][:d] for j in range(J)]
             W = [[sum((v[a] * v[b] for v in V), Fraction(0)) for b in range(d)] for a in range(d)]
             result.append((W, eta[place * n :][:n], tilt[place], lean[place * n :][:n]))
@@ -557,13 +570,13 @@ class File:
         """The rows k of every sign, leaf and group; ``forms`` says how many each group has."""
         d, L, total = self.d, len(forms), sum(map(sum, forms))
         if "ball" not in self.tensors:
-            return [[[[[Fraction(0)] * d] * width for width in own] for own in forms]] * 2
+            return [[[[[Fraction(0)] * d] * width for width in own] for own in forms]] * self.S
         have, flat = self.tensors["span"]
-        must(len(have) == 3 and have[0] == 2 and have[1] % L == 0 and have[2] == d, "shape of span")
+        must(len(have) == 3 and have[0] == self.S and have[1] % L == 0 and have[2] == d, "shape of span")
         must(all(abs(v) <= 1 for v in flat), "domain of span")
         size = have[1] // L
-        omega, result, row = self.shaped("ball", 2, total, size), [[], []], 0
-        for side in range(2):
+        omega, result, row = self.shaped("ball", self.S, total, size), [[], []], 0
+        for side in range(self.S):
             for leaf, own in enumerate(forms):
                 G = [flat[((side * L + leaf) * size + j) * d :][:d] for j in range(size)]
                 result[side].append([])

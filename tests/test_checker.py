@@ -55,6 +55,19 @@ def random_tree(rng, X, cuts):
     return directions, np.array(tree, dtype=np.int64)
 
 
+def random_sign_trees(rng, X, cuts):
+    """Two trees that share their directions and begin with a row of signs."""
+    directions, first = random_tree(rng, X, cuts)
+    _, second = random_tree(rng, X, int(rng.integers(cuts + 1)))
+    table, leaves = [[regions.SIGNS, 1, 1 + len(first)]], 0
+    for tree in (first, second):
+        offset = len(table)
+        for k, i, j in tree.tolist():
+            table.append([-1, i + leaves, -1] if k == -1 else [k, i + offset, j + offset])
+        leaves += (len(tree) + 1) // 2
+    return directions, np.array(table, dtype=np.int64)
+
+
 def random_slopes(rng, X, z, free):
     """Random affine slopes of one leaf and one sign, with the least c and w that they allow."""
     n, d = X.shape
@@ -154,12 +167,13 @@ def dual_point(rng, y, loss, kappa):
 
 
 def certificate(
-    X, y, beta, *, seed=0, cuts=0, groups=(), network=True, loss=SQUARED, weighted=False, slopes=False, ball=False
-):
+    X, y, beta, *, seed=0, cuts=0, groups=(), network=True, loss=SQUARED, weighted=False, slopes=False, ball=False,
+    signs=False,
+):  # fmt: skip
     """(document, tensors) of a valid certificate; ``groups`` are (leaf, its paired samples)."""
     rng = np.random.default_rng(seed)
     n, d = X.shape
-    directions, tree = random_tree(rng, X, cuts)
+    directions, tree = (random_sign_trees if signs else random_tree)(rng, X, cuts)
     kappa = rng.choice([0.0, 0.5, 1.0, 3.7], n) if weighted else np.ones(n)
     kappa[:2] = np.maximum(kappa[:2], 0.5)
     z, t = dual_point(rng, y, loss, kappa)
@@ -172,7 +186,8 @@ def certificate(
         "paired": np.array([sample for _, own in groups for sample in own], dtype=np.int64),
     }
     whole = all_regions(tensors, n)
-    sides = [[multipliers(rng, X, signed, leaf, slopes, ball) for leaf in whole] for signed in (z, -z)]
+    number = 1 if signs else 2
+    sides = [[multipliers(rng, X, leaf.signs[s] * z, leaf, slopes, ball) for leaf in whole] for s in range(number)]
     for index, name in enumerate(("w", "c", "nu", "r")):
         join = np.stack if name == "nu" else np.concatenate
         tensors[name] = np.stack([join([m[index] for m in side]) for side in sides])
@@ -246,6 +261,9 @@ KINDS = [
     {"ball": True, "groups": [(0, [1, 4, 6])]},
     {"ball": True, "slopes": True, "cuts": 2, "groups": [(0, [1, 5]), (0, []), (2, [3])]},
     {"weighted": True, "cuts": 1},
+    {"signs": True},
+    {"signs": True, "cuts": 4, "groups": [(0, [1, 3])], "slopes": True},
+    {"signs": True, "cuts": 3, "groups": [(0, [2, 6]), (1, []), (2, [0])], "ball": True, "weighted": True},
     *({"loss": loss, "weighted": k % 2 == 1, "cuts": k % 3, "slopes": k % 2 == 0} for k, loss in enumerate(LOSSES[1:])),
 ]
 
@@ -325,13 +343,14 @@ def test_another_order_of_summation_is_accepted(valid):
 
 def reordered_groups(tensors, rank):
     """``paired`` and ``r`` when sample i becomes sample rank[i]: within a group they keep to the rising order."""
-    paired, squares, rows = [np.zeros(0, np.int64)], [np.zeros((2, 0))], []
+    signs = len(tensors["r"])
+    paired, squares, rows = [np.zeros(0, np.int64)], [np.zeros((signs, 0))], []
     for leaf in all_regions(tensors, len(rank)):
         for group, at, own in zip(leaf.groups, leaf.squares, leaf.rows, strict=True):
             place, k = np.argsort(rank[group]), len(leaf.cuts)
             forms = np.concatenate([np.arange(1 + k), 1 + k + place, 1 + k + len(group) + place])
             paired.append(rank[group][place])
-            squares.append(tensors["r"][:, at].reshape(2, len(forms), -1)[:, forms][:, :, forms].reshape(2, -1))
+            squares.append(tensors["r"][:, at].reshape(signs, len(forms), -1)[:, forms][:, :, forms].reshape(signs, -1))
             rows.append(own.start + forms)
     result = {"paired": np.concatenate(paired), "r": np.concatenate(squares, axis=1)}
     if "ball" in tensors:
@@ -453,7 +472,8 @@ REFUSALS = [
     (entry("tree", (0, 1), 0), "outside of the rows below it"),
     (entry("tree", (0, 2), 1), "reached twice"),
     (entry("tree", (0, 0), 7), "does not exist"),
-    (entry("tree", (0, 0), -2), "does not exist"),
+    (entry("tree", (0, 0), -2), "has shape"),
+    (entry("tree", (0, 0), -3), "does not exist"),
     (entry("tree", (1, 2), 0), "malformed leaf"),
     (entry("tree", (1, 1), 1), "used twice"),
     (entry("tree", (1, 1), 5), "malformed leaf"),
@@ -545,6 +565,50 @@ def test_every_malformed_slope_is_refused_with_its_reason(number):
     change(document, tensors)
     with pytest.raises(checker.Refused, match=reason):
         verdict(packed(document, tensors), X, y)
+
+
+def swapped(tree):
+    """The tree for z in the place of that for −z, which the leaves do not prove."""
+    tree = tree.copy()
+    tree[0, 1:] = tree[0, :0:-1]
+    return tree
+
+
+#: Changes of two trees for one sign each.
+SIGN_REFUSALS = [
+    (put("tree", swapped), "w is below z|not definite|the claim|nu is 0 where"),
+    (entry("tree", (0, 0), 0), "has shape|cut twice"),
+    (entry("tree", (0, 0), -3), "cuts by direction -3"),
+    (entry("tree", (1, 0), regions.SIGNS), "cuts by direction -2"),
+    (entry("tree", (0, 2), 1), "reached twice"),
+    (entry("tree", (0, 1), 0), "outside of the rows below"),
+    (put("tree", lambda tree: np.array([[regions.SIGNS, 1, 2], [-1, 0, -1], [-1, 1, -1]])), "names a leaf|has shape"),
+    *((put(name, lambda part: np.concatenate([part, part])), "has shape") for name in ("w", "nu", "level", "ball")),
+    *((put(name, lambda part: part[:0]), "has shape") for name in ("c", "r", "span")),
+]
+
+
+@pytest.mark.parametrize("number", range(len(SIGN_REFUSALS)))
+def test_every_malformed_tree_of_one_sign_is_refused_with_its_reason(number):
+    change, reason = SIGN_REFUSALS[number]
+    X, y, beta = problem(np.random.default_rng(5))
+    document, tensors = certificate(X, y, beta, seed=5, cuts=2, signs=True, ball=True, groups=[(0, [2])])
+    verdict(packed(document, tensors), X, y)
+    change(document, tensors)
+    with pytest.raises(checker.Refused, match=reason):
+        verdict(packed(document, tensors), X, y)
+
+
+def test_a_leaf_of_one_sign_has_to_prove_this_sign_alone():
+    X, y, beta = problem(np.random.default_rng(5))
+    document, tensors = certificate(X, y, beta, seed=5, cuts=1, signs=True)
+    whole = all_regions(tensors, len(X))
+    assert {leaf.signs for leaf in whole} == {(1,), (-1,)}
+    for sign in (1, -1):  # the leaves of either sign cover all of u-space
+        cuts = [leaf.cuts for leaf in whole if leaf.signs == (sign,)]
+        u = np.random.default_rng(0).standard_normal((X.shape[1], 200))
+        assert (sum((part @ u >= 0).all(axis=0).astype(int) for part in cuts) == 1).all()
+    assert verdict(packed(document, tensors), X, y).lower > 0
 
 
 BALL_REFUSALS = [
@@ -668,15 +732,17 @@ def test_a_shape_that_no_array_can_have_is_refused():
 def plain_lower(X, y, beta, tensors, loss=SQUARED):
     """What the evidence proves, without any care for rounding: an independent reading of SPEC.md, sections 5 to 7."""
     z, worst, first, corner, start, row = tensors["z"], 0.0, 0, [0, 0], 0, [0, 0]
-    paths, todo, d = {}, [(0, [])], X.shape[1]
+    paths, signs, todo, d = {}, {}, [(0, [], (1, -1))], X.shape[1]
     while todo:
-        node, path = todo.pop()
+        node, path, own = todo.pop()
         cut, i, j = tensors["tree"][node].tolist()
-        if cut < 0:
-            paths[i] = path
+        if cut == -1:
+            paths[i], signs[i] = path, own
+        elif cut == -2:
+            todo += [(i, path, (1,)), (j, path, (-1,))]
         else:
             g = tensors["directions"][cut]
-            todo += [(i, [*path, g]), (j, [*path, -g])]
+            todo += [(i, [*path, g], own), (j, [*path, -g], own)]
     x, unit = np.hstack([np.zeros((len(X), 1)), X]), np.eye(1 + d)
     for leaf in range(len(paths)):
         cuts = paths[leaf]
@@ -685,7 +751,7 @@ def plain_lower(X, y, beta, tensors, loss=SQUARED):
         ends = (start + np.cumsum(sizes)).astype(int).tolist()
         groups = [tensors["paired"][end - size : end].tolist() for size, end in zip(sizes, ends, strict=True)]
         start, paired = start + sum(sizes), {sample for group in groups for sample in group}
-        for side, signed in enumerate((z, -z)):
+        for side, signed in enumerate(sign * z for sign in signs[leaf]):
             w, c = (tensors[name][side, first : first + len(forms)] for name in ("w", "c"))
             nu, level = tensors["nu"][side, leaf], tensors["level"][side, leaf]
             W, eta, tilt = plain_slopes(tensors, side, leaf, len(paths), X.shape)

@@ -21,7 +21,7 @@ def small_certificate(number):
     X, y, beta = oracle.problem_for(rng, loss)
     X, y = np.ascontiguousarray(X[:5, :2]), y[:5].copy()
     kind = {"cuts": cuts, "groups": groups, "network": network, "loss": loss, "weighted": weighted}
-    kind |= {"slopes": number % 3 == 1, "ball": bool(groups) and number % 2 == 0}
+    kind |= {"slopes": number % 3 == 1, "ball": bool(groups) and number % 2 == 0, "signs": number % 4 == 3}
     return X, y, *oracle.certificate(X, y, beta, seed=number, **kind)
 
 
@@ -73,6 +73,16 @@ def test_two_checkers_refuse_the_same_slopes(number):
     change, _ = oracle.SLOPE_REFUSALS[number]
     X, y, beta = oracle.problem(np.random.default_rng(5))
     document, tensors = oracle.certificate(X, y, beta, seed=5, cuts=1, groups=[(1, [2])], slopes=True)
+    assert compared(oracle.packed(document, tensors), X, y)
+    change(document, tensors)
+    assert not compared(oracle.packed(document, tensors), X, y)
+
+
+@pytest.mark.parametrize("number", range(len(oracle.SIGN_REFUSALS)))
+def test_two_checkers_refuse_the_same_trees_of_one_sign(number):
+    change, _ = oracle.SIGN_REFUSALS[number]
+    X, y, beta = oracle.problem(np.random.default_rng(5))
+    document, tensors = oracle.certificate(X, y, beta, seed=5, cuts=2, signs=True, ball=True, groups=[(0, [2])])
     assert compared(oracle.packed(document, tensors), X, y)
     change(document, tensors)
     assert not compared(oracle.packed(document, tensors), X, y)

@@ -18,6 +18,9 @@ from reluopt.bounds.ball import Ball
 from reluopt.bounds.slopes import Slopes
 from reluopt.units import Units
 
+#: What the first row of a tree has in the place of a direction where one child is a tree for z, the other one for −z.
+SIGNS = -2
+
 
 @dataclass(frozen=True, eq=False)
 class Multipliers:
@@ -53,13 +56,27 @@ class Multipliers:
 class Region:
     """A leaf of the tree: its signed cuts (k, d) from the root down, its groups of paired samples.
 
-    The groups are disjoint, each in rising order; an empty one has the products of 1 and the cuts.
+    The groups are disjoint, each in rising order; an empty one has the products of 1 and the cuts. ``sign`` : 0, or 1
+    or −1 where the leaf is one of a tree for z or −z alone, ``positive`` and ``negative`` being the same then.
     """
 
     cuts: Float[np.ndarray, "k d"]
     groups: tuple[Int[np.ndarray, " _"], ...]
     positive: Multipliers
     negative: Multipliers
+    sign: int = 0
+
+    @classmethod
+    def of_sign(
+        cls, cuts: Float[np.ndarray, "k d"], groups: tuple[Int[np.ndarray, " _"], ...], sign: int, own: Multipliers
+    ) -> Region:
+        """A leaf of a tree for one sign."""
+        return cls(cuts, groups, own, own, sign)
+
+    @property
+    def sides(self) -> dict[int, Multipliers]:
+        """The multipliers by the signs that the leaf is for."""
+        return {sign: m for sign, m in ((1, self.positive), (-1, self.negative)) if self.sign in (0, sign)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +88,8 @@ class Evidence:
     z : (n,) the dual point before scaling.
     directions : (k, d) normals g of the cuts.
     tree : (nodes, 3) one row a node: direction, child where gᵀu ≥ 0, child where gᵀu ≤ 0; a leaf is (-1, leaf, -1).
-        Children come after their parent; row 0 is the root.
+        Children come after their parent; row 0 is the root. It may be (SIGNS, i, j): then what is below i is for z
+        alone, what is below j for −z.
     regions : the leaves.
     """
 

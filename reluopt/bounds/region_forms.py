@@ -149,9 +149,9 @@ def _at_least_sum(
 
 
 def region_upper(X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], region: Region) -> float:
-    """B of one region: a proved upper bound of |zᵀ(Xu)_+| over it and ‖u‖ ≤ 1."""
+    """B of one region: a proved upper bound of ±zᵀ(Xu)_+ over it and ‖u‖ ≤ 1, for the signs that it is for."""
     geometry = Geometry.of(X, region.cuts, region.groups)
-    return max(geometry.support_upper(z, region.positive), geometry.support_upper(-z, region.negative))
+    return max(geometry.support_upper(sign * z, m) for sign, m in region.sides.items())
 
 
 def evidence_upper(X: Float[np.ndarray, "n d"], evidence: Evidence) -> float:

@@ -68,15 +68,14 @@ class RowSpace:
 
 def in_rows_of(space: RowSpace, region: Region) -> Region:
     """A region without cuts and its multipliers for L in the place of X."""
-    sides = (
-        replace(
-            m,
-            slopes=m.slopes and m.slopes.seen_through(space.Q),
-            ball=m.ball and m.ball.seen_through(space.Q),
+
+    def seen(m: Multipliers) -> Multipliers:
+        return replace(
+            m, slopes=m.slopes and m.slopes.seen_through(space.Q), ball=m.ball and m.ball.seen_through(space.Q)
         )
-        for m in (region.positive, region.negative)
-    )
-    return Region(np.zeros((0, space.L.shape[1])), region.groups, *sides)
+
+    positive, negative = seen(region.positive), seen(region.negative)
+    return replace(region, cuts=np.zeros((0, space.L.shape[1])), positive=positive, negative=negative)
 
 
 def kept_to_rows(X: Float[np.ndarray, "n d"], evidence: Evidence) -> Evidence:

@@ -51,7 +51,7 @@ def tensors_of(evidence: AnyEvidence, d: int) -> dict[str, np.ndarray]:
             "r": np.concatenate([np.zeros(0), *(r.ravel() for r in evidence.r)]),
             "level": np.zeros(1),
         }
-    sides = [[r.positive for r in evidence.regions], [r.negative for r in evidence.regions]]
+    sides = [list(side) for side in zip(*(r.sides.values() for r in evidence.regions), strict=True)]
     groups = [(i, group) for i, r in enumerate(evidence.regions) for group in r.groups]
     return (
         _slopes(sides, (len(evidence.z), d))
@@ -66,19 +66,19 @@ def tensors_of(evidence: AnyEvidence, d: int) -> dict[str, np.ndarray]:
             "c": np.stack([np.concatenate([m.c for m in side]) for side in sides]),
             "nu": np.stack([np.stack([m.nu for m in side]) for side in sides]),
             "r": np.stack([np.concatenate([*(r.ravel() for m in side for r in m.r), np.zeros(0)]) for side in sides]),
-            "level": np.zeros((2, len(evidence.regions))),
+            "level": np.zeros((len(sides), len(evidence.regions))),
         }
     )
 
 
 def _levels(X: Float[np.ndarray, "n d"], evidence: Evidence | OutputEvidence) -> np.ndarray:
-    """λmax(M) of every sign and leaf, or the one of several outputs."""
+    """λmax(M) of every sign that a leaf is for, and leaf, or the one of several outputs."""
     if isinstance(evidence, OutputEvidence):
         return np.array([evidence.level(X)])
     found = []
     for r in evidence.regions:
         geometry = Geometry.of(X, r.cuts, r.groups)
-        found.append((geometry.level(evidence.z, r.positive), geometry.level(-evidence.z, r.negative)))
+        found.append([geometry.level(sign * evidence.z, m) for sign, m in r.sides.items()])
     return np.array(found).T
 
 

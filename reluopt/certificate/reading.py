@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from reluopt.certificate.checker.certificate import BYTES, WHOLE
 from reluopt.certificate.checker.claims import read_leaves
 from reluopt.certificate.checker.leaf import Multipliers as ReadMultipliers
 from reluopt.certificate.checker.outputs import read_multipliers
+from reluopt.certificate.checker.regions import Leaf
 from reluopt.certificate.packing import tensors_of
 from reluopt.errors import CertificateError
 from reluopt.problem import Problem
@@ -117,11 +118,15 @@ def _for_rows(content: checker.Certificate) -> Evidence | OutputEvidence | Simpl
         basis, level = content.tensor("basis", None, about.d), content.tensor("level", 2)
         trees = np.array(content.tensor("plus", None)), np.array(content.tensor("minus", None))
         return Simplices(z, np.array(basis), trees, np.array(level))
-    regions = tuple(
-        Region(leaf.cuts, tuple(leaf.groups), *(_multipliers(side) for side in sides))
-        for leaf, sides in read_leaves(content)
-    )
+    regions = tuple(_region(leaf, [_multipliers(side) for side in sides]) for leaf, sides in read_leaves(content))
     return Evidence(z, np.array(tensors["directions"]), np.array(tensors["tree"]), regions)
+
+
+def _region(leaf: Leaf, sides: Sequence[Multipliers]) -> Region:
+    if len(leaf.signs) == 1:
+        return Region.of_sign(leaf.cuts, tuple(leaf.groups), leaf.signs[0], sides[0])
+    positive, negative = sides
+    return Region(leaf.cuts, tuple(leaf.groups), positive, negative)
 
 
 def _multipliers(m: ReadMultipliers) -> Multipliers:

@@ -29,27 +29,28 @@ def support_upper(c: Certificate, X: Array, z: Array) -> Fraction:
     worst = Fraction(0)
     X = lifted(X, *read_lift(c)) if c.problem.biases.first_free else X
     for leaf, sides in read_leaves(c):
-        for sign, signed, m in zip("+-", (z, -z), sides, strict=True):
+        for sign, m in zip(leaf.signs, sides, strict=True):
             try:
-                worst = max(worst, leaf_upper(X, signed, leaf, m))
+                worst = max(worst, leaf_upper(X, sign * z, leaf, m))
             except Refused as reason:
-                raise Refused(f"leaf {leaf.number}, sign {sign}: {reason}") from reason
+                raise Refused(f"leaf {leaf.number}, sign {'+' if sign > 0 else '-'}: {reason}") from reason
     return worst
 
 
-def read_leaves(c: Certificate) -> Iterator[tuple[Leaf, tuple[Multipliers, Multipliers]]]:
-    """Every leaf with the multipliers of z and of −z, of the right types and shapes; made when it is asked for."""
+def read_leaves(c: Certificate) -> Iterator[tuple[Leaf, tuple[Multipliers, ...]]]:
+    """Every leaf with the multipliers of its signs, of the right types and shapes; made when it is asked for."""
     n, d = c.problem.n, c.problem.d
     directions, tree = c.tensor("directions", None, d), c.tensor("tree", None, 3)
     regions = read_regions(tree, directions, c.tensor("groups", None, 2), c.tensor("paired", None), n)
-    w, low = c.tensor("w", 2, regions.forms, n), c.tensor("c", 2, regions.forms, n)
-    nu, r = c.tensor("nu", 2, len(regions), n), c.tensor("r", 2, regions.squares)
-    level, slopes = c.tensor("level", 2, len(regions)), read_slopes(c, len(regions))
+    signs = regions.tree.signs
+    w, low = c.tensor("w", signs, regions.forms, n), c.tensor("c", signs, regions.forms, n)
+    nu, r = c.tensor("nu", signs, len(regions), n), c.tensor("r", signs, regions.squares)
+    level, slopes = c.tensor("level", signs, len(regions)), read_slopes(c, signs, len(regions))
     lift = c.problem.biases.first_free
     if lift:  # a cut may not be compared with rows that moved
-        require(len(directions) == 0, "free first-layer biases allow no cuts")
+        require(len(directions) == 0 and signs == 2, "free first-layer biases allow neither cuts nor trees of one sign")
         spread = c.tensor("spread", 2)
-    balls = read_balls(c, len(regions), regions.rows)
+    balls = read_balls(c, signs, len(regions), regions.rows)
 
     def multipliers(side: int, leaf: Leaf) -> Multipliers:
         own = [r[side, at].reshape(math.isqrt(at.stop - at.start), -1) for at in leaf.squares]
@@ -59,16 +60,16 @@ def read_leaves(c: Certificate) -> Iterator[tuple[Leaf, tuple[Multipliers, Multi
         return Multipliers(*parts, slopes(side, at), balls(side, leaf), *more)
 
     for leaf in regions:
-        yield leaf, (multipliers(0, leaf), multipliers(1, leaf))
+        yield leaf, tuple(multipliers(side, leaf) for side in range(signs))
 
 
-def read_slopes(c: Certificate, leaves: int) -> Callable[[int, int], Slopes | None]:
+def read_slopes(c: Certificate, signs: int, leaves: int) -> Callable[[int, int], Slopes | None]:
     """The affine slopes of a sign and a leaf; None where the file has none."""
     if "eta" not in c.tensors:
         return lambda side, leaf: None
-    eta, tilt = c.tensor("eta", 2, leaves, c.problem.n), c.tensor("tilt", 2, leaves)
-    lean = c.tensor("lean", 2, leaves, c.problem.n) if c.problem.biases.first_free else None
-    factor = c.tensor("factor", 2, None, c.problem.d)
+    eta, tilt = c.tensor("eta", signs, leaves, c.problem.n), c.tensor("tilt", signs, leaves)
+    lean = c.tensor("lean", signs, leaves, c.problem.n) if c.problem.biases.first_free else None
+    factor = c.tensor("factor", signs, None, c.problem.d)
     require(factor.shape[1] % leaves == 0, "the rows of 'factor' are not the same number for every leaf")
     k = factor.shape[1] // leaves
 
@@ -79,14 +80,14 @@ def read_slopes(c: Certificate, leaves: int) -> Callable[[int, int], Slopes | No
     return of
 
 
-def read_balls(c: Certificate, leaves: int, rows: int) -> Callable[[int, Leaf], Sequence[Ball] | None]:
+def read_balls(c: Certificate, signs: int, leaves: int, rows: int) -> Callable[[int, Leaf], Sequence[Ball] | None]:
     """The ball products of a sign and a leaf, one for each group; None where the file has none."""
     if "ball" not in c.tensors:
         return lambda side, leaf: None
-    span = c.tensor("span", 2, None, c.problem.d)
+    span = c.tensor("span", signs, None, c.problem.d)
     require(span.shape[1] % leaves == 0, "the rows of 'span' are not the same number for every leaf")
     k = span.shape[1] // leaves
-    omega = c.tensor("ball", 2, rows, k)
+    omega = c.tensor("ball", signs, rows, k)
     return lambda side, leaf: [
         Ball(span[side, leaf.number * k : (leaf.number + 1) * k], omega[side, at], c.problem.biases.first_free)
         for at in leaf.rows

@@ -10,21 +10,32 @@ import numpy as np
 from .numbers import Array
 from .refusal import require
 
+SIGNS = -2  # in the place of a cut: one child is for z, the other one for −z
+
 
 @dataclass(frozen=True)
 class Tree:
-    """One binary tree: of every node its cut, its parent, the side it lies on; of every leaf its node and depth."""
+    """One binary tree: of every node its cut, its parent, the side it lies on; of every leaf its node, depth and sign.
+
+    The sign is 1 or −1 below a row of signs, else 0: both.
+    """
 
     cut: Array
     parent: Array
     side: Array
     leaves: Array
     depth: Array
+    sign: Array
+
+    @property
+    def signs(self) -> int:
+        """How many signs a leaf is for."""
+        return 1 if self.cut[0] == SIGNS else 2
 
     def path(self, leaf: int) -> tuple[list[int], list[float]]:
         """The directions that are cut by on the way from the root to a leaf, and their signs σ."""
         node, cuts, signs = int(self.leaves[leaf]), [], []
-        while node:
+        for _ in range(int(self.depth[leaf])):
             cuts.append(int(self.cut[self.parent[node]]))
             signs.append(float(self.side[node]))
             node = int(self.parent[node])
@@ -37,7 +48,7 @@ def read_tree(table: Array, directions: int) -> Tree:
     nodes, count = len(table), (len(table) + 1) // 2
     require(nodes % 2 == 1, "a binary tree has an odd number of nodes")
     parent, side, depth = np.full(nodes, -1), np.zeros(nodes), np.zeros(nodes, dtype=np.int64)
-    leaves = np.full(count, -1)
+    leaves, owner = np.full(count, -1), np.zeros(nodes, dtype=np.int64)
     for node in range(nodes):
         cut, above, below = map(int, table[node])
         require(node == 0 or parent[node] >= 0, f"node {node} is not reached")
@@ -46,20 +57,23 @@ def read_tree(table: Array, directions: int) -> Tree:
             require(leaves[above] == -1, f"leaf {above} is used twice")
             leaves[above] = node
             continue
-        require(0 <= cut < directions, f"node {node} cuts by direction {cut}, which does not exist")
-        for child, sign in ((above, 1.0), (below, -1.0)):
+        of_signs = node == 0 and cut == SIGNS
+        require(of_signs or 0 <= cut < directions, f"node {node} cuts by direction {cut}, which does not exist")
+        for child, sign in ((above, 1), (below, -1)):
             require(node < child < nodes, f"node {node} has the child {child}, outside of the rows below it")
             require(parent[child] == -1, f"node {child} is reached twice")
-            parent[child], side[child], depth[child] = node, sign, depth[node] + 1
+            parent[child], side[child], depth[child] = node, sign, depth[node] + (not of_signs)
+            owner[child] = sign if of_signs else owner[node]
     require((leaves >= 0).all(), "the leaves are not numbered 0, 1, 2, ...")
-    return Tree(table[:, 0], parent, side, leaves, depth[leaves])
+    return Tree(table[:, 0], parent, side, leaves, depth[leaves], owner[leaves])
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One region: its signed cuts (k, d), its groups of paired samples, where its numbers lie in the tensors."""
+    """One region: its signs, its cuts (k, d), its groups of paired samples, where its numbers lie in the tensors."""
 
     number: int
+    signs: tuple[int, ...]
     cuts: Array
     groups: list[Array]
     forms: slice
@@ -101,7 +115,8 @@ class Regions:
                 rows.append(slice(first, first + width))
                 row, sample, square, first = row + 1, sample + size, squares[-1].stop, rows[-1].stop
             signed = np.array(signs)[:, None] * self.directions[cuts]
-            leaf = Leaf(number, signed, groups, slice(form, form + 1 + len(cuts)), squares, rows)
+            own = (int(self.tree.sign[number]),) if self.tree.signs == 1 else (1, -1)
+            leaf = Leaf(number, own, signed, groups, slice(form, form + 1 + len(cuts)), squares, rows)
             _check_groups(leaf)
             form = leaf.forms.stop
             yield leaf
