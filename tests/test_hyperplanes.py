@@ -11,7 +11,7 @@ from test_bounds_of_losses import SPECS, case, drawn
 from reluopt.bounds.ball import Ball
 from reluopt.bounds.evidence import restored
 from reluopt.bounds.group_bounds import groups_bound
-from reluopt.bounds.hyperplanes import Hyperplanes, HyperplaneTree, geometry_of
+from reluopt.bounds.hyperplanes import Hyperplanes, HyperplaneSearch, geometry_of
 from reluopt.bounds.leaf_interior import InteriorPoint
 from reluopt.bounds.leaf_proofs import read_off
 from reluopt.bounds.leaf_states import LeafData, LeafStates
@@ -32,14 +32,19 @@ def sphere(rng, d, count=20000):
 
 
 def solved(problem, paths, steps=60, rising=None):
-    """(units, the interior point, (sign, path) of all nodes) of these leaves."""
+    """(units, the interior point, (sign, path) of all nodes) of these leaves, for both signs."""
+    nodes = [(sign, path) for path in paths for sign in (1.0, -1.0)]
+    units, point, done = solved_nodes(problem, nodes, steps, rising)
+    return units, point, nodes, done
+
+
+def solved_nodes(problem, nodes, steps=60, rising=None):
+    """(units, the interior point) of these nodes."""
     scaled, units = problem.scaled()
     data = LeafData(scaled, problem.X)
-    nodes = [(sign, path) for path in paths for sign in (1.0, -1.0)]
     every = np.ones((len(nodes), problem.n), dtype=bool) if rising is None else rising
     point = InteriorPoint(LeafStates.start(data, nodes, every, 0.3))
-    done = point.solve(1e-6, 1e-6, steps, lambda: False)
-    return units, point, nodes, done
+    return units, point, point.solve(1e-6, 1e-6, steps, lambda: False)
 
 
 def by_oracle(problem, paths):
@@ -131,8 +136,9 @@ def test_the_value_rises_and_leaves_cover_all():
     assert values == sorted(values)
     assert values[-1] > 1.001 * values[0]
     u = sphere(np.random.default_rng(0), 2, 300)
-    regions = found[-1].regions.regions
-    assert (np.array([(region.cuts @ u >= 0).all(axis=0) for region in regions]).sum(axis=0) == 1).all()
+    for sign in (1, -1):
+        own = [region for region in found[-1].regions.regions if region.sign == sign]
+        assert (np.array([(region.cuts @ u >= 0).all(axis=0) for region in own]).sum(axis=0) == 1).all()
 
 
 @pytest.mark.parametrize("step", [4e-3, 0.02, 0.1, 0.5, 5.0])
@@ -149,16 +155,16 @@ def test_wherever_time_ends_there_is_a_bound_that_the_checker_repeats(step, tick
 @pytest.mark.parametrize("seed", range(3))
 def test_a_proof_is_as_accurate_as_what_is_undecided_asks_for(seed):
     problem, clock = drawn("squared", seed, n=8, d=3), Clock(60.0)
-    tree = HyperplaneTree(problem, Hyperplanes(), Start(), clock)
+    search = HyperplaneSearch(problem, Hyperplanes(), Start(), clock)
     for _ in range(3):
-        tree.solve(clock)
-        found = tree.proved(clock, "", 0.0)
-        units, point, _, done = solved(problem, [path for _, path in tree.leaves])
+        search.solve(clock)
+        found = search.proved(clock, "", 0.0)
+        units, point, done = solved_nodes(problem, search.trees.leaves)
         value, undecided = point.value * units.value, float(point.state.doubt(point.z).sum()) / point.value
         assert done or undecided < 1e-5  # where almost nothing is undecided rounding may end it a little earlier
         assert found.value <= value * (1 + 1e-5)
         assert found.value >= value * (1 - max(0.1 * undecided, 1e-4))
-        tree.grow(2)
+        search.grow(2)
 
 
 @pytest.mark.parametrize("sizes", [[1, 1, 1, 1, 1, 1], [2, 3, 1], [3, 0, 3]])
@@ -206,12 +212,36 @@ def test_samples_that_are_alike_are_decided_together():
 def test_a_tree_is_cut_where_neurons_are_undecided():
     problem = drawn("squared", 4, n=8, d=2)
     clock = Clock(10.0)
-    tree = HyperplaneTree(problem, Hyperplanes(), Start(), clock)
-    tree.solve(clock)
-    doubt = tree.doubt()
+    search = HyperplaneSearch(problem, Hyperplanes(), Start(), clock)
+    search.solve(clock)
+    doubt = search.doubt()
     assert (doubt >= 0).all()
-    assert tree.grow(1)
-    assert tree.tree[0] == [int(doubt[0].argmax()), 1, 2]
+    assert search.grow(1)
+    (leaf,) = np.argsort(-doubt.sum(1))[:1]
+    sample = int(doubt[leaf].argmax())
+    paths = [((sample, 1),), (), ((sample, -1),)] if leaf == 0 else [(), ((sample, 1),), ((sample, -1),)]
+    assert [path for _, path in search.trees.leaves] == paths
+    assert search.trees.table()[1 + leaf].tolist() == [sample, 3, 4]
+
+
+def test_only_leaves_that_have_almost_all_of_the_doubt_are_cut():
+    problem, clock = drawn("squared", 4, n=8, d=3), Clock(20.0)
+    search = HyperplaneSearch(problem, Hyperplanes(matter=0.8), Start(), clock)
+    for _ in range(4):
+        search.solve(clock)
+        before, score = list(search.trees.leaves), search.doubt().sum(1)
+        search.grow(len(before))
+        left = [
+            number for number, (old, new) in enumerate(zip(before, search.trees.leaves, strict=False)) if old == new
+        ]
+        cut = sorted(set(range(len(before))) - set(left))
+        assert score[cut].sum() >= 0.8 * score.sum()
+        assert np.delete(score[cut], score[cut].argmin()).sum() < 0.8 * score.sum(), "none more than that asks for"
+        assert not left or score[cut].min() >= score[left].max()
+        assert len(search.trees) == len(before) + len(cut)
+    assert left, "where nothing is undecided nothing is cut"
+    signs = [sign for sign, _ in search.trees.leaves]
+    assert signs.count(1.0) != signs.count(-1.0), "each sign has a tree of its own"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Branch and bound over the hyperplanes of samples, the dual point and all leaves optimised together.
 
 An interior point method (``leaf_interior.py``) solves the relaxations of all leaves, which share z. A rough solution
-tells where neurons would be, and which samples are decided least there: by these the leaves are cut, a cut sample is
-linear on both sides. An accurate one has multipliers that prove a bound at every leaf.
+tells where neurons would be, and which samples are decided least there: by these the leaves are cut where something is
+undecided, a cut sample is linear on both sides. An accurate one has multipliers that prove a bound at every leaf. Each
+sign of z has a tree of its own, as the neurons of the two signs are in different places.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from reluopt.bounds.leaf_states import LeafData, LeafStates, Path
 from reluopt.bounds.lower_bound import LowerBound
 from reluopt.bounds.protocol import Bound, Start
 from reluopt.bounds.region_forms import Geometry
+from reluopt.bounds.sign_trees import SignTrees
 from reluopt.clock import Clock
 from reluopt.problem import Problem
 
@@ -50,7 +52,9 @@ class Hyperplanes(Bound):
     margin : samples with z_i below −margin·max|z| are not rising.
     tolerance : of the prices at the dual point that z is to be near to, if the loss has kinks or there is an intercept.
         ``share`` : of the time for it.
-    closed : what is undecided of all leaves, relative to the value, when the tree is done.
+    closed : what is undecided of all leaves, relative to the value, when the trees are done.
+    matter : leaves are cut that have this part of all that is undecided.
+    pace : how many times the seconds of the last proof there are to be before the next one.
     """
 
     most: float = 2e4
@@ -62,6 +66,8 @@ class Hyperplanes(Bound):
     tolerance: float = 1e-4
     share: float = 0.2
     closed: float = 1e-6
+    matter: float = 0.7
+    pace: float = 1.6
     name: ClassVar[str] = "hyperplanes"
     intercepts: ClassVar[bool] = True
 
@@ -72,23 +78,26 @@ class Hyperplanes(Bound):
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
     ) -> Iterator[LowerBound]:
-        """A bound of every tree; the last one again where a larger one proves less."""
-        started, tree = time.perf_counter(), HyperplaneTree(problem, self, start, clock)
+        """A bound whenever ``pace`` times the seconds of the last one are over; that one again where it is larger."""
+        started, search = time.perf_counter(), HyperplaneSearch(problem, self, start, clock)
         best: LowerBound | None = None
+        due = 0.0
         while True:
-            tree.solve(clock)
-            found = tree.proved(clock, self.name, started)
+            search.solve(clock)
+            more = search.planned(clock)
+            if more and clock.spent < due:
+                search.grow(more)
+                continue
+            found = search.proved(clock, self.name, started)
             best = found if best is None or found.value > best.value else best
+            due = self.pace * clock.spent
             yield best
-            if not (tree.open and tree.grow(tree.planned(clock))):
+            if not (search.open and search.grow(search.planned(clock))):
                 return
 
 
-class HyperplaneTree:
-    """The tree, and a rough solution of the programs of its leaves: nodes 2l and 2l + 1 are z and −z on leaf l.
-
-    ``leaves`` : the row of each in the tree, and the samples it is cut by with their signs.
-    """
+class HyperplaneSearch:
+    """The trees of both signs, and a rough solution of the programs of their leaves."""
 
     def __init__(self, problem: Problem, settings: Hyperplanes, start: Start, clock: Clock) -> None:
         self.problem, self.settings = problem, settings
@@ -98,8 +107,7 @@ class HyperplaneTree:
             planes = CuttingPlanes(problem, start.network)
             planes.improve(settings.tolerance, clock.part(settings.share))
             self.data = self.data.nearest_to(planes.z, zero_sum=problem.biases.zero_sum)
-        self.tree: list[list[int]] = [[-1, 0, -1]]
-        self.leaves: list[tuple[int, Path]] = [(0, ())]
+        self.trees = SignTrees()
         self.strength = max(STRENGTH * 0.5 * float(self.data.y @ self.data.y) / scaled.beta, TINY)
         self.point: InteriorPoint | None = None
         #: Seconds a leaf of a rough solution, and of what makes it accurate and proves it.
@@ -110,36 +118,39 @@ class HyperplaneTree:
     def solve(self, clock: Clock) -> None:
         """The rough solution."""
         begun = clock.spent
-        state = LeafStates.start(
-            self.data, [(sign, path) for _, path in self.leaves for sign in (1.0, -1.0)], self._rising(), self.strength
-        )
+        state = LeafStates.start(self.data, self.trees.leaves, self._rising(), self.strength)
         self.point = InteriorPoint(state)
         self.point.solve(self.settings.rough, self.settings.rough, self.settings.steps, lambda: clock.over)
-        self.rough = (clock.spent - begun) / len(self.leaves)
+        self.rough = (clock.spent - begun) / len(self.trees)
 
     def _rising(self) -> Bool[np.ndarray, "J n"]:
-        rising = np.ones((2, self.data.n), dtype=bool)
-        if self.point is not None:
-            z = self.point.z.numpy()
-            rising = np.array([1.0, -1.0])[:, None] * z > -self.settings.margin * np.abs(z).max()
-        return np.tile(rising, (len(self.leaves), 1))
-
-    def affordable(self, clock: Clock) -> int:
-        """How many leaves there is time to solve and to prove: c·L seconds for L leaves now, c·N(N/L)^SLOWER for N."""
-        number = len(self.leaves)
-        cost = SAFELY * number * (self.rough + self.sharp)
-        return int(number * (clock.left / max(cost, 1e-9)) ** (1 / (1 + SLOWER)))
+        if self.point is None:
+            return np.ones((len(self.trees), self.data.n), dtype=bool)
+        z = self.point.z.numpy()
+        sign = np.array([sign for sign, _ in self.trees.leaves])
+        return sign[:, None] * z > -self.settings.margin * np.abs(z).max()
 
     def planned(self, clock: Clock) -> int:
-        """How many leaves to cut: all, or at last so many that what there is time for is not left."""
-        number, most = len(self.leaves), self.affordable(clock)
-        last = most if most <= 2 * number else math.isqrt(most * number)
-        return min(last, 2 * number) - number
+        """How many leaves to cut: those that matter, as far as there is time to solve and to prove what comes of them.
+
+        c·L seconds for L leaves now, c·N(N/L)^SLOWER for N; never so many that what is left at the end is not used.
+        """
+        number, matter = len(self.trees), len(self._chosen())
+        cost = SAFELY * number * (self.rough + self.sharp)
+        most = int(number * (clock.left / max(cost, 1e-9)) ** (1 / (1 + SLOWER))) - number
+        return max(0, min(matter, most))
 
     def doubt(self) -> Float[np.ndarray, "L n"]:
-        """What is undecided of every sample on every leaf, of the sign where it is more."""
+        """What is undecided of every sample on every leaf."""
         point = self._solved()
-        return point.state.doubt(point.z).view(-1, 2, self.data.n).amax(1).numpy()
+        return point.state.doubt(point.z).numpy()
+
+    def _chosen(self) -> list[int]:
+        """The leaves that have ``matter`` of all that is undecided, those with the most of it first."""
+        score = self.doubt().sum(1)
+        order = np.argsort(-score, kind="stable")
+        before = np.cumsum(score[order]) - score[order]
+        return order[(score[order] > 0) & (before < self.settings.matter * score.sum())].tolist()
 
     def _solved(self) -> InteriorPoint:
         assert self.point is not None
@@ -147,20 +158,10 @@ class HyperplaneTree:
 
     def grow(self, more: int) -> bool:
         """Cut so many leaves by the samples that are decided least; False where none is cut."""
-        doubt = self.doubt()
-        score = doubt.max(1)
-        chosen = [leaf for leaf in np.argsort(-score, kind="stable")[: max(0, more)].tolist() if score[leaf] > 0]
+        doubt, chosen = self.doubt(), self._chosen()[:more]
         for leaf in chosen:
-            self._cut(leaf, int(doubt[leaf].argmax()))
+            self.trees.cut(leaf, int(doubt[leaf].argmax()))
         return bool(chosen)
-
-    def _cut(self, leaf: int, sample: int) -> None:
-        """Two leaves in the place of one: the second is the last of all."""
-        (row, path), start = self.leaves[leaf], len(self.tree)
-        self.tree[row] = [sample, start, start + 1]
-        self.tree += [[-1, -1, -1], [-1, -1, -1]]
-        self.leaves[leaf] = start, (*path, (sample, 1))
-        self.leaves.append((start + 1, (*path, (sample, -1))))
 
     def _refined(self, clock: Clock) -> InteriorPoint:
         """On from the rough solution, until it is accurate for what is undecided there."""
@@ -181,16 +182,14 @@ class HyperplaneTree:
         self.open = _undecided(point) > self.settings.closed
         small = np.clip(point.z.numpy(), *self.domain)
         z, found = self.problem.settled(self.units.z * small), read_off(point.state, torch.as_tensor(small))
-        regions, level, tree = [], 0.0, [row.copy() for row in self.tree]
-        for number, (row, path) in enumerate(self.leaves):
-            geometry = geometry_of(X, path)
-            tree[row] = [-1, number, -1]
-            sides = [restored(found[2 * number + side], sign * z, self.units) for side, sign in enumerate((1, -1))]
-            level = max(level, *(geometry.support_upper(sign * z, m) for sign, m in zip((1, -1), sides, strict=True)))
-            regions.append(Region(geometry.F[1:, 1:], geometry.groups, *sides))
+        regions, level = [], 0.0
+        for (sign, path), m in zip(self.trees.leaves, found, strict=True):
+            geometry, own = geometry_of(X, path), restored(m, sign * z, self.units)
+            level = max(level, geometry.support_upper(sign * z, own))
+            regions.append(Region.of_sign(geometry.F[1:, 1:], geometry.groups, int(sign), own))
         value, scale = self.problem.proved_value(z, level)
-        self.sharp = (clock.spent - begun) / len(self.leaves)
-        evidence = Evidence(z, X, np.array(tree), tuple(regions))
+        self.sharp = (clock.spent - begun) / len(self.trees)
+        evidence = Evidence(z, X, self.trees.table(), tuple(regions))
         return LowerBound(value, name, evidence, level, scale, z, time.perf_counter() - started)
 
 
