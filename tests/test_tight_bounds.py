@@ -158,7 +158,7 @@ SLOW = ("cliques", "branch and bound", "hyperplanes", "hyperplanes at a fixed po
 @pytest.mark.parametrize(("n", "d", "methods"), [(8, 2, ("exact",)), (20, 8, SLOW), (151, 12, ("cliques",))])
 def test_tightened_takes_what_fits(n, d, methods, ticking):
     X, y, beta = planted(20, n=n, d=d)
-    ticking(0.005 if n > 100 else 0.015)
+    ticking(0.015 if n == 20 else 0.005)
     bound = tightened(X, y, beta, time_limit=10.0)
     assert any(method in bound.method for method in methods)
     above = descended(X, y, beta, 20, steps=500, rate=0.003 if n < 100 else 0.001)

@@ -66,6 +66,10 @@ class Bound(ABC):
         """Whether this bound may be of use at this size: a race tries all that are. Any problem may be tried."""
         return True
 
+    def foretold(self, problem: Problem) -> float:
+        """About how many seconds a bound takes that proves nothing before its end."""
+        return 0.0
+
     def takes(self, problem: Problem) -> bool:
         """Whether it can do this problem at all: one output, no pooled rows, no biases, unless it says otherwise."""
         biases = problem.biases

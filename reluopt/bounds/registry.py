@@ -47,6 +47,9 @@ BOUNDS: dict[str, Bound] = {
 QUICK = 0.3
 #: The share of what is left that each of several bounds gets before what it promises is believed.
 TRIAL = 0.04
+#: One that is final runs where what it foretells is at most this part of what is left; before it each other one is
+#: tried for this part of that, as it may do.
+AFFORDABLE, BEFORE_FINAL = 0.25, 0.2
 #: Of the way to a goal a promise is believed this part; what plans first shows what twice its last run is worth, if so
 #: many times that are left.
 BELIEVED, WORTH_A_LOOK = 0.99, 8.0
@@ -64,9 +67,10 @@ def race(
 ) -> Iterator[LowerBound]:
     """Proved bounds of one problem as they are found, each bound starting from what those before it brought.
 
-    The quick bounds run first, then one that is final (p* itself) if it suits. Of all others that suit each is tried
-    for a share of the clock; from then on the one goes on of which the course so far promises the most at the end of
-    the clock, while the others pause. What is yielded need not be better than what was before.
+    The quick bounds run first. Of all others that suit each is tried for a share of the clock; from then on the one
+    goes on of which the course so far promises the most at the end of the clock, while the others pause. Where one
+    that is final (p* itself) suits and can be afforded it has all that is left after tries that are shorter. What is
+    yielded need not be better than what was before.
 
     Parameters
     ----------
@@ -90,10 +94,15 @@ def race(
     if quick:
         yield from course.shared([bound for bound in suitable if bound.quick], last=not slow)
     final = next((bound for bound in slow if bound.final), None)
-    if final is not None:
-        yield from course.run(final, course.clock.part())
+    others, seconds = [bound for bound in slow if bound is not final], math.inf
+    if final is not None and not course.reached:
+        seconds = final.foretold(problem) if others else 0.0
+    if final is None or seconds > AFFORDABLE * course.clock.left:
+        yield from course.contest(others)
         return
-    yield from course.contest(slow)
+    yield from course.contest(others, tries=BEFORE_FINAL * seconds)
+    if not course.reached:
+        yield from course.run(final, course.clock.part())
 
 
 def _named(problem: Problem, names: Iterable[str]) -> list[Bound]:
@@ -132,13 +141,18 @@ class _Course:
                 continue
             yield from self.run(bound, self.clock.part(1.0 if not slower else QUICK if bound.quick else 1.0 / slower))
 
-    def contest(self, bounds: list[Bound]) -> Iterator[LowerBound]:
-        """A short try of each, then always a turn of what promises the most; what ended has no more to give."""
-        trial = TRIAL * self.clock.left
+    def contest(self, bounds: list[Bound], *, tries: float | None = None) -> Iterator[LowerBound]:
+        """A short try of each, then always a turn of what promises the most; what ended has no more to give.
+
+        ``tries`` : so many seconds for each try, and nothing after them.
+        """
+        trial = TRIAL * self.clock.left if tries is None else tries
         going = [_Contestant(self, bound) for bound in bounds]
         while going and not (self.reached or self.clock.over):
-            untried = next((one for one in going if one.seconds < trial), None) if len(going) > 1 else None
-            if untried is not None:
+            untried = next((one for one in going if one.seconds < trial), None)
+            if untried is None and tries is not None:
+                return
+            if untried is not None and (tries is not None or len(going) > 1):
                 yield from untried.turn(max(0.5 * trial, min(2.0 * untried.seconds, trial)))
             else:
                 left = self.clock.left
@@ -234,12 +248,12 @@ def tightened(
     device: str | torch.device = "cpu",
     start: Start | None = None,
 ) -> LowerBound:
-    """The best bound of a race: all cells where they are few, else whatever promises the most after a short try.
+    """The best bound of a race: all cells where there is time, else whatever promises the most after a short try.
 
     Parameters
     ----------
     problem : a ``Problem``; or X, with y, β, and what else makes a ``Problem``.
-    time_limit : seconds (all cells take what they need, a few).
+    time_limit : seconds.
     stop_at, device, start : see ``race``.
 
     Raises
