@@ -8,13 +8,16 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from reluopt.bounds import exact, moment, neighbours, pairwise, splitting, tightened
+from reluopt.bounds import Start, exact, moment, neighbours, pairwise, splitting, tightened
+from reluopt.bounds.all_cells import AllCells
 from reluopt.bounds.cells import Cell, lowest_level, positive_part
 from reluopt.bounds.dnn import DnnSearch
 from reluopt.bounds.lower_bound import prove
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
+from reluopt.clock import Clock
 from reluopt.errors import CertificateError, ConfigError
+from reluopt.patterns.arrangement import iterate_patterns
 from reluopt.problem import Problem
 
 
@@ -155,7 +158,7 @@ def test_splitting_improves_the_hardest_reference_instance(shared):
 SLOW = ("cliques", "branch and bound", "hyperplanes", "hyperplanes at a fixed point")
 
 
-@pytest.mark.parametrize(("n", "d", "methods"), [(8, 2, ("exact",)), (20, 8, SLOW), (151, 12, ("cliques",))])
+@pytest.mark.parametrize(("n", "d", "methods"), [(8, 2, ("exact",)), (20, 8, SLOW), (151, 20, ("cliques",))])
 def test_tightened_takes_what_fits(n, d, methods, ticking):
     X, y, beta = planted(20, n=n, d=d)
     ticking(0.015 if n == 20 else 0.005)
@@ -166,6 +169,19 @@ def test_tightened_takes_what_fits(n, d, methods, ticking):
 
 
 # -- all cells -------------------------------------------------------------------------------------------------------
+
+
+def test_cells_at_a_point_that_is_not_feasible_are_not_cut_without_end():
+    X, y, beta = planted(20, n=16, d=3)
+    problem = Problem(X, y, "squared", beta)
+    cells = np.hstack([part.dense for part in iterate_patterns(X)]).shape[1]
+    planes = AllCells(most_rounds=1)
+    (found,) = planes.run(problem, Start(), Clock(None))
+    assert found.support > 1.005 * beta, "z violates a constraint"
+    assert cells <= len(found.regions.regions) < 1.5 * cells
+    truth = exact(X, y, beta).value
+    assert 0.5 * truth < found.value <= truth * (1 + 1e-7)
+    assert 0 < planes.foretold(problem) < 60
 
 
 def test_exact_reaches_the_best_known_value(shared):

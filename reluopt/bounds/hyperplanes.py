@@ -36,6 +36,8 @@ STRENGTH, TINY, FULLER = 0.15, 1e-6, 4.0
 #: A leaf of a tree of t times more leaves takes t^SLOWER times more seconds, as there are more steps; SAFELY is for
 #: what differs from that.
 SLOWER, SAFELY = 0.3, 1.2
+#: How many copies of the matrices of all leaves there are at a time.
+COPIES = 8
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Hyperplanes(Bound):
     Attributes
     ----------
     most : it suits up to this n(1 + d)², which the time of one leaf goes with.
+    memory : bytes that the matrices of all leaves may take.
     rough : gap and residual, relative to value and β, where leaves are cut.
     accurate : the gap for a proof is this part of what is undecided, between ``finest`` and ``rough`` of the value; the
         residual is a √n-th of it, as what samples violate adds up.
@@ -57,7 +60,8 @@ class Hyperplanes(Bound):
     pace : how many times the seconds of the last proof there are to be before the next one.
     """
 
-    most: float = 2e4
+    most: float = 6e4
+    memory: int = 10**9
     rough: float = 0.1
     accurate: float = 0.02
     finest: float = 1e-5
@@ -133,12 +137,14 @@ class HyperplaneSearch:
     def planned(self, clock: Clock) -> int:
         """How many leaves to cut: those that matter, as far as there is time to solve and to prove what comes of them.
 
-        c·L seconds for L leaves now, c·N(N/L)^SLOWER for N; never so many that what is left at the end is not used.
+        c·L seconds for L leaves now, c·N(N/L)^SLOWER for N.
         """
         number, matter = len(self.trees), len(self._chosen())
         cost = SAFELY * number * (self.rough + self.sharp)
         most = int(number * (clock.left / max(cost, 1e-9)) ** (1 / (1 + SLOWER))) - number
-        return max(0, min(matter, most))
+        # an iterate, a step, their inverses and what moves them: about COPIES times the matrices of samples that rise
+        room = int(self.settings.memory / (8 * COPIES * self.data.n * (1 + self.data.size) ** 2)) - number
+        return max(0, min(matter, most, room))
 
     def doubt(self) -> Float[np.ndarray, "L n"]:
         """What is undecided of every sample on every leaf."""

@@ -52,7 +52,7 @@ TRIAL = 0.04
 AFFORDABLE, BEFORE_FINAL = 0.25, 0.2
 #: Of the way to a goal a promise is believed this part; what plans first shows what twice its last run is worth, if so
 #: many times that are left.
-BELIEVED, WORTH_A_LOOK = 0.99, 8.0
+BELIEVED, WORTH_A_LOOK = 0.99, 4.0
 
 
 def race(
