@@ -138,7 +138,7 @@ def leaf_bounds(seed, kind):
     X = X * 10.0 ** rng.integers(-8, 9, 2) if seed % 2 else X
     _, tensors = made.certificate(X, y, beta, seed=seed, network=False, **kind)
     for number, leaf in enumerate(made.all_regions(tensors, len(X))):
-        for side, z in enumerate((tensors["z"], -tensors["z"])):
+        for side, z in enumerate(sign * tensors["z"] for sign in leaf.signs):
             parts = [tensors["w"][side, leaf.forms], tensors["c"][side, leaf.forms], tensors["nu"][side, number]]
             level = float(tensors["level"][side, number]) * (1 - float(rng.choice([0.0, 1e-15, 1e-9, 1e-3])))
             r = [
@@ -158,6 +158,7 @@ SHAPES = [
     {"groups": [(0, [1])]},
     {"cuts": 1, "groups": [(0, [1]), (1, [0, 3])]},
     {"cuts": 1, "groups": [(0, [1, 2]), (0, [3, 4]), (1, []), (1, [0])]},
+    {"signs": True, "cuts": 2, "groups": [(0, [1]), (1, [0, 3])]},
 ]
 
 

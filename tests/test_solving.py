@@ -184,9 +184,9 @@ def test_what_comes_too_soon_to_be_kept_is_kept_when_its_time_has_come(monkeypat
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
-@pytest.mark.parametrize("name", ["moment", "affine", "exact", "doubly nonnegative"])
+@pytest.mark.parametrize("name", ["moment", "affine", "exact", "doubly nonnegative", "hyperplanes"])
 def test_a_bound_is_read_from_its_certificate(name: str, loss: str, tmp_path: Path) -> None:
-    """One region with and without slopes, with a group, and a tree of many regions."""
+    """One region with and without slopes, with a group, a tree of many regions, a tree for each sign."""
     made, path = problem(10, n=12, d=3, loss=loss), tmp_path / "proof.safetensors"
     for found in itertools.islice(BOUNDS[name].run(made, bounds.Start(), Clock(30.0), "cpu"), 2):
         write_certificate(path, made, bound=found)

@@ -54,7 +54,8 @@ def exact(
     ----------
     problem : a ``Problem``; or X, with y, β, and what else makes a ``Problem``.
     tolerance, most_cells, most_rounds : see ``AllCells``.
-    time_limit : seconds after which the cells found so far must do, which may cost much of the bound.
+    time_limit : seconds. Cutting planes end where the proof of all cells, a few times the seconds of ``foretold``, asks
+        for the rest of them, or after ``planes`` of them; ended early they may cost much of the bound.
 
     Raises
     ------
@@ -77,7 +78,7 @@ class AllCells(Bound):
     most_rounds : of cutting planes.
     most_new : so many new cuts a sample in one round, those that are violated most.
     tried : cells that tell how long the proof of all takes.
-    planes : share of the time for the cutting planes.
+    planes : share of the time that the cutting planes have at least.
     """
 
     tolerance: float = 1e-8
@@ -96,11 +97,16 @@ class AllCells(Bound):
         return count_up_to(problem.X, self.few_cells) is not None
 
     def foretold(self, problem: Problem) -> float:
-        """What the proof of all cells takes, judging by that of ``tried`` ones."""
-        dense, begun = next(iter(iterate_patterns(problem.X))).dense[:, : self.tried], time.perf_counter()
-        cell_evidence(problem.X, problem.zero_dual_point, dense, np.inf)
-        seconds = time.perf_counter() - begun
-        return seconds * (count_up_to(problem.X, self.most_cells) or self.most_cells) / dense.shape[1]
+        """What the proof of all cells takes, judging by that of ``tried`` ones, each bounded twice."""
+        return self._foretold(problem, _all_cells(problem.X))
+
+    def _foretold(self, problem: Problem, dense: Bool[np.ndarray, "n P"]) -> float:
+        chosen = np.unique(np.linspace(0, dense.shape[1] - 1, self.tried).astype(int))
+        paths, begun = [path_to(dense, int(cell)) for cell in chosen], time.perf_counter()
+        for cell, path in zip(chosen, paths, strict=True):
+            leaf = Leaf(problem.X, problem.zero_dual_point, dense[:, cell], path)
+            leaf.worst_gap(np.inf), leaf.worst_gap(np.inf)
+        return (time.perf_counter() - begun) * dense.shape[1] / len(chosen)
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
@@ -117,11 +123,12 @@ class AllCells(Bound):
                 f"These data may have more than {self.most_cells} activation patterns, which is the limit.",
                 "Use the splitting bound, or allow more cells.",
             )
-        dense = np.hstack([part.dense for part in iterate_patterns(problem.X)])  # its gates are of no use here
-        z = self._dual_point(problem, dense, clock.part(self.planes))
+        dense = _all_cells(problem.X)
+        seconds = self._foretold(problem, dense) if clock.left < np.inf else 0.0
+        z = self._dual_point(problem, dense, clock.part(most=max(clock.left - seconds, self.planes * clock.left)))
         # where time ended before z was feasible, the largest violation is no gap that cuts could close
         most = float((_violated(problem.X, z, problem.beta, dense) @ z).max(initial=problem.beta))
-        evidence = cell_evidence(problem.X, z, dense, most * (1 + 10 * self.tolerance))
+        evidence = cell_evidence(problem.X, z, dense, most * (1 + 10 * self.tolerance), clock)
         yield prove(problem, evidence, method=self.name, started=started)
 
     def _dual_point(self, problem: Problem, dense: Bool[np.ndarray, "n P"], clock: Clock) -> Float[np.ndarray, " n"]:
@@ -139,6 +146,11 @@ class AllCells(Bound):
             cuts = np.concatenate([active, new])
             z = best_under_cuts(scaled, cuts)
         return problem.settled(units.z * z)
+
+
+def _all_cells(X: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, "n P"]:
+    """The pattern of every cell; gates are of no use here."""
+    return np.hstack([part.dense for part in iterate_patterns(X)])
 
 
 def _violated(
@@ -160,12 +172,32 @@ def _violated(
 Path = tuple[tuple[int, int], ...]
 
 
+def path_to(dense: Bool[np.ndarray, "n P"], cell: int) -> Path:
+    """The cuts that lead to a cell in the tree of all of them."""
+    inside, path = np.arange(dense.shape[1]), list[tuple[int, int]]()
+    while len(inside) > 1:
+        sample = _halving(dense[:, inside])
+        path.append((sample, 1 if dense[sample, cell] else -1))
+        inside = inside[dense[sample, inside] == dense[sample, cell]]
+    return tuple(path)
+
+
+def _halving(cells: Bool[np.ndarray, "n p"]) -> int:
+    """The sample of which about half of the cells are on either side."""
+    return int(np.abs(cells.mean(axis=1) - 0.5).argmin())
+
+
 def cell_evidence(
-    X: Float[np.ndarray, "n d"], z: Float[np.ndarray, " n"], dense: Bool[np.ndarray, "n P"], limit: float
+    X: Float[np.ndarray, "n d"],
+    z: Float[np.ndarray, " n"],
+    dense: Bool[np.ndarray, "n P"],
+    limit: float,
+    clock: Clock | None = None,
 ) -> Evidence:
     """The tree that cuts u-space into the given cells (all of X's), and each leaf's multipliers for z and −z.
 
-    A leaf whose bound exceeds ``limit`` only because of the gaps z_i²/4τ is cut further by the samples concerned.
+    A leaf whose bound exceeds ``limit`` only because of the gaps z_i²/4τ is cut further by the samples concerned, until
+    the clock is over.
     """
     tree: list[list[int]] = [[-1, -1, -1]]
     todo: list[tuple[int, Bool[np.ndarray, "n p"], Path]] = [(0, dense, ())]
@@ -174,13 +206,13 @@ def cell_evidence(
         node, cells, path = todo.pop()
         if cells.shape[1] == 1:
             leaf = Leaf(X, z, cells[:, 0], path)
-            sample = leaf.worst_gap(limit)
+            sample = None if clock is not None and clock.over else leaf.worst_gap(limit)
             if sample is None:
                 tree[node] = [-1, len(regions), -1]
                 regions.append(leaf.region)
                 continue
         else:
-            sample = int(np.abs(cells.mean(axis=1) - 0.5).argmin())
+            sample = _halving(cells)
         tree[node] = [sample, len(tree), len(tree) + 1]
         for sign in (1, -1):
             inside = cells[:, cells[sample] == (sign > 0)]

@@ -53,7 +53,7 @@ class Bound(ABC):
     name: ClassVar[str]
     #: Whether it takes so little time that it always runs first.
     quick: ClassVar[bool] = False
-    #: Whether its last bound is p* itself: nothing is tighter.
+    #: Whether its bound is p* itself, if time does not end first: nothing is tighter.
     final: ClassVar[bool] = False
     #: Whether its search can do a problem with an output intercept. Free first-layer biases it must say itself.
     intercepts: ClassVar[bool] = False

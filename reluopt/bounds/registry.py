@@ -49,10 +49,12 @@ QUICK = 0.3
 TRIAL = 0.04
 #: One that is final runs where what it foretells is at most this part of what is left; before it each other one is
 #: tried for this part of that, as it may do.
-AFFORDABLE, BEFORE_FINAL = 0.25, 0.2
+AFFORDABLE, BEFORE_FINAL = 0.5, 0.2
 #: Of the way to a goal a promise is believed this part; what plans first shows what twice its last run is worth, if so
 #: many times that are left.
 BELIEVED, WORTH_A_LOOK = 0.99, 4.0
+#: One that plans stands still where its last run gained less than this of its distance to the goal, or of its value.
+STILL = 0.01
 
 
 def race(
@@ -93,16 +95,7 @@ def race(
     slow = [bound for bound in suitable if not bound.quick]
     if quick:
         yield from course.shared([bound for bound in suitable if bound.quick], last=not slow)
-    final = next((bound for bound in slow if bound.final), None)
-    others, seconds = [bound for bound in slow if bound is not final], math.inf
-    if final is not None and not course.reached:
-        seconds = final.foretold(problem) if others else 0.0
-    if final is None or seconds > AFFORDABLE * course.clock.left:
-        yield from course.contest(others)
-        return
-    yield from course.contest(others, tries=BEFORE_FINAL * seconds)
-    if not course.reached:
-        yield from course.run(final, course.clock.part())
+    yield from course.finished(slow)
 
 
 def _named(problem: Problem, names: Iterable[str]) -> list[Bound]:
@@ -121,13 +114,13 @@ class _Course:
         self, problem: Problem, start: Start, clock: Clock, stop_at: float, device: str | torch.device
     ) -> None:
         self.problem, self.start, self.clock, self.stop_at, self.device = problem, start, clock, stop_at, device
-        #: whether the race is over
-        self.reached = False
+        #: whether the race is over, and whether anything is proved
+        self.reached, self.proved = False, False
 
     def run(self, bound: Bound, clock: Clock) -> Iterator[LowerBound]:
         """One bound from what is known."""
         for found in bound.run(self.problem, self.start, clock, self.device):
-            self.start = self.start.after(found)
+            self.start, self.proved = self.start.after(found), True
             self.reached = found.value >= self.stop_at
             yield found
             if self.reached:
@@ -140,6 +133,24 @@ class _Course:
             if self.reached or (self.clock.over and not (bound.quick or bound.final)):
                 continue
             yield from self.run(bound, self.clock.part(1.0 if not slower else QUICK if bound.quick else 1.0 / slower))
+
+    def finished(self, bounds: list[Bound]) -> Iterator[LowerBound]:
+        """A contest of those that are not final, or short tries of them and then the final one, if there is time for it.
+
+        Where nothing else has proved anything the final one runs in any case.
+        """
+        final = next((bound for bound in bounds if bound.final), None)
+        others = [bound for bound in bounds if bound is not final]
+        if final is None or self.reached or (self.proved and self.clock.over):
+            yield from self.contest(others)
+            return
+        seconds = final.foretold(self.problem) if others and not self.clock.over else 0.0
+        if seconds <= AFFORDABLE * self.clock.left:
+            yield from self.contest(others, tries=BEFORE_FINAL * seconds)
+        if seconds > AFFORDABLE * self.clock.left:
+            yield from self.contest(others)
+        if not self.reached and (seconds <= AFFORDABLE * self.clock.left or not self.proved):
+            yield from self.run(final, self.clock.part())
 
     def contest(self, bounds: list[Bound], *, tries: float | None = None) -> Iterator[LowerBound]:
         """A short try of each, then always a turn of what promises the most; what ended has no more to give.
@@ -217,6 +228,8 @@ class _Contestant:
         t, value, goal = self.seconds, self.history[-1][1], self.course.stop_at
         begun, before = self._at(0.5 * t)
         whole = left if self.bound.plans else t + left
+        if self._still(begun, before):
+            return -math.inf
         if not 0.0 < begun < t or whole <= t or not before < value < goal:
             return value
         doublings = math.log(whole / t) / math.log(t / begun)
@@ -225,6 +238,12 @@ class _Contestant:
             doublings = doublings if kept == 1.0 else kept * (1.0 - kept**doublings) / (1.0 - kept)
         gain = doublings * _gain(before, value, goal)
         return value + gain if goal == math.inf else goal - max(math.exp(-gain), 1.0 - BELIEVED) * (goal - value)
+
+    def _still(self, begun: float, before: float) -> bool:
+        """Whether a new run of one that plans would prove what the last one has: it gained nothing over the one before."""
+        value, goal = self.history[-1][1], self.course.stop_at
+        moved = _gain(before, value, goal) if goal < math.inf else (value - before) / max(abs(value), 1e-300)
+        return self.bound.plans and 0.0 < begun < self.seconds and value < goal and moved < STILL
 
     def _at(self, seconds: float) -> tuple[float, float]:
         """(seconds, value) by then, or the first."""
