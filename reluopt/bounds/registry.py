@@ -53,7 +53,8 @@ AFFORDABLE, BEFORE_FINAL = 0.5, 0.2
 #: Of the way to a goal a promise is believed this part; what plans first shows what twice its last run is worth, if so
 #: many times that are left.
 BELIEVED, WORTH_A_LOOK = 0.99, 4.0
-#: One that plans stands still where its last run gained less than this of its distance to the goal, or of its value.
+#: One that plans stands still where its last run gained less than this of its distance to the goal, or a tenth of this
+#: of its value.
 STILL = 0.01
 
 
@@ -135,7 +136,7 @@ class _Course:
             yield from self.run(bound, self.clock.part(1.0 if not slower else QUICK if bound.quick else 1.0 / slower))
 
     def finished(self, bounds: list[Bound]) -> Iterator[LowerBound]:
-        """A contest of those that are not final, or short tries of them and then the final one, if there is time for it.
+        """A contest of those that are not final, or short tries of them and then the final one, if there is time.
 
         Where nothing else has proved anything the final one runs in any case.
         """
@@ -240,10 +241,10 @@ class _Contestant:
         return value + gain if goal == math.inf else goal - max(math.exp(-gain), 1.0 - BELIEVED) * (goal - value)
 
     def _still(self, begun: float, before: float) -> bool:
-        """Whether a new run of one that plans would prove what the last one has: it gained nothing over the one before."""
+        """Whether a new run of one that plans would prove what the last one has, as that gained nothing."""
         value, goal = self.history[-1][1], self.course.stop_at
-        moved = _gain(before, value, goal) if goal < math.inf else (value - before) / max(abs(value), 1e-300)
-        return self.bound.plans and 0.0 < begun < self.seconds and value < goal and moved < STILL
+        least = STILL if goal < math.inf else 0.1 * STILL * abs(value)
+        return self.bound.plans and 0.0 < begun < self.seconds and value < goal and _gain(before, value, goal) < least
 
     def _at(self, seconds: float) -> tuple[float, float]:
         """(seconds, value) by then, or the first."""
