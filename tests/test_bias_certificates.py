@@ -113,6 +113,7 @@ REFUSED = [
     (3, moved("spread", lambda s: 2 * s), "claim optimum_at_least"),
     (3, moved("level", lambda v: 0.5 * v), "claim optimum_at_least"),
     (3, lambda d, t: t.pop("spread"), "exactly the tensors"),
+    (3, lambda d, t: t.update(oracle.two_leaves(t)), "neither cuts nor trees of one sign"),
     (3, lambda d, t: d["problem"].pop("biases") and d.update(version=3), "exactly the tensors"),
     (6, moved("z", lambda z: z * (1 + 2.0**-52)), "sum to 0|domain|nu is 0"),
 ]
@@ -127,6 +128,12 @@ def test_what_is_false_is_refused_by_both(number, tmp_path):
     assert second is not None and first is not None
     with pytest.raises(checker.Refused, match=reason):
         checker.check(checker.parse(oracle.packed(document, tensors)), p.X, p.targets)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_an_intercept_allows_a_tree_for_each_sign(number, tmp_path):
+    p, _, document, tensors = written(number, tmp_path)
+    assert reasons(p, oracle.packed(document, oracle.two_leaves(tensors))) == (None, None)
 
 
 def test_a_bias_is_paid_by_its_direction():

@@ -599,6 +599,21 @@ def test_every_malformed_tree_of_one_sign_is_refused_with_its_reason(number):
         verdict(packed(document, tensors), X, y)
 
 
+def two_leaves(tensors):
+    """Evidence with one region as a tree for each sign."""
+    tree = np.array([[regions.SIGNS, 1, 2], [-1, 0, -1], [-1, 1, -1]])
+    parts = {name for name in ("w", "c", "nu", "r", "level", "eta", "tilt", "factor", "lean") if name in tensors}
+    return tensors | {"tree": tree} | {name: tensors[name].reshape(1, -1, *tensors[name].shape[2:]) for name in parts}
+
+
+@pytest.mark.parametrize("slopes", [False, True])
+def test_one_region_is_a_tree_for_each_sign_too(slopes):
+    X, y, beta = problem(np.random.default_rng(5))
+    document, tensors = certificate(X, y, beta, seed=5, slopes=slopes)
+    one, two = (verdict(packed(document, part), X, y) for part in (tensors, two_leaves(tensors)))
+    assert one.lower == two.lower
+
+
 def test_a_leaf_of_one_sign_has_to_prove_this_sign_alone():
     X, y, beta = problem(np.random.default_rng(5))
     document, tensors = certificate(X, y, beta, seed=5, cuts=1, signs=True)
