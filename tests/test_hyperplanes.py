@@ -224,6 +224,20 @@ def test_a_tree_is_cut_where_neurons_are_undecided():
     assert search.trees.table()[1 + leaf].tolist() == [sample, 3, 4]
 
 
+def test_leaves_tell_the_search_which_neurons_it_lacks():
+    problem = drawn("squared", 4, n=12, d=3)
+    best = refine(problem)
+    U, alpha, *_ = best.network.weights()
+    for lacking in range(len(U)):
+        fit = np.delete(np.maximum(problem.X @ U.T, 0) * alpha, lacking, axis=1).sum(axis=1)
+        z = problem.y - fit
+        found = list(Hyperplanes().run(problem, Start(z=z), Clock(1.0)))
+        assert (np.abs(z @ np.maximum(problem.X @ found[-1].dearer.T, 0)) > problem.beta).all()
+        nearest = found[-1].dearer @ U[lacking] / np.linalg.norm(U[lacking])
+        assert nearest.max() > 0.9, "the one that is not there is among them"
+    assert Hyperplanes().best(problem, Start(), Clock(1.0)).dearer is None
+
+
 def test_only_leaves_that_have_almost_all_of_the_doubt_are_cut():
     problem, clock = drawn("squared", 4, n=8, d=3), Clock(20.0)
     search = HyperplaneSearch(problem, Hyperplanes(matter=0.8), Start(), clock)

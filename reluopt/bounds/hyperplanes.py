@@ -36,6 +36,8 @@ STRENGTH, TINY, FULLER = 0.15, 1e-6, 4.0
 #: A leaf of a tree of t times more leaves takes t^SLOWER times more seconds, as there are more steps; SAFELY is for
 #: what differs from that.
 SLOWER, SAFELY = 0.3, 1.2
+#: The least strength of a neuron that is told, in units of the largest.
+WEAK = 1e-3
 #: How many copies of the matrices of all leaves there are at a time.
 COPIES = 8
 
@@ -111,7 +113,7 @@ class HyperplaneSearch:
             planes = CuttingPlanes(problem, start.network)
             planes.improve(settings.tolerance, clock.part(settings.share))
             self.data = self.data.nearest_to(planes.z, zero_sum=problem.biases.zero_sum)
-        self.trees = SignTrees()
+        self.trees, self.known = SignTrees(), start.z
         self.strength = max(STRENGTH * 0.5 * float(self.data.y @ self.data.y) / scaled.beta, TINY)
         self.point: InteriorPoint | None = None
         #: Seconds a leaf of a rough solution, and of what makes it accurate and proves it.
@@ -196,7 +198,19 @@ class HyperplaneSearch:
         value, scale = self.problem.proved_value(z, level)
         self.sharp = (clock.spent - begun) / len(self.trees)
         evidence = Evidence(z, X, self.trees.table(), tuple(regions))
-        return LowerBound(value, name, evidence, level, scale, z, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return LowerBound(value, name, evidence, level, scale, z, seconds, dearer=self._dearer(point))
+
+    def _dearer(self, point: InteriorPoint) -> Float[np.ndarray, "k d"] | None:
+        """Of the leaves' neurons, in the mean of each, those that are dearer than β at the dual point of the start."""
+        means = point.state.Y[:, 0, 1:].numpy()
+        sizes = np.linalg.norm(means, axis=1)
+        if self.known is None or not sizes.any():
+            return None
+        neurons = means[sizes > WEAK * sizes.max()]
+        neurons /= np.linalg.norm(neurons, axis=1, keepdims=True)
+        dear = np.abs(self.known @ np.maximum(self.problem.X @ neurons.T, 0.0)) > self.problem.beta
+        return neurons[dear] if dear.any() else None
 
 
 def _undecided(point: InteriorPoint) -> float:

@@ -32,7 +32,8 @@ class LowerBound:
     seconds : wall-clock time of the search and the proof.
     factors : (2, k, 1 + d), or (1, k, C + d), second moments of neurons that were found on the way, for a search that
         goes on from there.
-    dearer : (k, d) directions at which |zᵀ(Xu)_+| was found to be above β: neurons for a search that goes down.
+    dearer : (k, d) directions at which |zᵀ(Xu)_+| was found to be above β, for this z or that of the start: neurons for
+        a search that goes down.
     """
 
     value: float
