@@ -109,7 +109,7 @@ class InteriorPoint:
         Y, D0 = state.Y + length * step["Y"], state.D0 + length * step["D0"]
         (j, i), F, D = state.of_rising, state.F + length * step["F"], state.D + length * step["D"]
         S = blocks(Y[j], F[j, i], self.data.rows[i])
-        return total + float((Y * D0).sum()) + float((S * D[j, i]).sum())
+        return total + float((Y * D0).sum()) + float((S * D).sum())
 
     def _longest(self, step: Step, edge: float) -> float:
         """The longest step up to 1, ``edge`` of the way to where a cone ends."""
@@ -120,11 +120,10 @@ class InteriorPoint:
                 most = min(most, *(far(getattr(state, name), step[name], mask) for name in (slack, dual)))
         length = min(1.0, edge * most)
         (j, i), x = state.of_rising, self.data.rows
-        D, dD = state.D[j, i], step["D"][j, i]
         for _ in range(60):
             t = min(1.0, length / edge)
             Y = state.Y + t * step["Y"]
-            if _definite(Y) and _definite(state.D0 + t * step["D0"]) and _definite(D + t * dD):
+            if _definite(Y) and _definite(state.D0 + t * step["D0"]) and _definite(state.D + t * step["D"]):
                 c = bordered(torch.linalg.inv(Y)[j], state.F[j, i] + t * step["F"][j, i], x[i], self.data.size)[1]
                 if (c > 0).all():
                     return length
@@ -145,7 +144,7 @@ class _Linear:
             self.scalings[0].metric * state.free[..., None, None],
             self.scalings[1].metric * state.held[..., None, None],
             state.es / state.of_s * state.on_s, state.ep / state.of_p * state.on_p,
-            self.R, state.D[self.j, self.i], self.R0, state.D0,
+            self.R, state.D, self.R0, state.D0,
         )  # fmt: skip
         room, (F, of_s, P, of_p) = state.room, self.forms(state.Y, state.F)
         free, held = state.free[..., None], state.held[..., None]
@@ -182,9 +181,7 @@ class _Linear:
     def _dual_residual(self) -> tuple[Tensor, Tensor]:
         """βe₀e₀ᵀ − Eᵀz less what the dual variables make."""
         state, data = self.state, self.data
-        by_Y, by_F = self.adjoint(
-            state.ds, state.es * state.on_s, state.dp, state.ep * state.on_p, state.D[self.j, self.i], state.D0
-        )
+        by_Y, by_F = self.adjoint(state.ds, state.es * state.on_s, state.dp, state.ep * state.on_p, state.D, state.D0)
         z, own = state.sign[:, None] * data.norms * self.at.z, torch.zeros_like(state.Y)
         own[:, 0] = -(z * state.active) @ data.rows
         own[:, 0, 0] += data.beta
@@ -213,10 +210,7 @@ class _Linear:
             step[name] = part - eta * off
         step["ds"], step["dp"] = goal["ds"] - _on(m.s, step["s"]), goal["dp"] - _on(m.p, step["p"])
         step["es"], step["ep"] = goal["es"] - m.of_s * step["of_s"], goal["ep"] - m.of_p * step["of_p"]
-        D = torch.zeros_like(state.D)
-        D[self.j, self.i] = to_D - _symmetric(
-            self.R @ blocks(Y[self.j], F[self.j, self.i], self.data.rows[self.i]) @ m.D
-        )
+        D = to_D - _symmetric(self.R @ blocks(Y[self.j], F[self.j, self.i], self.data.rows[self.i]) @ m.D)
         return step | {"D": D, "D0": to_D0 - _symmetric(self.R0 @ Y @ state.D0)}
 
     def corrections(self, step: Step) -> Step:
@@ -229,7 +223,7 @@ class _Linear:
         found |= {d: -step[s] * step[d] / getattr(state, s) for s, d, _ in LINES}
         S = blocks(step["Y"][j], step["F"][j, i], self.data.rows[i])
         return found | {
-            "D": -_symmetric(self.R @ S @ step["D"][j, i]), "D0": -_symmetric(self.R0 @ step["Y"] @ step["D0"])
+            "D": -_symmetric(self.R @ S @ step["D"]), "D0": -_symmetric(self.R0 @ step["Y"] @ step["D0"])
         }  # fmt: skip
 
 

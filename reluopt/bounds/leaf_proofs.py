@@ -27,7 +27,8 @@ def read_off(state: LeafStates, z: Float[Tensor, " n"]) -> list[Multipliers]:
     own = state.sign[:, None] * data.norms * z
     on_s = (state.ds + (state.es * state.on_s) @ state.G) * state.free[..., None]
     on_p = (state.dp + (state.ep * state.on_p) @ state.G) * state.held[..., None]
-    rising = state.rising[..., None] * state.D[..., e]
+    rising = own.new_zeros(len(state), data.n, 1 + e)
+    rising[state.of_rising] = state.D[..., e]
     psi = (on_s + on_p) * state.free[..., None]
     psi[..., 0] += own * state.free
     # ν_i is no smaller than what is violated of the equation of F_i, which then counts in proportion
@@ -37,7 +38,8 @@ def read_off(state: LeafStates, z: Float[Tensor, " n"]) -> list[Multipliers]:
     sign = torch.tensor([1.0, *[-1.0] * (e - 1)], dtype=nu.dtype)
     # the equation of Y at a feasible point: D0 and the matrices' dual variables with what P makes are, on the diagonal,
     # β − ω and ω, …; and λI − tilt·diag(1, −1, …) with λ = β/2 is diag(β − ω, ω, …)
-    of_matrices = torch.where(state.rising[..., None], state.D.diagonal(dim1=-2, dim2=-1)[..., :e], 0.0).sum(1)
+    of_matrices = own.new_zeros(len(state), e)
+    of_matrices.index_add_(0, state.of_rising[0], state.D.diagonal(dim1=-2, dim2=-1)[..., :e])
     sums = (state.D0.diagonal(dim1=-2, dim2=-1) + of_matrices - (on_p * state.x).sum(1)) @ sign
     tilt = (data.beta - sums) / e - 0.5 * data.beta
     return [_of_node(state, j, z, nu[j], float(tilt[j])) for j in range(len(state))]

@@ -116,6 +116,7 @@ class LeafStates:
     on_s, on_p : (J, n, k) the products with cuts of F and P.
     Y, F : the moments. ``s``, ``p``, ``of_s``, ``of_p`` : slacks of the cones of F and P, and of their products with
         cuts; ``ds``, ``dp``, ``es``, ``ep`` : their dual variables, ``D``, ``D0`` : those of the matrices and of Y.
+        ``D`` has the matrices in the order of ``of_rising`` alone.
     room : how far below 0 the products with cuts may be.
     """
 
@@ -140,7 +141,7 @@ class LeafStates:
     dp: Float[Tensor, "J n e"]
     es: Float[Tensor, "J n k"]
     ep: Float[Tensor, "J n k"]
-    D: Float[Tensor, "J n c c"]
+    D: Float[Tensor, "r c c"]
     D0: Float[Tensor, "J e e"]
     room: float
 
@@ -169,12 +170,9 @@ class LeafStates:
         state = cls(
             data, where.sign, where.count, free, held, matrices, where.active, x, where.G, where.on_s, where.on_p, Y, F,
             s, p, of_s, of_p, mu * inverse(s), mu * inverse(p), mu / of_s, mu / of_p,
-            x.new_zeros(len(nodes), data.n, 1 + e, 1 + e), mu * torch.linalg.inv(Y),
-            ROOM * tau,
+            x.new_zeros(0, 1 + e, 1 + e), mu * torch.linalg.inv(Y), ROOM * tau,
         )  # fmt: skip
-        j, i = state.of_rising
-        state.D[j, i] = mu * inverse_blocks(state)[0]
-        return state.settled()
+        return replace(state, D=mu * inverse_blocks(state)[0]).settled()
 
     def __len__(self) -> int:
         return len(self.sign)
