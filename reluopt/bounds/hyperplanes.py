@@ -118,6 +118,8 @@ class HyperplaneSearch:
         self.point: InteriorPoint | None = None
         #: Seconds a leaf of a rough solution, and of what makes it accurate and proves it.
         self.rough, self.sharp = 0.0, 0.0
+        #: of the latter what is left when the solution is there, which has to be kept
+        self.kept = 0.0
         #: whether an accurate solution leaves anything undecided
         self.open = True
 
@@ -126,8 +128,12 @@ class HyperplaneSearch:
         begun = clock.spent
         state = LeafStates.start(self.data, self.trees.leaves, self._rising(), self.strength)
         self.point = InteriorPoint(state)
-        self.point.solve(self.settings.rough, self.settings.rough, self.settings.steps, lambda: clock.over)
+        self.point.solve(self.settings.rough, self.settings.rough, self.settings.steps, lambda: self._over(clock))
         self.rough = (clock.spent - begun) / len(self.trees)
+
+    def _over(self, clock: Clock) -> bool:
+        """Whether there is only the time left to prove what there is."""
+        return clock.left <= self.kept * len(self.trees)
 
     def _rising(self) -> Bool[np.ndarray, "J n"]:
         if self.point is None:
@@ -179,13 +185,14 @@ class HyperplaneSearch:
             if aim > 0.5 * reached:
                 break
             reached = aim
-            if not point.solve(aim, aim / math.sqrt(self.data.n), settings.steps, lambda: clock.over):
+            if not point.solve(aim, aim / math.sqrt(self.data.n), settings.steps, lambda: self._over(clock)):
                 break
         return point
 
     def proved(self, clock: Clock, name: str, started: float) -> LowerBound:
         """What an accurate solution proves, on from the rough one."""
         begun, X, point = clock.spent, self.problem.X, self._refined(clock)
+        solved = clock.spent
         self.strength = max(FULLER * float(point.state.Y[:, 0, 0].sum()), TINY)
         self.open = _undecided(point) > self.settings.closed
         small = np.clip(point.z.numpy(), *self.domain)
@@ -196,7 +203,7 @@ class HyperplaneSearch:
             level = max(level, geometry.support_upper(sign * z, own))
             regions.append(Region.of_sign(geometry.F[1:, 1:], geometry.groups, int(sign), own))
         value, scale = self.problem.proved_value(z, level)
-        self.sharp = (clock.spent - begun) / len(self.trees)
+        self.kept, self.sharp = ((clock.spent - since) / len(self.trees) for since in (solved, begun))
         evidence = Evidence(z, X, self.trees.table(), tuple(regions))
         seconds = time.perf_counter() - started
         return LowerBound(value, name, evidence, level, scale, z, seconds, dearer=self._dearer(point))
