@@ -1,12 +1,12 @@
 """Damage valid certificates in every way and count what the checker does: a false claim must never pass.
 
-    .venv/bin/python experiments/certificates/mutation.py --count 20000
+    .venv/bin/python experiments/certificates/mutation.py --count 20000 [--only-simplicial | --only-signs]
 
-Certificates of every loss (unsplit, split, paired, with affine slopes, in simplicial cones; with and without weights
-and a network; of one output and of several) are mutated: bit flips, swapped bytes, cut files; tensors changed, dropped,
-added, reshaped, cast, made NaN; claims, β and the loss edited; samples reordered. Whatever is accepted is held against
-an independent reading of SPEC.md (tests/test_checker.py; of several outputs and of simplicial cones
-tests/second_checker.py) and exact arithmetic.
+Certificates of every loss (unsplit, split, paired, with affine slopes, a tree for each sign, in simplicial cones;
+with and without weights and a network; of one output and of several) are mutated: bit flips, swapped bytes, cut files;
+tensors changed, dropped, added, reshaped, cast, made NaN; claims, β and the loss edited; samples reordered. Whatever is
+accepted is held against an independent reading of SPEC.md (tests/test_checker.py; of several outputs and of simplicial
+cones tests/second_checker.py) and exact arithmetic.
 """
 
 from __future__ import annotations
@@ -40,8 +40,13 @@ KINDS = [
         (0, False, GROUPS[0], True, True), (2, True, GROUPS[1], False, True),
     )
 ]  # fmt: skip
-
-
+#: With a tree for each sign.
+SIGNS = [
+    {"signs": True, "cuts": cuts, "groups": groups, "loss": loss, "weighted": number % 2 == 0, "slopes": slopes}
+    | {"ball": bool(groups), "network": cuts > 0}
+    for number, loss in enumerate(oracle.LOSSES)
+    for cuts, groups, slopes in ((0, [], True), (3, [(0, [1, 3]), (1, []), (2, [0])], False), (5, [(1, [2])], True))
+]
 SIMPLICIAL = 14
 
 
@@ -73,15 +78,17 @@ def main(
     count: Annotated[int, typer.Option(help="Mutations in all.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Of the mutations.")] = 0,
     only_simplicial: Annotated[bool, typer.Option(help="Only certificates in simplicial cones.")] = False,
+    only_signs: Annotated[bool, typer.Option(help="Only those with a tree for each sign.")] = False,
 ) -> None:
     """Run the study; it stops with an AssertionError at the first false claim that passes."""
     rng = np.random.default_rng(seed)
     cases = []
-    for number, kind in enumerate(KINDS):
+    for number, kind in enumerate(SIGNS if only_signs else [*KINDS, *SIGNS]):
         X, y, beta = oracle.problem_for(np.random.default_rng(number), kind["loss"])
         cases.append((X, y, *oracle.certificate(X, y, beta, seed=number, **kind)))
-    cases += [several.certificate(number) for number in range(several.KINDS)]
-    cases += [simplicial.certificate(number) for number in range(SIMPLICIAL)]
+    if not only_signs:
+        cases += [several.certificate(number) for number in range(several.KINDS)]
+        cases += [simplicial.certificate(number) for number in range(SIMPLICIAL)]
     cases = cases[-SIMPLICIAL:] if only_simplicial else cases
     verdicts, reasons = Counter[str](), Counter[str]()
     for k in range(count):
