@@ -120,3 +120,11 @@ def test_the_moment_bound_meets_its_semidefinite_program():
     assert found["ratio"] == found["sdp_seconds"] / found["moment_seconds"]
     row = readme_table.beside_sdp(found)[-1]
     assert row.startswith(f"| diabetes_20x11_b0.1 | {printing.below(found['moment_value'], 8)} | ")
+
+
+def test_the_ranks_beyond_simplices_are_a_table(capsys):
+    module("ranks").main(seconds=0.2, samples=16, ranks=[2])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["| rank | simplicial | hyperplanes | cliques |", "|---|---|---|---|"]
+    ratios = [float(cell) for cell in lines[2].split("|")[2:5]]
+    assert len(lines) == 3 and all(ratio >= 1 for ratio in ratios)
