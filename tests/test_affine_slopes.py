@@ -65,7 +65,7 @@ def test_the_quadratic_form_is_above_on_the_sphere_and_the_bound_in_the_ball(d):
         # the checker proves the same from the same numbers, whatever the level
         level = geometry.level(z, m) * rng.choice([0.9, 1.0, 1.1])
         read = Read(m.w, m.c, m.nu, (), level, ReadSlopes(m.slopes.factor, m.slopes.eta, m.slopes.tilt))
-        found = float(leaf_upper(X, z, Leaf(0, cuts, [], slice(0, 1), []), read))
+        found = float(leaf_upper(X, z, Leaf(0, (1, -1), cuts, [], slice(0, 1), []), read))
         assert found >= truth.max(initial=0.0)
         assert level < geometry.level(z, m) or found >= bound * (1 - 1e-9)
 
