@@ -48,7 +48,8 @@ class Hyperplanes(Bound):
 
     Attributes
     ----------
-    most : it suits up to this n(1 + d)², which the time of one leaf goes with.
+    most : it suits up to this n(1 + d)², which the time of one leaf goes with. ``few`` : the same where d is at most
+        ``low``, as simplices do more there.
     memory : bytes that the matrices of all leaves may take.
     rough : gap and residual, relative to value and β, where leaves are cut.
     accurate : the gap for a proof is this part of what is undecided, between ``finest`` and ``rough`` of the value; the
@@ -63,6 +64,8 @@ class Hyperplanes(Bound):
     """
 
     most: float = 6e4
+    few: float = 2e4
+    low: int = 6
     memory: int = 10**9
     rough: float = 0.1
     accurate: float = 0.02
@@ -79,7 +82,7 @@ class Hyperplanes(Bound):
 
     def suits(self, problem: Problem) -> bool:
         """Few samples and columns."""
-        return problem.n * (1 + problem.d) ** 2 <= self.most
+        return problem.n * (1 + problem.d) ** 2 <= (self.most if problem.d > self.low else self.few)
 
     def run(
         self, problem: Problem, start: Start, clock: Clock, device: str | torch.device = "cpu"
