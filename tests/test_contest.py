@@ -171,6 +171,18 @@ def test_what_plans_is_tried_and_gets_all_that_is_left_where_that_promises_most(
     assert len(flat.runs) == 2 < times["still"]
 
 
+@pytest.mark.parametrize("goal", [math.inf, 3.0])
+def test_what_plans_and_stands_still_after_a_look_leaves_the_clock(contest, goal):
+    full = named("full", lambda seconds: min(1.0 + 20.0 * seconds, 1.9), Planning)
+    times = contest(named("still", level(1.5)), full, stop_at=goal)
+    granted = [seconds for seconds, _ in full.runs]
+    assert granted[-1] < 0.4, "what a run of twice the time has shown to be worth nothing is not run again"
+    assert times["still"] > 100
+    late = named("late", lambda seconds: 2.0 if seconds > 0.07 else 1.3, Planning)
+    contest(late, named("low", level(1.2)), stop_at=goal)
+    assert len(late.runs) > 2, "two tries that prove nothing do not tell"
+
+
 def test_with_a_goal_the_distance_shrinks_by_a_factor_whenever_time_doubles(contest):
     fast = named("fast", lambda seconds: 2.0 - 0.9 * min(1.0, 0.01 / max(seconds, 1e-3)) ** 1.0)
     near = named("near", lambda seconds: 2.0 - 0.02 * min(1.0, 0.01 / max(seconds, 1e-3)) ** 0.1)

@@ -224,7 +224,8 @@ def test_a_tree_is_cut_where_neurons_are_undecided():
     assert search.trees.table()[1 + leaf].tolist() == [sample, 3, 4]
 
 
-def test_leaves_tell_the_search_which_neurons_it_lacks():
+def test_leaves_tell_the_search_which_neurons_it_lacks(ticking):
+    ticking(0.01)
     problem = drawn("squared", 4, n=12, d=3)
     best = refine(problem)
     U, alpha, *_ = best.network.weights()

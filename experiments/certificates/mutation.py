@@ -81,6 +81,8 @@ def main(
     only_signs: Annotated[bool, typer.Option(help="Only those with a tree for each sign.")] = False,
 ) -> None:
     """Run the study; it stops with an AssertionError at the first false claim that passes."""
+    if only_simplicial and only_signs:
+        raise typer.BadParameter("choose one of --only-simplicial and --only-signs")
     rng = np.random.default_rng(seed)
     cases = []
     for number, kind in enumerate(SIGNS if only_signs else [*KINDS, *SIGNS]):

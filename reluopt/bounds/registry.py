@@ -241,10 +241,14 @@ class _Contestant:
         return value + gain if goal == math.inf else goal - max(math.exp(-gain), 1.0 - BELIEVED) * (goal - value)
 
     def _still(self, begun: float, before: float) -> bool:
-        """Whether a new run of one that plans would prove what the last one has, as that gained nothing."""
+        """Whether a new run of one that plans would prove what the last one has, as that gained nothing.
+
+        Its two tries may be too short for it to prove anything: they do not tell.
+        """
         value, goal = self.history[-1][1], self.course.stop_at
+        looked = self.bound.plans and len({seconds for seconds, _ in self.history}) > 2
         least = STILL if goal < math.inf else 0.1 * STILL * abs(value)
-        return self.bound.plans and 0.0 < begun < self.seconds and value < goal and _gain(before, value, goal) < least
+        return looked and value < goal and begun < self.seconds and _gain(before, value, goal) < least
 
     def _at(self, seconds: float) -> tuple[float, float]:
         """(seconds, value) by then, or the first."""
