@@ -46,6 +46,10 @@ class Clock:
         """Time is over now, for this clock and all its parts; any thread may call it."""
         self._end = -math.inf
 
+    def extend(self) -> None:
+        """Last as long as the clock that this one is a part of; any thread may call it."""
+        self._end = math.inf
+
     @property
     def spent(self) -> float:
         """Seconds since the clock was started, without those that it was paused."""

@@ -183,6 +183,31 @@ def test_what_comes_too_soon_to_be_kept_is_kept_when_its_time_has_come(monkeypat
     assert [one.refined for one in kept] == [iterates[0], iterates[-1]]
 
 
+@pytest.mark.parametrize("settled_before", [True, False])
+@pytest.mark.parametrize(("better", "extended"), [(1e-4, True), (0.1, False)])
+def test_a_race_goes_on_where_the_next_would_begin_the_same(monkeypatch, settled_before, better, extended) -> None:
+    """The search has settled, before the race or during it, with a network hardly better than the race's."""
+    made, clock = problem(12), Clock(100.0, now=lambda: 0.0)
+    begun = replace(next(iter(refinements(made, clock=Clock(), most_rounds=1))), status="running")
+    ended = replace(begun, status="settled", objective=begun.objective / (1.0 + better))
+    side = bounding.Bounding(made, clock, 1e-9, "cpu", None)
+    lefts: list[float] = []
+
+    def racing(problem: Problem, start: Any, share: Clock, **_: Any) -> list[Any]:
+        lefts.append(share.left)
+        side.offer(ended)
+        lefts.append(share.left)
+        return []
+
+    monkeypatch.setattr(bounding, "race", racing)
+    side.offer(ended if settled_before else begun)
+    side._one_race()
+    if settled_before:
+        assert lefts == [100.0, 100.0]
+    else:
+        assert lefts == [50.0, 100.0 if extended else 50.0]
+
+
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 @pytest.mark.parametrize("name", ["moment", "affine", "exact", "doubly nonnegative", "hyperplanes"])
 def test_a_bound_is_read_from_its_certificate(name: str, loss: str, tmp_path: Path) -> None:
@@ -203,6 +228,11 @@ def test_a_stopped_clock_stops_its_parts() -> None:
     clock = Clock()
     part = clock.part(0.5).part(most=1000.0)
     assert not part.over and 900 < part.left <= 1000
+    whole = Clock(8.0, now=lambda: 2.0)
+    half = whole.part(0.5)
+    assert half.left == 4.0
+    half.extend()
+    assert half.left == 8.0
     clock.stop()
     assert part.over and part.left == 0.0 and clock.over
 

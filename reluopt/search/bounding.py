@@ -19,6 +19,9 @@ READY_PRICE, READY_SHARE = 1.5, 0.1
 #: A race of bounds gets this share of what is left; then the next one starts from what is known by then. Seconds that
 #: are not worth a race of their own.
 RACE_SHARE, SHORT = 0.5, 5.0
+#: Where the search ended with a network that is better by no more than this than the one a race began with, another
+#: race would build the same again: that one gets all that is left.
+MUCH_BETTER, ENDED = 1e-3, ("settled", "inexact")
 
 
 class Bounding:
@@ -29,6 +32,7 @@ class Bounding:
     ) -> None:
         self.problem, self.clock, self.gap, self.device, self.best = problem, clock, gap, device, best
         self.iterate: Refined | None = None
+        self.racing: tuple[Refined, Clock] | None = None
         self.moments: LowerBound | None = None
         self.dearer: Float[np.ndarray, "k d"] | None = None
         self.new_dearer: Float[np.ndarray, "k d"] | None = None
@@ -39,6 +43,7 @@ class Bounding:
     def offer(self, iterate: Refined) -> None:
         """A better network to start from."""
         self.iterate = iterate
+        self._let_it_end()
         early = iterate.price > READY_PRICE and iterate.status == "running"
         if not early or self.clock.spent > READY_SHARE * (self.clock.spent + self.clock.left):
             self.ready.set()
@@ -93,6 +98,14 @@ class Bounding:
         finally:
             self.news.set()
 
+    def _let_it_end(self) -> None:
+        """The race at hand gets all that is left if the next one would begin where it did."""
+        now, racing = self.iterate, self.racing
+        if now is not None and racing is not None and now.status in ENDED:
+            begun, share = racing
+            if begun.objective <= (1.0 + MUCH_BETTER) * now.objective:
+                share.extend()
+
     def _one_race(self) -> bool:
         """Whether another race makes sense after this one: it had not the time, or there is a better network."""
         iterate = self.iterate
@@ -100,6 +113,8 @@ class Bounding:
         U, alpha, *_ = iterate.network.weights()
         start = Start(network=(U, alpha), moments=self.moments, z=iterate.z)
         share = self.clock.part(RACE_SHARE) if SHORT < self.clock.left < math.inf else self.clock.part()
+        self.racing = iterate, share
+        self._let_it_end()
         for found in race(self.problem, start, share, stop_at=iterate.objective / (1.0 + self.gap), device=self.device):
             if found.factors is not None:
                 self.moments = found
