@@ -17,6 +17,7 @@ from reluopt.bounds.bias_affine import BiasAffineSearch, best_tilt_and_levels
 from reluopt.bounds.bias_forms import Lift, LiftedEvidence, best_levels
 from reluopt.bounds.clique_search import CliqueSearch
 from reluopt.bounds.clique_settings import CliqueSettings
+from reluopt.bounds.cutting_planes import CuttingPlanes
 from reluopt.bounds.evidence import Evidence, Multipliers, Region
 from reluopt.bounds.lower_bound import prove
 from reluopt.bounds.master import best_under_cuts
@@ -145,6 +146,17 @@ def test_the_master_problem_with_an_intercept_obeys_its_cuts(biases, loss):
         other = p.settled(np.clip(z + 0.3 * rng.standard_normal(6), low, high))
         other = other * min(1.0, p.beta / max(1e-9, (cuts @ other).max()))
         assert p.dual_value(other) <= p.dual_value(z) * (1 + 1e-6) + 1e-3
+
+
+@pytest.mark.parametrize("loss", ["squared", "huber:0.7", "absolute", "logistic", "hinge", "squared_hinge"])
+def test_without_cuts_the_dual_point_is_that_of_the_zero_network(loss):
+    """And a network of zero neurons gives none. In scipy a nonnegative least squares without columns is a crash."""
+    p, _ = cases.problem(9, Biases(), loss, n=6, beta=0.2).scaled()
+    z = best_under_cuts(p, np.zeros((0, 6)))
+    assert p.dual_value(z) == pytest.approx(p.dual_value(p.zero_dual_point), rel=1e-3)
+    for network in (None, (np.zeros((2, p.d)), np.zeros(2)), (np.ones((1, p.d)), np.zeros(1))):
+        planes = CuttingPlanes(p, network)
+        assert np.isfinite(planes.z).all() and len(planes.cuts) == 0
 
 
 @pytest.mark.parametrize("outputs", [1, 2])

@@ -28,7 +28,9 @@ FLAT = 1e-4
 
 
 def best_under_cuts(problem: Problem, cuts: Float[np.ndarray, "c n"]) -> Float[np.ndarray, " n"]:
-    """The z (n,) that maximises the dual objective subject to aᵀz ≤ β for every cut a."""
+    """The z (n,) of the largest dual value with aᵀz ≤ β for every cut a; without cuts that of the zero network."""
+    if not len(cuts):  # and scipy's nnls ends the process where a matrix has no columns
+        return problem.zero_dual_point
     loss, y, decay = problem.loss, problem.y, problem.intercept_decay
     if isinstance(loss, Squared) and not problem.is_weighted:
         apart, _ = _without_intercept(np.ones_like(y), decay)
