@@ -19,8 +19,8 @@ from reluopt.problem import Problem
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a command gives to its search of β_max.
-SEARCH_SECONDS = 60.0
+#: Seconds that a command gives to its search of β_max, and where β does not depend on it.
+SEARCH_SECONDS, ASIDE_SECONDS = 60.0, 10.0
 #: With a decayed intercept β_max is searched until it changes by less than this, relatively, by so many prices.
 SETTLED, PRICES = 1e-3, 30
 

@@ -18,7 +18,9 @@ from problems import random_network, reference
 from torch import nn
 
 import reluopt.certificate
-from reluopt.certificate import checker
+from reluopt.bounds.registry import BOUNDS
+from reluopt.certificate import bounds_below, checker
+from reluopt.certificate.case import Case
 from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.certifying import certify
 from reluopt.certificate.config import CertifyConfig
@@ -26,6 +28,7 @@ from reluopt.certificate.estimates import Status
 from reluopt.certificate.facts import fact_lines
 from reluopt.certificate.file import write_certificate
 from reluopt.certificate.stationary_point import clarke_residual, kept_patterns, neuron_patterns
+from reluopt.clock import Clock
 from reluopt.errors import CertificateError, ConfigError
 from reluopt.losses import make_loss
 from reluopt.network import from_weights
@@ -282,3 +285,23 @@ def test_one_time_limit_holds_for_everything():
     assert certificate["closed_form"].is_proved and certificate["objective"].is_proved
     assert certificate["own_dual"].is_proved
     assert not any(estimate.name in ("gaussian", "tightened") for estimate in certificate.estimates)
+
+
+@pytest.mark.parametrize(("left", "tightened"), [(0.9, False), (1.1, True)])
+def test_nothing_is_tightened_where_the_quick_bounds_took_longer_than_what_is_left(monkeypatch, left, tightened):
+    """The first step of the others, and its proof, would end long after such a limit."""
+    problem, now, raced, original = Problem(np.eye(4), np.arange(1.0, 5.0), beta=0.5), [0.0], [], bounds_below.race
+    quick = [name for name, bound in BOUNDS.items() if bound.quick and bound.takes(problem)]
+    clock = Clock(5.0 * len(quick) * (1.0 + left), now=lambda: now[0])
+
+    def race(*arguments, names, **options):
+        if names is None:
+            raced.append(names)
+        else:
+            yield from original(*arguments, names=names, **options)
+            now[0] += 5.0
+
+    monkeypatch.setattr(bounds_below, "race", race)
+    case = Case(problem, np.eye(4), np.ones(4), CertifyConfig(effort="standard"), clock, say=str)
+    best, _ = bounds_below.lower_bounds(case, 100.0, None)
+    assert best.value > 0 and bool(raced) == tightened

@@ -6,11 +6,15 @@ import pytest
 from commands import reluopt
 
 from reluopt.certificate.config import CertifyConfig
+from reluopt.clock import Clock
+from reluopt.data import DataConfig
 from reluopt.errors import CheckpointError
+from reluopt.problem import Problem
 from reluopt.runs import RunFolder
 from reluopt.theory.summary import THEOREMS
-from reluopt.training import Trainer
+from reluopt.training import TrainConfig, Trainer
 from reluopt.training.checkpoint import load_weights
+from reluopt.workflows import preparation
 from reluopt.workflows.certification import certify_run, read_trained
 from reluopt.workflows.runs import read_run
 
@@ -75,3 +79,31 @@ def test_theory_prints_every_theorem(tmp_path: Path) -> None:
     of_trained_networks = {"2.3", "2.4", "2.5"}
     for word in (THEOREMS.keys() - of_trained_networks) | {"holds", "fails", "assumed", "moment bound"}:
         assert word.removesuffix(" (A1)") in done.stdout
+
+
+def test_theory_refuses_too_many_samples_before_it_works(tmp_path: Path, monkeypatch) -> None:
+    def never(*_, **__):
+        raise AssertionError("work had begun")
+
+    monkeypatch.setattr(preparation, "beta_max_estimate", never)
+    done = reluopt("theory", "planted", "--n", 10_001, "--d", 2, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "n × n matrices" in done.stderr and "--subset 10000" in done.stderr
+    monkeypatch.undo()
+    asked = ("--patterns", 3, "--cones", 1, "--time-budget", 0)
+    done = reluopt("theory", "planted", "--n", 10_001, "--d", 2, "--subset", 30, *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("choice", "seconds"), [({"beta": 0.3}, 10.0), ({"beta_fraction": 0.3}, 60.0), ({}, 60.0)])
+def test_the_search_of_beta_max_is_short_where_beta_is_given(monkeypatch, choice: dict, seconds: float) -> None:
+    clocks: list[Clock] = []
+
+    def found(problem: Problem, clock: Clock) -> float:
+        clocks.append(clock)
+        return 2.0
+
+    monkeypatch.setattr(preparation, "beta_max_estimate", found)
+    prepared = preparation.prepare(DataConfig(dataset="planted", n=20, d=2), TrainConfig(**choice))
+    assert clocks[0].left == pytest.approx(seconds, abs=5.0)
+    assert prepared.problem.beta == choice.get("beta", 2.0 * choice.get("beta_fraction", 0.1))

@@ -50,28 +50,31 @@ def lower_bounds(
         known = replace(proved_again(case.problem, known, known.method), seconds=known.seconds)
         return known, [_estimate("tightened", known)]
     case.say("bounding the global optimum from below")
-    start, found = Start(network=(case.U, case.alpha)), dict[str, LowerBound]()
+    start, found, begun = Start(network=(case.U, case.alpha)), dict[str, LowerBound](), case.clock.spent
     for name in (name for name, bound in BOUNDS.items() if bound.quick and bound.takes(case.problem)):
         if case.stopped is None:
             start = _raced(case, [name], start, case.clock.part(FIRST_SHARE), objective, found, name)
     if not found:
         assert case.stopped is not None
         raise case.stopped  # nothing is proved yet
-    _tightened(case, start, objective, found)
+    _tightened(case, start, objective, found, least=case.clock.spent - begun)
     for bound in (bound for bound in foreign if bound.takes(case.problem)):
         if case.stopped is None and not case.clock.over:
             _from_outside(case, bound, start, found)
     return max(found.values(), key=lambda bound: bound.value), [_estimate(name, b) for name, b in found.items()]
 
 
-def _tightened(case: Case, start: Start, objective: float, found: dict[str, LowerBound]) -> None:
-    """The best of a race of the bounds that are not quick, where there is time; brisk ones have theirs in any case."""
+def _tightened(case: Case, start: Start, objective: float, found: dict[str, LowerBound], least: float) -> None:
+    """The best of a race of the bounds that are not quick; brisk ones have their time with every effort.
+
+    None begins where less time is left than the quick ones took, ``least``: a first step and its proof take longer.
+    """
     seconds, names = TIGHTENING_SECONDS[case.config.effort] * _larger(case.problem), None
     if not seconds:
         suitable = [bound for bound in BOUNDS.values() if bound.takes(case.problem) and bound.suits(case.problem)]
         brisk = [bound for bound in suitable if bound.brisk and not any(other.final for other in suitable)]
         seconds, names = max((bound.brisk for bound in brisk), default=0.0), [bound.name for bound in brisk]
-    if not seconds or case.stopped is not None or case.clock.over:
+    if not seconds or case.stopped is not None or case.clock.left <= least:
         return
     case.say(f"tightening the lower bound for up to {min(seconds, case.clock.left):.0f} s")
     best, clock = dict[str, LowerBound](), case.clock.part(0.8, seconds)

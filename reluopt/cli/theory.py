@@ -19,16 +19,16 @@ from reluopt.cli.commands.theory import TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, styled
 from reluopt.cli.scripting import command_result
-from reluopt.data import DataConfig
+from reluopt.data import DataConfig, Dataset
 from reluopt.errors import DataError
 from reluopt.progress import working
 from reluopt.theory.statements import Hypothesis, Statement
-from reluopt.theory.summary import TheoryConfig, report
+from reluopt.theory.summary import TheoryConfig, report, require_few
 from reluopt.training import TrainConfig
 from reluopt.workflows.preparation import for_loss, prepare
 from reluopt.writing import unwritable, write_atomically
 
-#: Seconds for the moment bound; it is proved whenever it stops.
+#: Seconds for the moment bound, at most; it is proved whenever it stops.
 MOMENT_SECONDS = 60.0
 
 _STYLES = {Hypothesis.HOLDS: "green", Hypothesis.FAILS: "red", Hypothesis.ASSUMED: "yellow"}
@@ -54,10 +54,11 @@ def theory_command(
     settings = settle(TheoryConfig, "theory", file["theory"], given["theory"], where)
     choice = TrainConfig(beta=beta, beta_fraction=beta_fraction, loss=loss)
     with working("reading the data and searching β_max", quiet=quiet) as say:
-        prepared = prepare(data_config, choice, load_aloud, "'reluopt theory'")
+        prepared = prepare(data_config, choice, _few_aloud, "'reluopt theory'")
         problem = prepared.problem
         say("bounding p* from below")
-        lower = moment(problem, time_limit=MOMENT_SECONDS).value
+        limit = min(MOMENT_SECONDS, settings.time_budget or MOMENT_SECONDS)
+        lower = moment(problem, time_limit=limit).value
         lines = report(problem, config=settings, lower=lower, say=say)
     command_result({
         "data": prepared.data.name, "n": problem.n, "d": problem.d, "beta": problem.beta,
@@ -73,6 +74,12 @@ def theory_command(
     if save is not None:
         console.print(f"the statements are in {save}", soft_wrap=True)
     console.print("Beside this, proved: " + f"p* ≥ {printing.below(lower, 8)} (moment bound).")
+
+
+def _few_aloud(config: DataConfig) -> Dataset:
+    data = load_aloud(config)
+    require_few(data.n)
+    return data
 
 
 def as_record(line: Statement) -> dict[str, Any]:

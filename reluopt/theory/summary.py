@@ -80,11 +80,7 @@ def report(
     config, problem = config or TheoryConfig(), as_problem(problem, y, beta)
     problem.require_one_output("The theory")
     X = problem.X
-    if len(X) > LIMIT:
-        raise ConfigError(
-            f"The theory needs n × n matrices; for n = {len(X):,} each takes {8 * len(X) ** 2 / 2**30:.0f} GiB.",
-            f"Take at most {LIMIT:,} samples.",
-        )
+    require_few(len(X))
     rng = np.random.default_rng(config.seed)
     patterns = sample_patterns(X, config.patterns, rng)
     say("counts and kernel")
@@ -100,6 +96,15 @@ def report(
         return [*count, *formula, *sharp]
     known = max(lower, next(s.value for s in formula if s.theorem == "KP section 3.4"))
     return [*_solved(RelaxedProgram(problem, patterns), known, config.delta, solver, say), *count, *formula, *sharp]
+
+
+def require_few(n: int) -> None:
+    """Refuse so many samples before any work; ConfigError for more than ``LIMIT``."""
+    if n > LIMIT:
+        raise ConfigError(
+            f"The theory needs n × n matrices; for n = {n:,} each takes {8 * n**2 / 2**30:.0f} GiB.",
+            f"Take at most {LIMIT:,} samples (reluopt theory … --subset {LIMIT}).",
+        )
 
 
 def _formula_values(problem: Problem, patterns: PatternSet) -> list[Statement]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reluopt.beta_max import SEARCH_SECONDS, beta_max_estimate
+from reluopt.beta_max import ASIDE_SECONDS, SEARCH_SECONDS, beta_max_estimate
 from reluopt.clock import Clock
 from reluopt.data import DataConfig, Dataset, load_dataset
 from reluopt.errors import ConfigError
@@ -75,5 +75,5 @@ def prepare(
     unscaled = train.make_problem(X, loaded.y, 1.0, pooling=pooling)
     if one_output is not None:
         unscaled.require_one_output(one_output, biases=True)
-    beta_max = beta_max_estimate(unscaled, clock=Clock(SEARCH_SECONDS))
+    beta_max = beta_max_estimate(unscaled, clock=Clock(SEARCH_SECONDS if train.beta is None else ASIDE_SECONDS))
     return Prepared(loaded, unscaled.with_beta(train.resolve_beta(beta_max)), beta_max)
