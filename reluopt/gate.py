@@ -1,4 +1,7 @@
-"""The one gate for arrays: whatever people have becomes contiguous float64, or an error names the true cause."""
+"""The one gate for arrays: whatever people have becomes contiguous float64, or an error names the true cause.
+
+How anything becomes numpy is in :mod:`reluopt.plain_arrays`; here is what X, y, weights and β must be.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,54 @@ from typing import Any
 import numpy as np
 
 from reluopt.errors import ConfigError, DataError
+from reluopt.plain_arrays import Called, as_numbers, short
 
 #: Largest size of a value: certificates hold numbers up to 2^256, just above.
 LARGEST = 1e77
+#: The largest value of X and of y is at least this (or 0): products of smaller ones vanish, and with them every bound.
+SMALLEST = 1e-77
+
+
+class RowsAndTargets:
+    """X and y in one, which every entry takes in the place of X: a :class:`~reluopt.Dataset`."""
+
+    y: Any
+
+    @property
+    def pooled(self) -> tuple[np.ndarray, Any]:
+        """The rows of the training problem, and their pooling or None."""
+        raise NotImplementedError
+
+
+def is_data(X: Any) -> bool:
+    """Whether X is a data set."""
+    return isinstance(X, RowsAndTargets)
+
+
+def given(X: Any, y: Any = None) -> tuple[Any, Any, Any]:
+    """(rows, y, pooling): those of a data set in the place of X, with its own y unless one is given."""
+    if not isinstance(X, RowsAndTargets):
+        return X, y, None
+    rows, pooling = X.pooled
+    return rows, X.y if y is None else y, pooling
 
 
 def as_matrix(X: Any, name: str = "X") -> np.ndarray:
     """X as contiguous float64 (n, d), n and d at least 1, all values finite and at most ``LARGEST`` in size.
 
+    A data set gives its rows.
+
     Raises
     ------
-    DataError : anything else: sparse, complex, text, ragged, missing, infinite, huge.
+    DataError : anything else: sparse, complex, text, ragged, missing, infinite, huge, or nothing but tiny values.
     """
-    array = as_numbers(X, name)
+    array = as_numbers(given(X)[0], name)
     if array.ndim != 2 or 0 in array.shape:
         raise DataError(
             f"{name} has shape {array.shape}.",
             f"Give {name} as a matrix (n samples, d features), n and d at least 1; one feature as X.reshape(-1, 1).",
         )
-    return _finite(array, name)
+    return _of_some_size(_finite(array, name), name)
 
 
 def as_targets(y: Any, n: int, name: str = "y") -> np.ndarray:
@@ -36,18 +68,19 @@ def as_targets(y: Any, n: int, name: str = "y") -> np.ndarray:
     ------
     DataError : another length or shape, or values that cannot be used.
     """
-    if y is None:
-        raise DataError(f"There is no {name}.", f"Give {name}, one value a sample.")
-    array = as_numbers(y, name)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = np.ascontiguousarray(array[:, 0])
+    array = as_vector(as_numbers(y, name))
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
         raise DataError(
             f"{name} has shape {array.shape}.", "Give one target a sample, as a vector (n,), or C of them as (n, C)."
         )
     if len(array) != n:
         raise DataError(f"X has {n} samples and {name} has {len(array)}.", f"Give X and {name} the same length.")
-    return _finite(array, name)
+    return _of_some_size(_finite(array, name), name)
+
+
+def as_vector(y: np.ndarray) -> np.ndarray:
+    """A column (n, 1) as the vector (n,); anything else as it is."""
+    return np.ascontiguousarray(y[:, 0]) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def as_weights(weights: Any, n: int) -> np.ndarray:
@@ -79,47 +112,10 @@ def as_beta(beta: Any) -> float:
             raise TypeError
         value = float(beta.detach() if hasattr(beta, "detach") else beta)
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise ConfigError(f"β is {_short(beta)}, not a number.", "Give a positive weight decay β.") from None
+        raise ConfigError(f"β is {short(beta)}, not a number.", "Give a positive weight decay β.") from None
     if not (math.isfinite(value) and value > 0):
         raise ConfigError(f"β is {value}.", "Give a positive finite weight decay β.")
     return value
-
-
-def as_numbers(values: Any, name: str) -> np.ndarray:
-    """Values of any shape as contiguous float64.
-
-    Raises
-    ------
-    DataError : sparse, complex, text, ragged.
-    """
-    if (
-        hasattr(values, "toarray")
-        or getattr(values, "is_sparse", False)
-        or "sparse" in str(getattr(values, "layout", ""))
-    ):
-        raise DataError(f"{name} is sparse.", f"Give it dense: {name}.toarray(), or {name}.to_dense() in torch.")
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values.double().numpy() if values.dtype.is_floating_point else values.numpy()
-    try:
-        if np.ma.is_masked(values):
-            values = np.ma.filled(values.astype(np.float64), np.nan)
-        array = np.asarray(values)
-        if array.dtype == object:
-            array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"{name} is not an array of numbers.",
-            f"Give {name} as numbers in equal rows; encode text columns first, and fill in missing cells.",
-        ) from None
-    if array.dtype.kind not in "fiub":
-        kind = "complex numbers" if array.dtype.kind == "c" else f"values of type {array.dtype}"
-        raise DataError(f"{name} holds {kind}.", f"Give {name} as real numbers.")
-    if array.dtype.kind == "f" and array.dtype.itemsize > 8 and np.isfinite(array).any():
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float64)
-    array = np.ascontiguousarray(array, dtype=np.float64)
-    return array if array.flags.writeable else array.copy()  # torch takes no array that is read only, as pandas' are
 
 
 def as_finite(values: Any, name: str) -> np.ndarray:
@@ -129,8 +125,7 @@ def as_finite(values: Any, name: str) -> np.ndarray:
     ------
     DataError : anything else.
     """
-    array = as_numbers(values, name)
-    return _finite(array, name) if array.size else array
+    return _finite(as_numbers(values, name), name)
 
 
 def as_whole(values: Any, name: str) -> np.ndarray:
@@ -146,13 +141,20 @@ def as_whole(values: Any, name: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _finite(array: np.ndarray, name: str) -> np.ndarray:
-    """One pass without temporaries: max and min propagate NaN, and a comparison with NaN is false."""
-    if array.max() <= LARGEST and array.min() >= -LARGEST:
-        return array
+def require_usable(array: np.ndarray, name: str | Called) -> None:
+    """Refuse numbers that are missing, infinite or larger than ``LARGEST``, and name the first.
+
+    One pass without temporaries: max and min propagate NaN, and a comparison with NaN is false.
+
+    Raises
+    ------
+    DataError : there is one.
+    """
+    if not array.size or (array.max() <= LARGEST and array.min() >= -LARGEST):
+        return
     with np.errstate(invalid="ignore"):
         bad = np.argwhere(~(np.abs(array) <= LARGEST))
-    where, value = ", ".join(str(int(i)) for i in bad[0]), float(array[tuple(bad[0])])
+    value = float(array[tuple(bad[0])])
     if math.isnan(value):
         what, remedy = "is missing (NaN)", "Fill in the value, or drop the sample or the column."
     elif math.isinf(value):
@@ -161,9 +163,20 @@ def _finite(array: np.ndarray, name: str) -> np.ndarray:
         what = f"is {value:g}, too large: products of such numbers overflow"
         remedy = f"Rescale the column: sizes up to {LARGEST:g} are allowed."
     more = "" if len(bad) == 1 else f"; {len(bad)} such values in all"
-    raise DataError(f"{name}[{where}] {what}{more}.", remedy)
+    raise DataError(f"{Called.of(name).at(bad[0])} {what}{more}.", remedy)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _finite(array: np.ndarray, name: str) -> np.ndarray:
+    require_usable(array, name)
+    return array
+
+
+def _of_some_size(array: np.ndarray, name: str) -> np.ndarray:
+    """Refuse numbers that are all so small that their products are 0 in float64; zeros alone are zeros."""
+    size = max(float(array.max(initial=0.0)), -float(array.min(initial=0.0)))
+    if 0.0 < size < SMALLEST:
+        raise DataError(
+            f"The largest value of {name} is {size:g} in size, too small: products of such numbers vanish.",
+            f"Rescale {name}: its largest value may be {SMALLEST:g} to {LARGEST:g} in size.",
+        )
+    return array

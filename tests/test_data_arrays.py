@@ -1,11 +1,14 @@
 """A user's own arrays, the checks, and the fingerprint."""
 
 import hashlib
+import math
 import struct
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from arrays import REFUSED, TAKEN
 from data_helpers import X0, Y0, refuses
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,3 +147,80 @@ def test_the_fingerprint_knows_shape_but_not_memory_order_or_names():
         Dataset.from_arrays(numbers[:12].reshape(6, 2), numbers[12:]).fingerprint
         != Dataset.from_arrays(numbers[:9].reshape(9, 1), numbers[9:]).fingerprint
     )
+
+
+# -- the one gate ------------------------------------------------------------------------------------------------------
+
+#: Small whole numbers, no row of zeros.
+WHOLE = np.column_stack([np.arange(12) % 3 + 1, np.arange(12) % 4, np.arange(12) % 5]).astype(float)
+NAMES = ("a", "b", "c")
+#: Every way to data, in the same float64.
+ENTRIES = {
+    "from_arrays": lambda X: Dataset.from_arrays(X, Y0, feature_names=NAMES).X,
+    "Dataset": lambda X: Dataset(X, Y0, "mine", NAMES).X,
+    "transform": lambda X: Dataset.from_arrays(WHOLE, Y0, feature_names=NAMES).transform(X),
+    "test_X": lambda X: Dataset(WHOLE, Y0, "mine", NAMES, test_X=X, test_y=Y0).test_X,
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, of what is in beta there
+@pytest.mark.parametrize("kind", TAKEN)
+def test_every_way_to_data_takes_the_same_kinds(entry, kind):
+    if entry == "transform" and kind == "nullable":
+        return  # a frame is read by its columns
+    np.testing.assert_array_equal(ENTRIES[entry](TAKEN[kind](WHOLE)), WHOLE)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", REFUSED)
+def test_every_way_to_data_refuses_the_same_kinds(entry, kind):
+    make, words = REFUSED[kind]
+    if (entry, kind) in (("transform", "NA"), ("test_X", "nothing")):
+        return  # a frame is read by its columns; there need be no test samples
+    with pytest.raises(DataError, match=f"(?s){words}"):
+        ENTRIES[entry](make(WHOLE))
+
+
+def test_a_dataset_takes_targets_as_from_arrays_does():
+    for y in (torch.tensor(Y0, requires_grad=True), Y0[:, None], Y0.tolist(), pd.Series(Y0)):
+        np.testing.assert_array_equal(Dataset(WHOLE, y, "mine", NAMES).y, Y0)
+    refuses(lambda: Dataset(WHOLE, Y0 + 1j, "mine", NAMES), "y holds complex")
+    refuses(lambda: Dataset(WHOLE, np.ma.array(Y0, mask=Y0 > 0), "mine", NAMES), "row", "missing")
+    refuses(lambda: Dataset.from_arrays(WHOLE, 2**60 + np.arange(12)), "y has the whole numbers", "Subtract")
+    assert Dataset.from_arrays(WHOLE, 2**60 + np.arange(12) - 2**60).y[3] == 3.0
+    assert Dataset.from_arrays(WHOLE, 2**60 * np.arange(12)).y[1] == 2.0**60
+
+
+@pytest.mark.parametrize("missing", [None, math.nan, "", "NA", " n/a ", "?", pd.NA, pd.NaT, np.ma.masked])
+def test_a_missing_label_is_no_class(missing):
+    y = ["no", "yes", missing, *["no", "yes", "no"] * 3]
+    if missing is np.ma.masked:
+        y = np.ma.array(["no", "yes"] * 6, mask=np.arange(12) == 2)
+    for task in ("classification", "multiclass"):
+        refuses(lambda task=task: Dataset.from_arrays(WHOLE, y, task=task), "row 2", "label is missing", "Leave")
+
+
+def test_labels_of_other_kinds():
+    labels = ["no", "yes"] * 6
+    for y in (
+        np.array(labels, dtype=np.dtypes.StringDType()),
+        pd.Series(labels).astype("category"),
+        np.ma.array(labels),
+    ):
+        np.testing.assert_array_equal(Dataset.from_arrays(WHOLE, y, task="classification").y, [-1.0, 1.0] * 6)
+    for y in (np.array([b"no", b"yes"] * 6), [b"no", b"yes"] * 6):
+        refuses(lambda y=y: Dataset.from_arrays(WHOLE, y, task="classification"), "bytes", "label.decode()")
+        decoded = Dataset.from_arrays(WHOLE, [label.decode() for label in y], task="classification")
+        assert decoded.labels == {"-1": "no", "+1": "yes"}
+    refuses(lambda: Dataset.from_arrays(WHOLE, [1, "yes"] * 6), "row 0", "beside labels that are text")
+
+
+def test_a_data_set_gives_its_x_and_y():
+    raw = Dataset.from_arrays(X0, Y0, feature_names=NAMES)
+    scaled = Dataset.from_arrays(raw, scaling="standardise", bias=True)
+    assert scaled.feature_names == (*NAMES, "bias")
+    np.testing.assert_array_equal(scaled.X, Dataset.from_arrays(X0, Y0, scaling="standardise", bias=True).X)
+    np.testing.assert_array_equal(scaled.transform(raw), scaled.X)
+    refuses(lambda: scaled.transform(scaled), "prepared already")

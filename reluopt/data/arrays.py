@@ -1,15 +1,18 @@
-"""A user's own arrays (numpy, torch, pandas, scipy.sparse, lists) as samples."""
+"""A user's own arrays (numpy, torch, pandas, lists) as samples: the one gate, with rows and columns by their names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from reluopt.data.cells import is_missing as is_missing_word
 from reluopt.data.origin import Origin
 from reluopt.data.samples import Samples
 from reluopt.errors import DataError
+from reluopt.gate import as_vector, is_data
+from reluopt.plain_arrays import Called, as_array, as_numbers, is_missing
 
 
 def as_samples(X: Any, y: Any, name: str, feature_names: Sequence[str] | None = None) -> Samples:
@@ -17,17 +20,13 @@ def as_samples(X: Any, y: Any, name: str, feature_names: Sequence[str] | None = 
 
     Raises
     ------
-    DataError : something that is no array of real numbers.
+    DataError : something that is no array of real numbers, labels that are missing or neither numbers nor text.
     """
-    origin = Origin(name)
     features, feature_names = as_features(X, name, feature_names)
-    target = _array(y, "y", name)
-    if target.ndim == 2 and target.shape[1] == 1:
-        target = target[:, 0]
-    target = _target(target, origin)
     if feature_names is None:
         feature_names = tuple(f"x{j}" for j in range(features.shape[1] if features.ndim == 2 else 0))
-    return Samples(features, target, tuple(feature_names), origin)
+    target = _target(X.y if is_data(X) and y is None else y, name)
+    return Samples(features, target, tuple(feature_names), Origin(name))
 
 
 def as_features(
@@ -39,63 +38,54 @@ def as_features(
     ------
     DataError : something that is no array of real numbers.
     """
-    if feature_names is None and hasattr(X, "columns"):
-        feature_names = tuple(str(column) for column in X.columns)
-    features = _numbers(_array(X, "X", name), "X", Origin(name), feature_names)
-    return features, None if feature_names is None else tuple(feature_names)
+    if feature_names is None:
+        feature_names = X.feature_names if is_data(X) else getattr(X, "columns", None)
+    names = None if feature_names is None else tuple(str(column) for column in feature_names)
+    return as_numbers(X.X if is_data(X) else X, Called("X", name, _entry(Origin(name), names))), names
 
 
-def _array(values: Any, what: str, name: str) -> np.ndarray:
-    """Whatever it is as a numpy array, without copying where that is possible."""
-    if hasattr(values, "detach"):  # a torch tensor, on any device and of any type
-        values = values.detach().cpu().double()
-    elif hasattr(values, "toarray"):  # scipy.sparse
-        values = values.toarray()
-    elif hasattr(values, "to_numpy"):  # pandas, polars
-        values = values.to_numpy()
-    elif isinstance(values, np.ma.MaskedArray):  # what is masked is missing
-        values = np.ma.filled(values.astype(np.float64), np.nan)
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
+def _entry(origin: Origin, names: Sequence[str] | None) -> Callable[[tuple[int, ...]], str]:
+    def words(at: tuple[int, ...]) -> str:
+        row = f"{origin.name}, {origin.row(at[0])}" if at else f"{origin.name}, X"
+        if len(at) < 2:
+            return row
+        column = f"'{names[at[1]]}'" if names and at[1] < len(names) else str(at[1])
+        return f"{row}, column {column}: the value"
+
+    return words
+
+
+def _target(y: Any, name: str) -> np.ndarray:
+    """Numbers, or text labels where all entries are texts and not all of them numbers."""
+    origin = Origin(name)
+    called = Called("y", name, lambda at: f"{origin.name}, {origin.row(at[0]) if at else 'y'}, the target")
+    array = as_vector(as_array(y, called))
+    kinds = set(map(type, array.flat)) if array.dtype.kind in "USO" else set()
+    if any(issubclass(kind, bytes) for kind in kinds):
         raise DataError(
-            f"{name}: {what} cannot be made into an array ({error}).", "Give every row the same length."
-        ) from None
-    if array.dtype.kind not in "bifuUO":
-        raise DataError(f"{name}: {what} holds {array.dtype} values.", "Give real numbers.")
-    return array
-
-
-def _numbers(array: np.ndarray, what: str, origin: Origin, names: Sequence[str] | None = None) -> np.ndarray:
-    """The array as float64; the first entry that is no number is named."""
-    try:
-        return array.astype(np.float64, copy=False)
-    except (TypeError, ValueError, OverflowError):
-        at = _first_not_a_number(array)
-        row = origin.row(at[0]) if at else "its only entry"
-        column = "" if len(at) < 2 else f", column '{names[at[1]]}'" if names else f", column {at[1]}"
-        raise DataError(
-            f"{origin.name}, {what}, {row}{column}: {array[at]!r} is not a number.",
-            "Give numbers only: encode or drop other entries.",
-        ) from None
-
-
-def _target(array: np.ndarray, origin: Origin) -> np.ndarray:
-    """Numbers, or text labels where all entries are strings and not all of them numbers."""
-    if array.dtype.kind == "O" and array.size and all(isinstance(value, str) for value in array.flat):
-        array = array.astype(np.str_)
-    if array.dtype.kind != "U":
-        return _numbers(array, "y", origin)
+            f"{called} holds bytes.", "Give y as real numbers, or labels as text: [label.decode() for label in y]."
+        )
+    if not any(issubclass(kind, str) for kind in kinds):
+        return as_numbers(array, called)
+    _require_labels(array, called)
+    array = array.astype(np.str_)
     try:
         return array.astype(np.float64)
     except ValueError:
         return array
 
 
-def _first_not_a_number(array: np.ndarray) -> tuple[int, ...]:
-    for at in np.ndindex(array.shape):
-        try:
-            float(array[at])
-        except (TypeError, ValueError, OverflowError):
-            return at
-    raise AssertionError("an array of numbers was refused as one that is not")
+def _require_labels(array: np.ndarray, called: Called) -> None:
+    """Every entry of an array with a text is a text, and none says that it is missing."""
+    for number, value in enumerate(array.flat):
+        at = np.unravel_index(number, array.shape)
+        if is_missing(value) or (isinstance(value, str) and is_missing_word(value)):
+            raise DataError(
+                f"{called.at(at)}: the label is missing ({str(value)!r}), which is no class.",
+                "Leave the sample out, or give it a label.",
+            )
+        if not isinstance(value, str):
+            raise DataError(
+                f"{called.at(at)} is {value!r}, beside labels that are text.",
+                "Give all labels as text, or all as numbers: [str(label) for label in y].",
+            )

@@ -8,7 +8,8 @@ import numpy as np
 
 from reluopt.data.origin import Origin
 from reluopt.errors import DataError
-from reluopt.gate import LARGEST
+from reluopt.gate import require_usable
+from reluopt.plain_arrays import Called
 
 #: A target or feature that spans less than this has squares that underflow; it counts as constant.
 SMALLEST_SPREAD = 1e-150
@@ -65,20 +66,17 @@ def check_shapes(X: np.ndarray, y: np.ndarray, feature_names: tuple[str, ...], o
 
 
 def check_values(X: np.ndarray, feature_names: tuple[str, ...], origin: Origin) -> None:
-    """Every value of X is finite and at most :data:`LARGEST` in size."""
-    if _all_usable(X):
-        return
-    bad = np.argwhere(~(np.abs(X) <= LARGEST))
-    i, j = (int(k) for k in bad[0])
-    _refuse_value(float(X[i, j]), len(bad), f"{origin.name}, {origin.row(i)}, column '{feature_names[j]}'")
+    """Every value of X is finite and at most :data:`reluopt.gate.LARGEST` in size."""
+
+    def entry(at: tuple[int, ...]) -> str:
+        return f"{origin.name}, {origin.row(at[0])}, column '{feature_names[at[1]]}': the value"
+
+    require_usable(X, Called("X", origin.name, entry))
 
 
 def check_target_values(y: np.ndarray, origin: Origin) -> None:
-    """Every number of y is finite and at most :data:`LARGEST` in size."""
-    if _all_usable(y):
-        return
-    bad = np.argwhere(~(np.abs(y) <= LARGEST))
-    _refuse_value(float(y[tuple(bad[0])]), len(bad), f"{origin.name}, {origin.row(int(bad[0][0]))}, the target")
+    """Every number of y is finite and at most :data:`reluopt.gate.LARGEST` in size."""
+    require_usable(y, Called("y", origin.name, lambda at: f"{origin.name}, {origin.row(at[0])}, the target: the value"))
 
 
 def check_target(y: np.ndarray, origin: Origin) -> None:
@@ -100,22 +98,6 @@ def check_zero_rows(X: np.ndarray, origin: Origin) -> None:
             f" (squared norm 0 in float64){_more(len(zero), 'row')}.",
             "Add a bias column (bias = true), or drop the sample: no neuron can respond to it.",
         )
-
-
-def _all_usable(values: np.ndarray) -> bool:
-    """One pass without temporaries: max and min propagate NaN, and a comparison with NaN is false."""
-    return bool(values.max() <= LARGEST and values.min() >= -LARGEST)
-
-
-def _refuse_value(value: float, count: int, where: str) -> None:
-    if np.isnan(value):
-        what, remedy = "the value is missing (NaN)", "Fill in the value, or drop the sample or the column."
-    elif np.isinf(value):
-        what, remedy = f"the value is infinite ({value})", "Correct the value, or drop the sample."
-    else:
-        what = f"the value {value:g} is so large that its square may overflow"
-        remedy = f"Rescale the column: sizes up to {LARGEST:g} are allowed."
-    raise DataError(f"{where}: {what}{_more(count, 'value')}.", remedy)
 
 
 def _more(count: int, what: str) -> str:

@@ -20,11 +20,13 @@ from reluopt.data.samples import Samples
 from reluopt.data.settings import AS_GIVEN, Preprocessing
 from reluopt.errors import DataError
 from reluopt.fingerprints import data_fingerprint
+from reluopt.gate import RowsAndTargets, as_vector, require_usable
+from reluopt.plain_arrays import Called, as_numbers
 from reluopt.pooling import Pooling
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(RowsAndTargets):
     """Data to train on and to certify. Making one runs every check; do not write into its arrays.
 
     Attributes
@@ -43,19 +45,24 @@ class Dataset:
     DataError : see :func:`reluopt.data.check_data`.
     """
 
-    X: Float[np.ndarray, "n d"]
-    y: Float[np.ndarray, "n ..."]
+    X: Float[np.ndarray, "n d"] | Any  # of any kind that the gate takes, which makes float64 of it
+    y: Float[np.ndarray, "n ..."] | Any
     name: str
     feature_names: tuple[str, ...]
     preprocessing: dict[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin, repr=False)
     preparation: Preparation | None = field(default=None, repr=False)
-    test_X: Float[np.ndarray, "k d"] | None = field(default=None, repr=False)
-    test_y: Float[np.ndarray, "k ..."] | None = field(default=None, repr=False)
+    test_X: Float[np.ndarray, "k d"] | Any = field(default=None, repr=False)
+    test_y: Float[np.ndarray, "k ..."] | Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "X", np.ascontiguousarray(self.X, dtype=np.float64))
-        object.__setattr__(self, "y", np.ascontiguousarray(self.y, dtype=np.float64))
+        for name in ("X", "y", "test_X", "test_y"):
+            values = getattr(self, name)
+            if values is not None or name in ("X", "y"):
+                array = as_numbers(values, called := Called(name, self.name))
+                object.__setattr__(self, name, as_vector(array) if name.endswith("y") else array)
+                if name.startswith("test"):  # of the others the check below knows the columns
+                    require_usable(array, called)
         patching = None if self.preparation is None else self.preparation.patching
         blank = patching is not None and (patching.bias or patching.shift != 0.0)
         check_data(self.X, self.y, self.feature_names, self.origin, zero_rows=blank)
@@ -79,6 +86,22 @@ class Dataset:
         record = done.record if patching is None else done.record | {"patches": patching.to_mapping()}
         return cls(done.X, done.y, name, done.feature_names, record, done.origin, preparation, *held_out)
 
+    @property
+    def raw(self) -> Float[np.ndarray, "n d"]:
+        """X, if it is what it was before any preparation.
+
+        Raises
+        ------
+        DataError : X was scaled, has a bias column, or lost features.
+        """
+        if self.preparation is not None and not self.preparation.features.changes_nothing:
+            raise DataError(
+                f"{self.name} is a data set whose samples are prepared already, and raw ones are needed.",
+                "Give the samples as they were before: transform and predict prepare them; of prepared rows "
+                "reluopt.neurons.predict(data.X, *network.weights()) gives the outputs.",
+            )
+        return self.X
+
     @cached_property
     def pooled(self) -> tuple[Float[np.ndarray, "N e"], Pooling | None]:
         """The rows of the training problem and their pooling: X and None, or the patches of images, equal ones once."""
@@ -98,7 +121,7 @@ class Dataset:
     def from_arrays(
         cls,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         name: str = "arrays",
         feature_names: Sequence[str] | None = None,
@@ -108,8 +131,8 @@ class Dataset:
 
         Parameters
         ----------
-        X, y : (n, d) features and (n,) or (n, C) targets, of any real type. y (n,) may hold text labels if
-            ``task="classification"`` or ``"multiclass"``.
+        X, y : (n, d) features and (n,) or (n, C) targets, of any real type, or a data set in the place of both. y (n,)
+            may hold text labels if ``task="classification"`` or ``"multiclass"``.
         feature_names : d names; the columns of a data frame give theirs.
         preprocessing : the settings of :class:`Preprocessing` (``scaling="standardise"``, ``bias=True``,
             ``task="classification"``, ``standardise_target=True``, ``subset``, ``subset_seed``); without them the

@@ -19,6 +19,7 @@ from reluopt.data.patching import Patching
 from reluopt.data.reading import Dropped, Reading
 from reluopt.data.table import Table
 from reluopt.errors import DataError
+from reluopt.gate import is_data
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,12 @@ class FeatureRule:
     scale: Float[np.ndarray, " k"] | None
     unit_rows: bool
     bias: bool
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the features are the raw ones."""
+        scaled = self.divisor != 1.0 or self.shift is not None or self.scale is not None or self.unit_rows
+        return not (scaled or self.bias) and bool(self.kept.all())
 
     def apply(self, raw: np.ndarray, origin: Origin) -> Float[np.ndarray, "n e"]:
         """The features (n, e) of raw ones (n, d_raw)."""
@@ -128,7 +135,8 @@ class Preparation:
         Parameters
         ----------
         X : a data frame with the columns of the data (in any order, others are ignored), or raw features (n, d_raw);
-            with ``patching`` also images (n, height, width) or (n, channels, height, width).
+            with ``patching`` also images (n, height, width) or (n, channels, height, width). A data set gives its X if
+            that is raw.
 
         Raises
         ------
@@ -137,6 +145,8 @@ class Preparation:
         return self.apply(*self._raw(X))
 
     def _raw(self, X: Any) -> tuple[Float[np.ndarray, "n d"], Origin]:
+        if is_data(X):
+            X = X.raw
         if hasattr(X, "columns") and hasattr(X, "to_numpy"):
             table = Table.from_frame(X)
             return self.encoding.filled(self.encoding.features(table)), table.origin
