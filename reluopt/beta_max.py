@@ -12,8 +12,6 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt.clock import Clock
-from reluopt.errors import DataError
-from reluopt.gate import as_matrix, as_targets
 from reluopt.pricing import price
 from reluopt.problem import Problem
 
@@ -35,8 +33,8 @@ def beta_max_estimate(
     """β_max = max_{‖u‖≤1} ‖zᵀ(Xu)_+‖ at the zero network by local search: a lower estimate of the true one.
 
     z is y for the squared loss; give a :class:`~reluopt.problem.Problem` for any other. With an intercept it is z at
-    the best constant. X (n, d) is an array, a tensor, a table, lists or a problem. What was found when the clock is
-    over is returned.
+    the best constant. X (n, d) is an array, a tensor, a table, lists, a data set (with its own y) or a problem. What
+    was found when the clock is over is returned.
 
     Raises
     ------
@@ -44,13 +42,9 @@ def beta_max_estimate(
     """
     if isinstance(X, Problem) and X.biases.output == "decayed" and not X.biases.first_free:
         found = _settled_beta_max(X, np.random.default_rng(seed), clock)
-    elif isinstance(X, Problem):
-        found = largest_price(X, X.zero_dual_point, np.random.default_rng(seed), clock)
-    elif y is None:
-        raise DataError("There are no targets.", "Give X and y, or a problem.")
     else:
-        X = as_matrix(X)
-        found = price(X, as_targets(y, len(X)), np.random.default_rng(seed), clock=clock).value
+        problem = X if isinstance(X, Problem) else Problem(X, y)
+        found = largest_price(problem, problem.zero_dual_point, np.random.default_rng(seed), clock)
     if clock is not None and clock.over:
         logger.warning("The search for β_max was stopped by its clock: a longer one may find a larger value.")
     return found

@@ -22,7 +22,7 @@ from reluopt.ascent import climb, climb_outputs, outputs_of
 from reluopt.bias_pricing import Rows, roughly
 from reluopt.clock import Clock
 from reluopt.errors import DataError
-from reluopt.gate import as_finite, as_matrix
+from reluopt.gate import as_finite, as_matrix, given
 from reluopt.problem import Problem
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ def price(
 
     Parameters
     ----------
-    X : the features (n, d), an array, a tensor, a table or lists; or the problem that has them, and its free biases.
+    X : the features (n, d), an array, a tensor, a table, lists or a data set; or the problem that has
+        them, and its free biases.
     z : the dual point (n,) or (n, C), such as ``problem.dual_point(f)``; a problem brings it to its pooled rows, and to
         sums of exactly 0 where free first-layer biases ask for it.
     starts : 256 unless given, fewer for large X.
@@ -101,7 +102,9 @@ def price(
     if problem is not None:
         X, z = problem.X, problem.spread(z)
     else:
-        X, z = as_matrix(X), as_finite(z, "z")
+        rows, _, pooling = given(X)
+        X, z = as_matrix(rows), as_finite(z, "z")
+        z = z if pooling is None or len(z) != pooling.n else pooling.back(z)
     if z.ndim not in (1, 2) or len(z) != len(X):
         raise DataError(f"z has shape {z.shape} for {len(X)} samples.", "Give one entry a sample.")
     # fewer starts on large data, so that one iteration stays near a billion products

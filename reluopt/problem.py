@@ -27,7 +27,7 @@ from reluopt.biases import NO_BIASES, Biases
 from reluopt.class_weights import balanced_weights
 from reluopt.errors import ConfigError
 from reluopt.fingerprints import data_fingerprint
-from reluopt.gate import as_beta, as_matrix, as_targets, as_weights
+from reluopt.gate import as_beta, as_matrix, as_targets, as_weights, given, is_data
 from reluopt.losses import Loss, make_loss
 from reluopt.pooling import Pooling
 from reluopt.primal_side import PrimalSide
@@ -41,7 +41,8 @@ class Problem(PrimalSide, Refusals):
 
     Parameters
     ----------
-    X : (n, d) features: numpy, torch, a data frame, lists, of any real type; kept as contiguous float64.
+    X : (n, d) features: numpy, torch, a data frame, lists, of any real type; kept as contiguous float64. A data set
+        gives its rows, its pooling, and its own y where no targets are given.
     targets : (n,) numbers, or −1 and +1 where the loss is one of classes; (n, C) of them for C > 1 outputs, where
         labels may also be 0 and 1; for the cross-entropy class numbers (n,), or their unit rows (n, C).
     loss : a :class:`~reluopt.losses.Loss`, or its name: "squared", "logistic", "cross_entropy", "huber:1.5", ...
@@ -71,7 +72,7 @@ class Problem(PrimalSide, Refusals):
     def __init__(
         self,
         X: Any,
-        targets: Any,
+        targets: Any = None,
         loss: str | Loss = "squared",
         beta: Any = 1.0,
         weights: Any = None,
@@ -80,6 +81,7 @@ class Problem(PrimalSide, Refusals):
         pooling: Pooling | None = None,
     ) -> None:
         loss, biases = make_loss(loss), NO_BIASES if biases is None else biases
+        X, targets, pooling = _opened(X, targets, pooling)
         X = as_matrix(X)
         require_parts(X, biases, pooling)
         n = len(X) if pooling is None else pooling.n
@@ -222,13 +224,19 @@ def as_problem(
         if y is not None or pooling is not None or (beta is not None and beta != X.beta):
             raise ConfigError("A problem was given together with y, β or a pooling.", "Give the problem alone.")
         return X
-    if y is None and hasattr(X, "X") and hasattr(X, "y"):  # a Dataset
-        if pooling is not None:
-            raise ConfigError("A pooling was given together with a data set.", "Give the data set alone, or X and y.")
-        y, (X, pooling) = X.y, getattr(X, "pooled", (X.X, None))
+    X, y, pooling = _opened(X, y, pooling)
     if y is None or beta is None:
-        raise ConfigError("Targets y or the weight decay β are missing.", "Give a Problem, or X, y and β.")
+        lacking = "Targets y or the weight decay β are" if y is None else "The weight decay β is"
+        raise ConfigError(f"{lacking} missing.", "Give a Problem, such as Problem(X, y, beta=0.1), or X, y and β.")
     return Problem(X, y, loss, beta, weights, biases, pooling=pooling)
+
+
+def _opened(X: Any, y: Any, pooling: Any) -> tuple[Any, Any, Any]:
+    """(rows, y, pooling) of what was given, with those of a data set in the place of X."""
+    if is_data(X) and pooling is not None:
+        raise ConfigError("A pooling was given together with a data set.", "Give the data set alone, or X and y.")
+    rows, y, own = given(X, y)
+    return rows, y, pooling if own is None else own
 
 
 __all__ = ["Problem", "as_problem"]

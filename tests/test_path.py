@@ -7,9 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
+from arrays import REFUSED
 from commands import reluopt
 
-from reluopt import Problem, bounds
+from reluopt import Dataset, Problem, bounds
 from reluopt.beta_max import beta_max_estimate
 from reluopt.errors import ConfigError, DataError
 from reluopt.losses import make_loss
@@ -81,6 +83,33 @@ def test_bad_arguments_are_named() -> None:
             regularization_path(made, **bad)
     with pytest.raises(DataError):
         regularization_path(made, validation=(X[:, :1], y))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, of what is in beta there
+@pytest.mark.parametrize("kind", REFUSED)
+def test_validation_samples_pass_the_gate(kind: str) -> None:
+    made, X, y = problem(2)
+    make, words = REFUSED[kind]
+    with pytest.raises(DataError, match="(?s)" + words.replace("no X", "no validation")):
+        regularization_path(made, validation=(make(np.abs(X).round() + 1.0 * (X > 1)), y))
+
+
+def test_validation_samples_are_taken_as_people_have_them() -> None:
+    made, X, y = problem(2)
+    once = {"betas": [2.0], "gap": 5.0}
+    for held_out in ((X, y), (torch.tensor(X, requires_grad=True), y[:, None]), Dataset.from_arrays(X, y)):
+        point = regularization_path(made, validation=held_out, **once).points[0]
+        U, alpha = point.network.weights()
+        assert point.score == pytest.approx(made.loss.score(np.maximum(X @ U.T, 0) @ alpha, y)[1])
+    for bad in (X, "X", (X, y, y), (X, np.full(len(y), np.nan)), (X, None), (X, y[1:]), (X, np.column_stack([y, y]))):
+        with pytest.raises(DataError):
+            regularization_path(made, validation=bad, **once)
+    data = Dataset.from_arrays(made.X, made.y)
+    point = regularization_path(data, **once).points[0]
+    assert point.objective == made.with_beta(2.0).objective_upper(*point.network.weights())
+    for no_problem in (X, data.X.tolist()):
+        with pytest.raises(ConfigError, match="Give a Problem"):
+            regularization_path(no_problem, **once)
 
 
 def test_the_command_leaves_a_run_at_every_beta(tmp_path) -> None:

@@ -8,10 +8,24 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
+from arrays import REFUSED, TAKEN
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reluopt import DriftRecorder, all_patterns, beta_max_estimate, price, sample_patterns
+from reluopt import (
+    DataConfig,
+    Dataset,
+    DriftRecorder,
+    RelaxedProgram,
+    TrainConfig,
+    all_patterns,
+    beta_max_estimate,
+    load_dataset,
+    price,
+    refine,
+    sample_patterns,
+    solve_problem,
+)
 from reluopt.errors import ConfigError, DataError, ReluoptError
 from reluopt.losses import LOSSES, make_loss
 from reluopt.losses.rationals import largest_multiple, loss_upper
@@ -83,6 +97,33 @@ def test_the_gate_takes_other_precisions():
 def test_the_gate_names_the_true_cause(bad, word):
     with np.errstate(all="raise"), pytest.raises(DataError, match=word):
         Problem(*bad, "squared", 1.0)
+
+
+WHOLE = np.column_stack([np.arange(6) % 3, np.arange(6) % 2 + 1]).astype(float)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, of what is in beta there
+@pytest.mark.parametrize("kind", TAKEN)
+def test_every_kind_that_holds_the_numbers_is_taken(kind):
+    np.testing.assert_array_equal(Problem(TAKEN[kind](WHOLE), y).X, WHOLE)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", REFUSED)
+def test_no_kind_loses_a_part_without_a_word(kind):
+    make, words = REFUSED[kind]
+    with pytest.raises(DataError, match=f"(?s){words}"):
+        Problem(make(WHOLE), y)
+
+
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1e-78])
+def test_numbers_whose_products_vanish_are_refused(size):
+    for made in (lambda: Problem(size * WHOLE, y), lambda: Problem(WHOLE, size * np.sign(y))):
+        with pytest.raises(DataError, match="too small"):
+            made()
+    assert Problem(0 * WHOLE, 0 * y).n == 6
+    columns = np.column_stack([size * WHOLE[:, 0], WHOLE[:, 1]])  # one of them alone is only useless
+    assert Problem(columns, y).n == 6
 
 
 @pytest.mark.parametrize("beta", [0, -1, math.nan, math.inf, "1", None, True, 1j, [1, 2], torch.ones(2), 10**400])
@@ -202,3 +243,49 @@ def test_what_takes_samples_takes_them_as_people_have_them_or_says_why_not(entry
         for bad in (X + 1j, scipy.sparse.csr_array(X), X.astype(str), X[:, 0], X[:0], missing, 1e200 * X):
             with pytest.raises(DataError):
                 call(bad, y)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_data_set_stands_in_the_place_of_x_and_y(entry: str) -> None:
+    data, call = Dataset.from_arrays(X, y, bias=True), ENTRIES[entry]
+    for own in (data.y, -data.y):
+        assert call(data, own) == pytest.approx(call(data.X, own), rel=1e-12)
+
+
+def test_a_data_set_has_its_own_targets() -> None:
+    data, made = Dataset.from_arrays(X, y), Problem(X, y, beta=0.5)
+    assert Problem(data, beta=0.5).fingerprint == as_problem(data, beta=0.5).fingerprint == made.fingerprint
+    assert Problem(data, -y).fingerprint == Problem(X, -y).fingerprint
+    assert TrainConfig(beta=0.5).make_problem(data).fingerprint == made.fingerprint
+    assert beta_max_estimate(data) == beta_max_estimate(X, y)
+    patterns = sample_patterns(data, 5, np.random.default_rng(0))
+    assert RelaxedProgram(data, patterns, beta=0.5).problem.fingerprint == made.fingerprint
+    for lacking in (lambda: RelaxedProgram(data, patterns), lambda: solve_problem(data), lambda: refine(data)):
+        with pytest.raises(ConfigError, match="The weight decay β is missing"):
+            lacking()
+    with pytest.raises(DataError, match="no y"):
+        beta_max_estimate(X)
+    frame = pd.DataFrame({"X": X[:, 0], "y": y})  # its columns are no parts of it
+    with pytest.raises(ConfigError, match="Targets y"):
+        as_problem(frame, beta=0.5)
+
+
+def test_a_data_set_of_patches_brings_its_pooling() -> None:
+    whole = load_dataset(DataConfig(dataset="digits", subset=12, patches=4, stride=4))
+    assert Problem(whole).pooling is not None and Problem(whole).n == 12 == len(whole.y)
+    assert beta_max_estimate(whole) == pytest.approx(beta_max_estimate(Problem(whole)))
+    z = whole.y
+    assert price(whole, z, np.random.default_rng(0)).value == pytest.approx(
+        price(Problem(whole), z, np.random.default_rng(0)).value
+    )
+    with pytest.raises(ConfigError, match="pooling"):
+        as_problem(whole, beta=1.0, pooling=Problem(whole).pooling)
+
+
+def test_classes_of_a_loss_that_needs_them_come_by_the_remedy_of_the_message() -> None:
+    with pytest.raises(DataError, match=r"task=.classification.*positive=LABEL"):
+        Problem(X, y, "logistic")
+    two, three = (Dataset.from_arrays(X, labels, **how) for labels, how in (
+        ([3, 5] * 3, {"task": "classification"}), ([3, 5, 7] * 2, {"positive": "5"})
+    ))  # fmt: skip
+    assert Problem(two, loss="logistic").n == Problem(three, loss="logistic").n == 6

@@ -177,7 +177,8 @@ class Loss(ABC):
             bad = y[np.abs(y) != 1.0][0]
             raise DataError(
                 f"The {self.name} loss needs two classes, −1 and +1; a target is {bad:g}.",
-                "Turn the targets into two classes (labels = 'binary'), or choose a loss for numbers, such as squared.",
+                'Make two classes of two labels with task="classification" (Dataset.from_arrays, --task), of more with '
+                "positive=LABEL (--positive), or choose a loss for numbers, such as squared.",
             )
 
     def score(self, f: Array, y: Array) -> tuple[str, float]:

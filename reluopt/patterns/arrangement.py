@@ -79,7 +79,7 @@ def all_patterns(X: Any, *, limit: int = DEFAULT_LIMIT, seed: int = 0) -> Patter
     Raises
     ------
     ConfigError : more patterns to expect than ``limit``; the message tells how many and the memory they need.
-    DataError : X (n, d), an array, a tensor, a table or lists, is no finite matrix.
+    DataError : X (n, d), an array, a tensor, a table, lists or a data set, is no finite matrix.
     """
     X = as_matrix(X)
     count = expected_count(X)

@@ -72,7 +72,7 @@ class DriftRecorder:
     """
 
     def __init__(self, X: Any) -> None:
-        X = X if isinstance(X, Tensor) else torch.from_numpy(as_matrix(X))
+        X = X if _is_plain(X) else torch.from_numpy(as_matrix(X))
         if X.ndim != 2 or min(X.shape) < 1:
             raise DataError(f"Samples of shape {tuple(X.shape)}.", "Give X as a matrix (n, d), one row a sample.")
         self.X = X.detach()
@@ -238,3 +238,9 @@ def unchanged_neurons(
 ) -> Bool[np.ndarray, " m"]:
     """Neurons with the same pattern under weights ``initial`` and ``final``: S_kept of KP Thm 2.5."""
     return (activation_patterns(X, initial.T) == activation_patterns(X, final.T)).all(axis=0)
+
+
+def _is_plain(X: Any) -> bool:
+    """Whether X is a tensor that can be worked with as it is, on its device and in its type."""
+    dense = isinstance(X, Tensor) and X.layout == torch.strided and not (X.is_nested or X.is_meta)
+    return dense and X.is_floating_point()

@@ -27,7 +27,7 @@ def gaussian_gates(d: int, count: int, rng: np.random.Generator) -> Float[np.nda
 def sample_patterns(X: Any, draws: int, rng: np.random.Generator) -> PatternSet:
     """The distinct patterns of ``draws`` Gaussian gates: the pattern set of the Gaussian relaxation.
 
-    X (n, d) is an array, a tensor, a table or lists.
+    X (n, d) is an array, a tensor, a table, lists or a data set.
 
     Raises
     ------

@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Float
 
 from reluopt.errors import ConfigError, DataError
+from reluopt.gate import is_data
 from reluopt.patterns.pattern_set import PatternSet
 from reluopt.problem import Problem, as_problem
 from reluopt.programs.fits import ExactFit, LossFit
@@ -244,13 +245,13 @@ def scaled_ridge_dual(
 def problem_and_patterns(
     X: Any, y: Any, patterns: Any, beta: Any, loss: Any, weights: Any
 ) -> tuple[Problem, PatternSet]:
-    """(problem, patterns) from either (problem, patterns) or (X, y, patterns, β).
+    """(problem, patterns) from (problem, patterns), (data set, patterns) with β, or (X, y, patterns, β).
 
     Raises
     ------
     ConfigError : neither of the two, or patterns that are none. DataError : data that cannot be used.
     """
-    if isinstance(X, Problem):
+    if isinstance(X, Problem) or is_data(X):
         y, patterns = (None, y) if patterns is None else (y, patterns)
     if not isinstance(patterns, PatternSet):
         raise ConfigError(

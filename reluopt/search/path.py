@@ -25,8 +25,9 @@ from reluopt.beta_max import beta_max_estimate
 from reluopt.bounds import LowerBound
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError, DataError
+from reluopt.gate import as_matrix, as_targets, given, is_data
 from reluopt.network import TwoLayerReLU
-from reluopt.problem import Problem
+from reluopt.problem import Problem, as_problem
 from reluopt.rigor import rounding
 from reluopt.search.records import Solved
 from reluopt.search.solving import solve_problem
@@ -78,13 +79,13 @@ class RegularizationPath:
 
 
 def regularization_path(
-    problem: Problem,
+    problem: Any,
     betas: Sequence[float] | None = None,
     *,
     fractions: Sequence[float] | None = None,
     gap: float = 0.05,
     budget: float = 120.0,
-    validation: tuple[Any, Any] | None = None,
+    validation: Any = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
     callback: Callable[[PathPoint], object] | None = None,
@@ -93,18 +94,20 @@ def regularization_path(
 
     Parameters
     ----------
-    problem : its own β does not matter.
+    problem : a :class:`~reluopt.Problem`, whose own β does not matter, or a data set, with the squared loss.
     betas : the β; or ``fractions`` of the estimate of β_max, 0.5 to 0.01 unless given.
     gap, budget : see :func:`~reluopt.solve_problem`; the budget is for the whole path, what one β leaves goes to the
         next.
-    validation : (X, y) of samples that are held out, prepared as those of the problem; they choose ``best``.
+    validation : (X, y) or a data set of samples that are held out, prepared as those of the problem; they choose
+        ``best``.
     device : where the bounds are searched. ``callback`` : called with every point when it is first solved.
 
     Raises
     ------
     ConfigError : both or none that is positive, or a budget or gap that is not positive.
-    DataError : validation samples of another width.
+    DataError : data or validation samples that cannot be used, or of another width.
     """
+    problem = as_problem(problem, beta=1.0) if is_data(problem) else as_problem(problem)
     problem.require_one_output("A regularisation path", biases=True)
     betas = _betas(problem, betas, fractions)
     if not budget > 0:
@@ -143,13 +146,19 @@ def _betas(problem: Problem, betas: Sequence[float] | None, fractions: Sequence[
 HeldOut = tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]
 
 
-def _held_out(problem: Problem, validation: tuple[Any, Any] | None) -> HeldOut | None:
+def _held_out(problem: Problem, validation: Any) -> HeldOut | None:
     if validation is None:
         return None
-    X, y = (np.asarray(part, dtype=np.float64) for part in validation)
-    if X.ndim != 2 or X.shape[1] != problem.d or y.shape != (len(X),):
+    parts = (validation,) if is_data(validation) else validation
+    if not (isinstance(parts, tuple | list) and len(parts) in (1, 2)):
+        raise DataError(f"The validation samples are a {type(parts).__name__}.", "Give (X, y), or a data set.")
+    rows, y, pooling = given(*parts)
+    X = as_matrix(rows, "validation[0]")
+    y = problem.loss.encoded(as_targets(y, len(X) if pooling is None else pooling.n, "validation[1]"))
+    if X.shape[1] != problem.d or y.ndim != 1 or pooling is not None:
         raise DataError(
-            f"The validation samples have shapes {X.shape} and {y.shape}; the problem has d = {problem.d}.",
+            f"The validation samples have shapes {X.shape} and {y.shape}; the problem has d = {problem.d} "
+            "and one output.",
             "Prepare them as the problem's samples were.",
         )
     problem.loss.check_targets(y)

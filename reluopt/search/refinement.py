@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -25,14 +26,14 @@ from jaxtyping import Float
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError, DataError
 from reluopt.network import TwoLayerReLU
-from reluopt.problem import Problem, as_problem
+from reluopt.problem import as_problem
 from reluopt.search.output_rounds import OutputSearch
 from reluopt.search.records import Refined, RefineSettings
 from reluopt.search.rounds import Search
 
 
 def refine(
-    problem: Problem,
+    problem: Any,
     network: TwoLayerReLU | None = None,
     *,
     clock: Clock | None = None,
@@ -69,7 +70,7 @@ def refine(
 
 
 def refinements(
-    problem: Problem,
+    problem: Any,
     network: TwoLayerReLU | None = None,
     *,
     clock: Clock | None = None,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -15,7 +16,7 @@ from reluopt.clock import Clock
 from reluopt.errors import ConfigError
 from reluopt.machine import usable_device
 from reluopt.network import TwoLayerReLU
-from reluopt.problem import Problem
+from reluopt.problem import Problem, as_problem
 from reluopt.rigor import rounding
 from reluopt.search.bounding import Bounding
 from reluopt.search.records import Earlier, Progress, Refined, Solved, SolveInterrupted
@@ -29,7 +30,7 @@ KEEP_SECONDS, KEEP_SHARE = 5.0, 20.0
 
 
 def solve_problem(
-    problem: Problem,
+    problem: Any,
     *,
     gap: float = 0.05,
     budget: float = 120.0,
@@ -50,6 +51,7 @@ def solve_problem(
 
     Parameters
     ----------
+    problem : a :class:`~reluopt.Problem`.
     budget : seconds, after which what was found and proved by then is returned.
     network : where to start; from nothing unless given. ``seed``, ``tolerance`` : see ``refine``.
     callback : called with every new line of the trace.
@@ -66,6 +68,7 @@ def solve_problem(
     DataError : a network for data of another width.
     SolveInterrupted : a KeyboardInterrupt, with what was found by then.
     """
+    problem = as_problem(problem)
     for name, value in (("gap", gap), ("budget", budget)):
         if not value > 0:
             raise ConfigError(f"The {name} is {value}.", "Give a positive number.")
