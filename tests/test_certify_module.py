@@ -219,3 +219,15 @@ def test_other_problems_are_refused_by_what_differs(model, words):
 def test_other_losses_are_refused(loss):
     with pytest.raises(ConfigError):
         read_loss(loss, 10, 1)
+
+
+def test_a_data_set_stands_in_the_place_of_x_and_y():
+    X, y = data(nn.MSELoss())
+    how = {"weight_decay": 0.1, "loss": nn.MSELoss(), "config": FAST}
+    column = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    for model, targets in ((column, y[:, None]), (Wrapped(), y)):
+        given = (X, targets), (reluopt.Dataset.from_arrays(X, y),)
+        plain, whole = (reluopt.certify_module(model, *parts, **how) for parts in given)
+        assert plain.own_objective == whole.own_objective
+        with pytest.raises(DataError, match="no y"):
+            reluopt.certify_module(model, X, **how)

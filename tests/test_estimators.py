@@ -311,3 +311,32 @@ def test_settings_that_cannot_be_used_are_named(numbers, settings):
 def test_a_loss_of_numbers_is_refused_for_classes(classes):
     with pytest.raises(ConfigError):
         ReLUClassifier(loss="huber:1").fit(*classes)
+
+
+# -- what people have ------------------------------------------------------------------------------------------------
+
+
+def test_data_sets_and_tensors_are_taken(numbers):
+    X, y = numbers
+    plain = ReLURegressor(alpha=1.0, **LOOSE).fit(X, y)
+    data, tensors = reluopt.Dataset.from_arrays(X, y), (torch.tensor(X, requires_grad=True), torch.tensor(y))
+    for given in ((data,), tensors, (np.ma.array(X), np.ma.array(y)), ([torch.tensor(row) for row in X], y)):
+        model = clone(plain).fit(*given)
+        np.testing.assert_array_equal(model.predict(given[0]), plain.predict(X))
+    assert plain.certify(data, effort="fast", gaussian_patterns=0).objective > 0
+    labels = reluopt.Dataset.from_arrays(X, y > 0, task="classification")
+    assert set(ReLUClassifier(alpha=1.0, **LOOSE).fit(labels).predict(labels)) <= {-1.0, 1.0}
+    assert ReLURegressorCV((0.5,), cv=2, gap=5.0, random_state=0).fit(data).predict(data).shape == y.shape
+
+
+def test_what_is_masked_is_missing(numbers):
+    X, y = numbers
+    hide, model = np.ma.masked_greater, ReLURegressor(alpha=1.0, **LOOSE)
+    for bad in ((hide(X, 1), y), (X, hide(y, 1)), (X, y, hide(np.abs(y), 1)), ([hide(row, 1) for row in X], y)):
+        with pytest.raises(ValueError, match="NaN"):
+            model.fit(*bad)
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(X, y).predict(hide(X, 1))
+    for bad in (torch.tensor(X).to_sparse(), torch.empty(X.shape, device="meta")):
+        with pytest.raises(DataError):
+            model.fit(bad, y)

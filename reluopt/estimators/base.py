@@ -27,7 +27,9 @@ from reluopt.certificate.certifying import certify as make_certificate
 from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import ConfigError, DataError
 from reluopt.estimators.fitting import Fitted, Judge, active_neurons, descended, solved
+from reluopt.gate import given
 from reluopt.network import TwoLayerReLU, from_weights
+from reluopt.plain_arrays import as_unwrapped
 from reluopt.problem import Problem
 from reluopt.rigor.rounding import round_up
 from reluopt.training import TrainConfig
@@ -183,7 +185,7 @@ class ReLUEstimator(BaseEstimator):
     # -- afterwards --------------------------------------------------------------------------------------------------
 
     def certify(
-        self, X: Any, y: Any, sample_weight: Any = None, *, config: CertifyConfig | None = None, **settings: Any
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, config: CertifyConfig | None = None, **settings: Any
     ) -> Certificate:
         """The whole certificate of the fitted network, which is kept as ``certificate_``.
 
@@ -235,7 +237,7 @@ class ReLUEstimator(BaseEstimator):
     def _outputs(self, X: Any) -> Float[np.ndarray, "n ..."]:
         """The network's outputs f(x_i), (n,) or (n, C)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validate_data(self, as_given(X)[0], dtype=np.float64, reset=False)
         return neurons.predict(_rows(X, self._biases[0]), *self.network_.weights())
 
     def _of_bias(self) -> tuple[bool, Biases]:
@@ -243,7 +245,21 @@ class ReLUEstimator(BaseEstimator):
         return of_bias(self.bias)
 
     def _weights(self, sample_weight: Any, X: np.ndarray) -> Float[np.ndarray, " n"]:
+        sample_weight = as_unwrapped(sample_weight, "sample_weight")
         return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+
+
+def as_given(X: Any, y: Any = None) -> tuple[Any, Any]:
+    """(X, y) as scikit-learn's checks can read them: a data set opened, tensors and masked arrays as plain arrays.
+
+    Raises
+    ------
+    DataError : tensors that hold no numbers of their own. ConfigError : a data set of pooled patches.
+    """
+    X, y, pooling = given(X, y)
+    if pooling is not None:
+        raise ConfigError("The data set has pooled patches of images.", "Use reluopt.Trainer, or give rows of pixels.")
+    return as_unwrapped(X, "X"), as_unwrapped(y, "y")
 
 
 def of_bias(bias: Any) -> tuple[bool, Biases]:

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from reluopt.errors import ConfigError
-from reluopt.estimators.base import ReLUEstimator
+from reluopt.estimators.base import ReLUEstimator, as_given
 from reluopt.losses import make_loss
 
 
@@ -76,8 +76,8 @@ validation_fraction, n_iter_no_change, warm_start, random_state : see :class:`Re
         )  # fmt: skip
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ReLUClassifier:
-        """Fit to X (n, d) and labels y (n,), with sample weights κ (n,) ≥ 0 if given.
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> ReLUClassifier:
+        """Fit to X (n, d) and labels y (n,), or to a data set in their place, with sample weights κ (n,) ≥ 0.
 
         Raises
         ------
@@ -125,7 +125,7 @@ validation_fraction, n_iter_no_change, warm_start, random_state : see :class:`Re
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n ..."], Float[np.ndarray, " n"]]:
-        X, y = validate_data(self, X, y, dtype=np.float64, reset=reset)
+        X, y = validate_data(self, *as_given(X, y), dtype=np.float64, reset=reset)
         check_classification_targets(y)
         weights = self._weights(sample_weight, X)
         if self.class_weight is not None:

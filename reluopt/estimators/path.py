@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from reluopt.beta_max import beta_max_estimate
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError
-from reluopt.estimators.base import of_bias
+from reluopt.estimators.base import as_given, of_bias
 from reluopt.estimators.regressor import ReLURegressor
 from reluopt.problem import Problem
 from reluopt.search.refinement import refine
@@ -60,14 +60,14 @@ class ReLURegressorCV(RegressorMixin, BaseEstimator):
         self.tol = tol
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> ReLURegressorCV:
-        """Choose β on folds of X (n, d), y (n,), then fit on all of them.
+    def fit(self, X: Any, y: Any = None) -> ReLURegressorCV:
+        """Choose β on folds of X (n, d), y (n,) (or a data set), then fit on all of them.
 
         Raises
         ------
         ValueError, DataError, ConfigError : data or parameters that cannot be used.
         """
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        X, y = validate_data(self, *as_given(X, y), dtype=np.float64, y_numeric=True)
         fractions = self._fractions()
         self._regressor(float(fractions[0]))._check_settings()  # before the folds, not after them
         seed, clock = int(check_random_state(self.random_state).randint(2**31 - 1)), Clock(self.time_limit)
@@ -101,7 +101,7 @@ class ReLURegressorCV(RegressorMixin, BaseEstimator):
     def predict(self, X: Any) -> Float[np.ndarray, " n"]:
         """f(X), shape (n,)."""
         check_is_fitted(self)
-        return self.estimator_.predict(validate_data(self, X, dtype=np.float64, reset=False))
+        return self.estimator_.predict(validate_data(self, as_given(X)[0], dtype=np.float64, reset=False))
 
     def _losses(
         self,

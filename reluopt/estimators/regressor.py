@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from reluopt.errors import ConfigError
-from reluopt.estimators.base import ReLUEstimator
+from reluopt.estimators.base import ReLUEstimator, as_given
 from reluopt.losses import make_loss
 
 
@@ -61,8 +61,8 @@ class ReLURegressor(RegressorMixin, ReLUEstimator):
     True
     """
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ReLURegressor:
-        """Fit to X (n, d), y (n,) or (n, C), with sample weights κ (n,) ≥ 0 if given.
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> ReLURegressor:
+        """Fit to X (n, d), y (n,) or (n, C), or to a data set in their place, with sample weights κ (n,) ≥ 0.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class ReLURegressor(RegressorMixin, ReLUEstimator):
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n ..."], Float[np.ndarray, " n"]]:
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True, reset=reset)
+        X, y = validate_data(self, *as_given(X, y), dtype=np.float64, y_numeric=True, multi_output=True, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, np.asarray(y, dtype=np.float64), self._weights(sample_weight, X)

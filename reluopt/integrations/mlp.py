@@ -23,6 +23,7 @@ from reluopt.errors import ConfigError, DataError
 from reluopt.gate import as_beta, as_matrix, as_numbers
 from reluopt.integrations.certified_module import CertifiedModule
 from reluopt.network import TwoLayerReLU, from_weights
+from reluopt.plain_arrays import as_array
 from reluopt.problem import Problem
 from reluopt.rigor.rounding import round_down
 
@@ -88,7 +89,7 @@ def _targets(model: Any, y: Any, n: int) -> tuple[str, np.ndarray]:
     if not hasattr(model, "classes_"):
         values = as_numbers(y, "y")
         return "squared", values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-    labels = np.asarray(y)
+    labels = as_array(y, "y")
     if labels.ndim == 2 and labels.shape[1] > 1:  # several labels a sample
         if not np.isin(labels, (0, 1)).all():
             raise DataError("y has other labels than 0 and 1.", "Give y as fit got it, 0 or 1 for each label.")

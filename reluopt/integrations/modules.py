@@ -15,7 +15,7 @@ from torch import nn
 from reluopt.biases import Biases
 from reluopt.certificate.config import CertifyConfig
 from reluopt.errors import ConfigError
-from reluopt.gate import as_matrix
+from reluopt.gate import as_matrix, given, is_data
 from reluopt.integrations.asking import is_trained, outputs_of, require_plain
 from reluopt.integrations.certified_module import CertifiedModule, certified
 from reluopt.integrations.convolutions import certify_convolution, is_convolution
@@ -30,7 +30,7 @@ from reluopt.problem import Problem
 def certify_module(
     model: Any,
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     weight_decay: Any = None,
     loss: Any = None,
@@ -49,8 +49,8 @@ def certify_module(
         a bias; or a fitted scikit-learn MLPRegressor or MLPClassifier, for which y is as ``fit`` got it and its own
         alpha and loss are taken; or Sequential(Conv2d, ReLU, AdaptiveAvgPool2d(1), Flatten, Linear) with decayed biases
         in the convolution and none in the linear layer, for which X are images (n, channels, height, width).
-    X, y : (n, d), and y as the loss reads it, of the shape of the model's outputs (class numbers (n,) for
-        CrossEntropyLoss): the whole training data.
+    X, y : (n, d), or a data set in their place, and y as the loss reads it, of the shape of the model's outputs (class
+        numbers (n,) for CrossEntropyLoss): the whole training data.
     weight_decay : of SGD or Adam (coupled), for all parameters; or the optimizer itself, whose parameter groups say
         what is decayed. AdamW's decay is another one.
     decayed_biases : whether ``weight_decay`` is that of the biases too.
@@ -63,6 +63,10 @@ def certify_module(
     ConfigError : a model or a loss whose training problem is not that of the certificate. DataError : data that cannot
         be used.
     """
+    own = y is None and is_data(X)
+    X, y, pooling = given(X, y)
+    if pooling is not None:
+        raise ConfigError("The data set has pooled patches.", "Give a convolution its images and targets.")
     if hasattr(model, "coefs_") and hasattr(model, "intercepts_"):
         if not (weight_decay is None and loss is None and decayed_biases and layers is None):
             raise ConfigError(
@@ -88,6 +92,8 @@ def certify_module(
     )
     outputs = outputs_of(model, first, second, torch.from_numpy(features))
     read = read_loss(loss, len(features), second.out_features)
+    if own and y.ndim == 1 and outputs[0].shape == (len(y), 1):
+        y = y[:, None]
     targets = targets_of(y, outputs[0], loss)
     problem = Problem(rows, read.targets(targets.numpy()), read.spec, float(decay / read.factor), biases=biases)
     require_same_loss(loss, targets, problem, read, outputs)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from reluopt.errors import ConfigError
-from reluopt.gate import as_numbers
+from reluopt.gate import as_finite
 from reluopt.integrations.torch_losses import TorchLoss
 from reluopt.problem import Problem
 
@@ -23,7 +23,7 @@ def targets_of(y: Any, out: Tensor, loss: Any) -> Tensor:
     ------
     DataError : not numbers. ConfigError : another shape, which torch would stretch over all pairs.
     """
-    values = as_numbers(y, "y")
+    values = as_finite(y, "y")
     targets = torch.from_numpy(values)
     if isinstance(loss, nn.CrossEntropyLoss) and targets.ndim == 1:
         return targets.long() if bool((targets == targets.round()).all()) else targets
