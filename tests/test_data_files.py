@@ -16,6 +16,20 @@ def test_npz_is_taken_as_it_is(tmp_path):
     assert data.name == "a"
 
 
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (["a", "b", ""] * 4, ["row 2", "label is missing"]),
+        (["a", "b", "NA"] * 4, ["row 2", "label is missing"]),
+        ([b"a", b"b"] * 6, ["bytes", "label.decode()"]),
+        (2**60 + np.arange(12), ["not tell apart", "Subtract"]),
+    ],
+)
+def test_npz_targets_that_are_no_labels_and_no_numbers(tmp_path, y, words):
+    np.savez(tmp_path / "a.npz", X=X0, y=np.array(y))
+    refuses(lambda: load(tmp_path / "a.npz", task="multiclass"), "a.npz", *words)
+
+
 def test_npz_bad_input(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, X=X0, target=Y0)
