@@ -301,6 +301,22 @@ def test_the_positive_label_is_chosen(table):
     refuses(lambda: load(path, target="kind"), "12 different", "name 0, name 1", "--task multiclass", "--positive")
 
 
+@pytest.mark.parametrize("labels", [("1", "X", "2"), ("0", "1", "2", "A", "B", "C"), ("5%", "10%", "20%"), ("1", "X")])
+def test_letters_beside_digits_are_labels_when_told(table, labels):
+    cells = [labels[i % len(labels)] for i in range(N)]
+    path = table({"a": BASE["size"], "kind": cells})
+    refuses(lambda: load(path, target="kind"), "'kind'", "--task multiclass", "--positive LABEL")
+    order = sorted(labels)
+    for task in ("multiclass", "classification"):
+        data = load(path, target="kind", task=task)
+        assert list(data.labels.values()) == order
+        if data.y.ndim == 2:
+            np.testing.assert_array_equal(data.y, np.eye(len(labels))[[order.index(cell) for cell in cells]])
+    one = load(path, target="kind", positive=labels[1])
+    np.testing.assert_array_equal(one.y, [1.0 if cell == labels[1] else -1.0 for cell in cells])
+    refuses(lambda: load(path, target="kind", task="regression"), "'kind'")
+
+
 # -- the record ----------------------------------------------------------------------------------------------------
 
 
@@ -354,7 +370,8 @@ def test_whatever_the_table_its_samples_are_sound_or_refused(rows, data):
     except ReluoptError as error:
         assert all(sign.isprintable() or sign == "\n" for sign in str(error))
         return
-    assert not np.isnan(samples.X).any() and len(samples.X) == len(samples.y) <= len(rows)
+    assert samples.gaps == (chosen.missing == "mean") and len(samples.X) == len(samples.y) <= len(rows)
+    assert samples.gaps or not np.isnan(samples.X).any()  # gaps are filled once it is known what is trained on
     assert samples.X.shape[1] == len(samples.feature_names)
     assert samples.y.dtype.kind != "U" or (samples.y != "").all()
     encoding = samples.reading.encoding

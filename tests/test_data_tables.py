@@ -210,7 +210,7 @@ def test_quoted_line_breaks_and_quotes_count_as_an_editor_does(csv_file):
     text = 'rooms,"price\nin €",remark\n3,200,"first\nand second"\n4,300,"said ""no"""\n3,250,"said ""no"""\n5,x,c\n'
     refuses(lambda: load(csv_file(text), target="last"), "line 7", "'x' is not a number")
     data = load(csv_file(text.replace("5,x,c", '5,350,"first\nand second"')), target="last")
-    assert data.preparation.target.labels == {"-1": "first and second", "+1": 'said "no"'}
+    assert data.preparation.target.labels == {"-1": "first\nand second", "+1": 'said "no"'}
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".txt", ".data", ".dat", ".tab", ".CSV", ".csv.gz", ".txt.gz"])

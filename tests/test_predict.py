@@ -12,8 +12,15 @@ from typer.testing import CliRunner
 
 import reluopt
 from reluopt.cli.main import app
+from reluopt.data.further import read_further
+from reluopt.data.labels import map_labels
+from reluopt.data.origin import Origin
 from reluopt.data.preparation import Preparation
+from reluopt.data.samples import Samples
+from reluopt.data.table import TableSettings
 from reluopt.errors import CheckpointError, ConfigError, DataError
+from reluopt.losses import make_loss
+from reluopt.model import Model
 
 CHEAP = ["--epochs", "300", "--width", "20", "--quiet"]
 
@@ -207,3 +214,218 @@ def test_names_that_are_numbers_are_no_positions(tmp_path):
     for missing in ("1", "2", "3"):
         with pytest.raises(DataError, match=f"no column '{missing}', which the training data had"):
             model.predict(frame.drop(columns=missing))
+
+
+# -- files that were written otherwise than the training's -----------------------------------------------------------
+
+
+def loaded(folder, text, **settings):
+    """The data set of a text."""
+    path = folder / "training.csv"
+    path.write_text(text)
+    return reluopt.load_dataset(reluopt.DataConfig(dataset=str(path), target="last", **settings))
+
+
+def further(folder, text, data, **settings):
+    path = folder / "new.csv"
+    path.write_text(text)
+    return read_further(path, data.preparation, TableSettings(**settings))
+
+
+def rows(*columns):
+    return "".join(",".join(map(str, row)) + "\n" for row in zip(*columns, strict=True))
+
+
+NUMBERS = np.random.default_rng(3).normal(size=(3, 12)).round(3)
+
+
+@pytest.mark.parametrize("target", [0, 1, 2])
+def test_a_file_without_a_header_may_lack_the_target_wherever_it_was(tmp_path, target):
+    path = tmp_path / "all.csv"
+    path.write_text(rows(*NUMBERS))
+    data = reluopt.load_dataset(reluopt.DataConfig(dataset=str(path), target=str(target + 1)))
+    others = [column for j, column in enumerate(NUMBERS) if j != target]
+    found = further(tmp_path, rows(*others), data)
+    np.testing.assert_array_equal(found.X, data.X)
+    assert found.y is None
+    whole = further(tmp_path, rows(*NUMBERS), data)
+    np.testing.assert_array_equal(whole.X, data.X)
+    np.testing.assert_array_equal(whole.y, data.y)
+
+
+@pytest.mark.parametrize(
+    ("settings", "columns"),
+    [({}, NUMBERS[:1]), ({}, [*NUMBERS, NUMBERS[0]]), ({"drop": "1"}, NUMBERS[1:]), ({"drop": "1"}, NUMBERS[:2])],
+)
+def test_a_file_without_a_header_that_may_be_shifted_is_refused(tmp_path, settings, columns):
+    data = loaded(tmp_path, rows(*NUMBERS), **settings)
+    with pytest.raises(DataError, match=r"without a header they are told apart.*\n.*cells of the target may be empty"):
+        further(tmp_path, rows(*columns), data)
+    found = further(tmp_path, rows(*NUMBERS[:2], [""] * 12), data)  # what the message says
+    np.testing.assert_array_equal(found.X, data.X)
+    # where the file has the target all columns are needed, as in a file to test on
+    with pytest.raises(DataError, match="training data 3 columns"):
+        further(tmp_path, rows(*NUMBERS[1:]), data, target="last")
+
+
+def test_a_file_to_test_on_without_a_header_is_never_read_shifted(tmp_path):
+    (tmp_path / "test.csv").write_text(rows(*NUMBERS[1:]))
+    (tmp_path / "all.csv").write_text(rows(*NUMBERS))
+    with pytest.raises(DataError, match=r"test.csv has 2 columns.*\n.*the target included"):
+        reluopt.load_dataset(
+            reluopt.DataConfig(dataset=str(tmp_path / "all.csv"), target="first", test_file=str(tmp_path / "test.csv"))
+        )
+
+
+def test_one_file_has_a_header_and_the_other_has_none(tmp_path):
+    colours, sizes = ["red", "blue"] * 6, ["small", "large", "large"] * 4
+    data = loaded(tmp_path, rows(colours, sizes, NUMBERS[0]))
+    new = "red,small\nblue,large\n"  # a header, by all that can be seen
+    with pytest.raises(DataError, match=r"read as one: red, small\.\n.*--no-header.*x1, x2"):
+        further(tmp_path, new, data)
+    found = further(tmp_path, new, data, header=False)
+    np.testing.assert_array_equal(further(tmp_path, "x2,x1\nsmall,red\nlarge,blue\n", data).X, found.X)
+    # names that the table has only because it has no header are no names: its second column is not x1
+    data = loaded(tmp_path, "price,x1,x2\n" + rows(*NUMBERS), drop="price")
+    with pytest.raises(DataError, match=r"no header.*\n.*price, x1, x2.*--header"):
+        further(tmp_path, rows(*NUMBERS), data)
+
+
+CODES = ["01", "02", "1", "1A"] * 3
+
+
+def test_a_code_is_the_same_whatever_stands_beside_it(tmp_path):
+    text = "x,code,y\n" + rows(NUMBERS[0], CODES, NUMBERS[1])
+    data = loaded(tmp_path, text)
+    for i in range(len(CODES)):
+        one = further(tmp_path, f"x,code\n{NUMBERS[0][i]},{CODES[i]}\n", data)
+        np.testing.assert_array_equal(one.X, data.X[i : i + 1])
+    held = tmp_path / "held.csv"
+    held.write_text("x,code,y\n" + rows(NUMBERS[0][:1], ["02"], NUMBERS[1][:1]) * 2)
+    tested = loaded(tmp_path, text, test_file=str(held))
+    assert (tested.test_X[:, tested.feature_names.index("code=02")] > 0).all()
+
+
+ONE_HOT = {"categorical": "one-hot"}
+
+
+@pytest.mark.parametrize(("value", "clear"), [(1, False), (2, False), (1.0, False), (3, True), (3.0, True)])
+def test_a_number_is_no_code_unless_that_is_clear(tmp_path, value, clear):
+    """A data frame, or a Parquet file, that has lost the zeros of 01."""
+    data = loaded(
+        tmp_path, "x,code,y\n" + rows(NUMBERS[0], ["01", "1", "02", "3", "1A", "3"] * 2, NUMBERS[1]), **ONE_HOT
+    )
+    frame = pd.DataFrame({"x": [NUMBERS[0][3]], "code": [value]})
+    if clear:
+        np.testing.assert_array_equal(data.transform(frame), data.X[3:4])
+        return
+    with pytest.raises(DataError, match=r"column 'code': the value [12] may be '0[12]' or '[12]'.*\n.*dtype=str"):
+        data.transform(frame)
+    again = pd.read_csv(tmp_path / "training.csv", dtype=str)  # what the message says
+    np.testing.assert_array_equal(data.transform(again), data.X)
+
+
+def test_labels_are_codes_too(tmp_path):
+    codes = ["01", "1", "X"] * 4
+    data = loaded(tmp_path, rows(["x", *NUMBERS[0]], ["y", *codes]), task="multiclass")
+    for i in range(3):
+        one = further(tmp_path, rows(["x", NUMBERS[0][i]], ["y", codes[i]]), data)
+        np.testing.assert_array_equal(one.y, data.y[i : i + 1])
+    target = data.preparation.target
+    with pytest.raises(DataError, match="the label 1 may be '01' or '1'"):
+        target.apply(np.array([1.0]), Origin())
+    with pytest.raises(DataError, match="label '2' is not among"):
+        target.apply(np.array([2.0]), Origin())
+
+
+def truths(folder, kind, values):
+    path = folder / f"truths.{kind}"
+    frame = pd.DataFrame({"x": NUMBERS[0], "smoker": values, "y": NUMBERS[1]})
+    frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("kinds", [("csv", "parquet"), ("parquet", "csv"), ("csv", "csv"), ("parquet", "parquet")])
+@pytest.mark.parametrize("target", ["y", "smoker"])
+def test_truth_values_are_the_same_in_every_kind_of_file(tmp_path, kinds, target):
+    values = np.arange(12) % 3 == 0
+    first = truths(tmp_path, kinds[0], values)
+    data = reluopt.load_dataset(reluopt.DataConfig(dataset=str(first), target=target))
+    if target == "smoker":
+        assert data.labels == {"-1": "False", "+1": "True"}
+    else:
+        np.testing.assert_array_equal(data.transform(pd.read_csv(truths(tmp_path, "csv", values))), data.X)
+    stored = Preparation.from_mapping(json.loads(json.dumps(data.preparation.to_mapping())))
+    found = read_further(truths(tmp_path, kinds[1], values), stored)
+    np.testing.assert_array_equal(found.X, data.X)
+    np.testing.assert_array_equal(found.y, data.y)
+
+
+def test_truth_values_of_arrays_are_labels_and_one_of_them_may_be_chosen(tmp_path):
+    values = np.arange(12) % 3 == 0
+    data = reluopt.Dataset.from_arrays(NUMBERS[:1].T, values, task="classification")
+    assert data.labels == {"-1": "False", "+1": "True"}
+    np.testing.assert_array_equal(data.y, np.where(values, 1.0, -1.0))
+    np.testing.assert_array_equal(reluopt.Dataset.from_arrays(NUMBERS[:1].T, values).y, values)
+    path = truths(tmp_path, "parquet", values)
+    for word, label in (("False", "False"), ("false", "False"), ("0", "False"), ("1", "True")):
+        chosen = reluopt.load_dataset(reluopt.DataConfig(dataset=str(path), target="smoker", positive=word))
+        np.testing.assert_array_equal(chosen.y, np.where(values == (label == "True"), 1.0, -1.0))
+        assert chosen.labels["+1"] == label
+        found = read_further(truths(tmp_path, "csv", values), chosen.preparation)
+        np.testing.assert_array_equal(found.y, chosen.y)
+
+
+@pytest.mark.parametrize("settings", [{}, {"task": "multiclass"}, {"positive": "no"}, {"task": "regression"}])
+@pytest.mark.parametrize("gap", ["", "?", "NA"])
+def test_a_target_that_is_empty_everywhere_is_none(tmp_path, settings, gap):
+    cells = NUMBERS[1] if "regression" in settings.values() else ["yes", "no", "no"] * 4
+    data = loaded(tmp_path, "x,y\n" + rows(NUMBERS[0], cells), **settings)
+    found = further(tmp_path, "x,y\n" + rows(NUMBERS[0], [gap] * 12), data)
+    np.testing.assert_array_equal(found.X, data.X)
+    assert found.y is None
+    some = further(tmp_path, "x,y\n" + rows(NUMBERS[0], [gap, *cells[1:]]), data)
+    np.testing.assert_array_equal(some.y[1:], data.y[1:])
+    assert np.isnan(some.y[0]).all()
+
+
+LONG = "the quick brown fox jumps over the lazy dog and then some more words to pass sixty "
+LABELS = [
+    ("1000001", "1000002"),
+    ("0.12345678", "0.12345679"),
+    ("-1000001", "1", "1000001", "1000002"),
+    (LONG + "A", LONG + "B"),
+    (LONG + "A", LONG + "B", LONG + "C"),
+]
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_predicted_labels_are_those_of_the_data(tmp_path, labels):
+    cells = [labels[i % len(labels)] for i in range(12)]
+    data = loaded(tmp_path, "x,y\n" + rows(NUMBERS[0], cells), task="multiclass")
+    assert list(data.labels.values()) == list(labels)
+    stored = data.preparation.to_mapping()
+    stored["target"]["labels"] = dict.fromkeys(data.labels, "1e+06")  # as earlier releases stored them
+    preparation = Preparation.from_mapping(json.loads(json.dumps(stored)))
+    network = reluopt.TwoLayerReLU(data.d, 9, outputs=len(labels))
+    model, frame = Model(network, preparation, make_loss("squared")), pd.DataFrame({"x": NUMBERS[0]})
+    assert model.predict(frame).tolist() == [labels[k] for k in model.outputs(frame).argmax(axis=1)]
+
+
+@pytest.mark.parametrize("labels", [labels for labels in LABELS if len(labels) == 2])
+def test_two_labels_are_those_of_the_data(labels):
+    numeric = labels[0] != LABELS[3][0]
+    y = np.array([labels[i % 2] for i in range(12)], dtype=np.float64 if numeric else np.str_)
+    samples = Samples(NUMBERS[:1].T, y, ("x",), Origin())
+    assert map_labels(samples, "auto")[1] == {"-1": labels[0], "+1": labels[1]}
+    assert map_labels(samples, "classification", labels[0])[1] == {"-1": labels[1], "+1": labels[0]}
+
+
+def test_preparations_of_earlier_releases_are_read(tmp_path):
+    """They say nothing of truth values, nor whether the target is text."""
+    data = loaded(tmp_path, "x,kind,y\n" + rows(NUMBERS[0], ["a", "b"] * 6, ["01", "1A"] * 6), task="multiclass")
+    stored = json.loads(json.dumps(data.preparation.to_mapping()))
+    del stored["reading"]["encoding"]["text_target"]
+    for rule in stored["reading"]["encoding"]["columns"]:
+        del rule["truth"]
+    assert Preparation.from_mapping(stored).to_mapping() == data.preparation.to_mapping()

@@ -10,7 +10,7 @@ from typing import Any
 from reluopt import printing
 from reluopt.cli.output import console
 from reluopt.cli.scripting import command_result
-from reluopt.data.table import TableSettings
+from reluopt.data.table import TableSettings, short
 from reluopt.errors import DataError
 from reluopt.model import Predictions
 from reluopt.runs import RunFolder
@@ -93,12 +93,17 @@ def _record(found: Predictions, out: Path | None) -> dict[str, Any]:
     }
 
 
+def _whole(label: str) -> str:
+    """A label that is not cut, since two may differ at their ends, without signs that a terminal obeys."""
+    return short(label, len(label))
+
+
 def _show(found: Predictions, out: Path | None) -> None:
     columns, rows = _rows(found)
     if out is None:
-        console.print(",".join(columns), soft_wrap=True)
+        console.print(",".join(map(_whole, columns)), soft_wrap=True)
         for row in rows[:SHOWN]:
-            line = ",".join(v if isinstance(v, str) else printing.nearest(v, 6) for v in row)
+            line = ",".join(_whole(v) if isinstance(v, str) else printing.nearest(v, 6) for v in row)
             console.print(line, soft_wrap=True)
         if len(rows) > SHOWN:
             console.print(f"... and {len(rows) - SHOWN:,} more; --out FILE writes all of them", soft_wrap=True)

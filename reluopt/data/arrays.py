@@ -56,10 +56,12 @@ def _entry(origin: Origin, names: Sequence[str] | None) -> Callable[[tuple[int, 
 
 
 def _target(y: Any, name: str) -> np.ndarray:
-    """Numbers, or text labels where all entries are texts and not all of them numbers."""
+    """Numbers, truth values, or text labels where all entries are texts and not all of them numbers."""
     origin = Origin(name)
     called = Called("y", name, lambda at: f"{origin.name}, {origin.row(at[0]) if at else 'y'}, the target")
     array = as_vector(as_array(y, called))
+    if array.dtype.kind == "b":  # its labels are False and True
+        return array
     kinds = set(map(type, array.flat)) if array.dtype.kind in "USO" else set()
     if any(issubclass(kind, bytes) for kind in kinds):
         raise DataError(

@@ -74,6 +74,8 @@ def looks_numeric(cell: str) -> bool:
 
 def as_numbers(columns: list[Any]) -> list[Any]:
     """The columns of text all of whose cells are numbers in plain notation (or nan) as float64, the others as is."""
+    if not columns:
+        return []
     try:
         cells = pc.cast(pc.utf8_trim_whitespace(pa.concat_arrays(columns)), pa.float64())
         n = len(columns[0])

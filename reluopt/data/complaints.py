@@ -11,8 +11,10 @@ from reluopt.data.table import Table, short
 from reluopt.errors import DataError
 
 
-def no_number(table: Table, name: str, i: int, notation: Notation = POINT, *, target: bool = False) -> DataError:
-    """The error for row i's cell in a column, which is no number."""
+def no_number(
+    table: Table, name: str, i: int, notation: Notation = POINT, *, target: bool = False, labels: bool = False
+) -> DataError:
+    """The error for row i's cell in a column, which is no number; ``labels``: the column may be told to be labels."""
     cell = _cell(table, name, i)
     what, remedy = trouble(cell) or ("is not a number", "")
     if notation.decimal == "," and "." in cell:
@@ -21,6 +23,8 @@ def no_number(table: Table, name: str, i: int, notation: Notation = POINT, *, ta
         remedy = "Correct the cell, or give the file without the line."
         if not target:
             remedy = "Correct the cell, leave the column out with --drop, or say --categorical one-hot."
+    if labels:
+        remedy += " If the targets are labels, say --task multiclass, or --positive LABEL for one against the others."
     return DataError(f"{place(table, name, i)}: '{short(cell)}' {what}.", remedy)
 
 

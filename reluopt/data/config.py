@@ -33,16 +33,16 @@ class Source:
     usual: Preprocessing
 
 
-def read_text(path: Path, **settings: Any) -> Samples:
-    """The samples of a text table; the arguments are those of :class:`TableSettings`."""
+def read_text(path: Path, *, labels: bool = False, **settings: Any) -> Samples:
+    """The samples of a text table; ``labels`` is that of :func:`encode`, the others are of :class:`TableSettings`."""
     chosen = TableSettings(**settings)
-    return encode(read_text_table(path, chosen), chosen)
+    return encode(read_text_table(path, chosen), chosen, labels=labels)
 
 
-def read_columnar(path: Path, **settings: Any) -> Samples:
-    """The samples of a Parquet or Feather file; the arguments are those of :class:`TableSettings`."""
+def read_columnar(path: Path, *, labels: bool = False, **settings: Any) -> Samples:
+    """The samples of a Parquet or Feather file; the arguments are those of :func:`read_text`."""
     chosen = TableSettings(**settings)
-    return encode(read_columnar_table(path, chosen), chosen)
+    return encode(read_columnar_table(path, chosen), chosen, labels=labels)
 
 
 BUILT_IN = {
@@ -54,6 +54,8 @@ BUILT_IN = {
     "gaussian": Source(builtin.gaussian_samples, ("n", "d", "data_seed"), AS_GIVEN),
     "planted": Source(builtin.planted_samples, ("n", "d", "teacher_width", "noise", "data_seed"), AS_GIVEN),
 }
+#: The tasks that say that the target is labels.
+CLASSES = ("classification", "multiclass")
 TABLE_SETTINGS = tuple(f.name for f in dataclasses.fields(TableSettings))
 TEXT = Source(read_text, TABLE_SETTINGS, STANDARDISED)
 COLUMNAR = Source(read_columnar, TABLE_SETTINGS, STANDARDISED)
@@ -93,12 +95,14 @@ def load_dataset(config: DataConfig) -> Dataset:
             )
     if source is NPZ and config.patches is not None:
         given["images"] = True
-    samples = source.read(*arguments, **given)
+    options = config.filled(source.usual)
+    labels = {"labels": True} if source in (TEXT, COLUMNAR) and options.task in CLASSES else {}
+    samples = source.read(*arguments, **given, **labels)
     if source is NPZ and config.task is None and config.positive is None:
         ask_about_few_values(samples)
     name = config.dataset if config.dataset in BUILT_IN else _name(samples.origin.name)
     test = None if config.test_file is None else _test_samples(config, source, given, samples)
-    options, patching = _of_images(config, samples, config.filled(source.usual))
+    options, patching = _of_images(config, samples, options)
     return Dataset.from_samples(samples, name, options, test, patching)
 
 
@@ -122,9 +126,10 @@ def _test_samples(config: DataConfig, source: Source, given: dict[str, Any], sam
         )
     if samples.reading is None:
         return source.read(*arguments, **given)
-    chosen = TableSettings(**given)
-    read = read_text_table if source is TEXT else read_columnar_table
-    return encode_like(read(arguments[0], chosen), samples.reading.encoding, chosen)
+    chosen, known = TableSettings(**given), samples.reading.encoding
+    of_text = source is TEXT
+    table = read_text_table(arguments[0], chosen, known) if of_text else read_columnar_table(arguments[0], chosen)
+    return encode_like(table, known, chosen)
 
 
 def _name(file: str) -> str:

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.csv
 
 from reluopt.data.cells import as_numbers, flat, is_missing, looks_numeric
+from reluopt.data.encoding import Encoding
 from reluopt.data.gate import unpacked
+from reluopt.data.matching import matched
 from reluopt.data.origin import Origin
 from reluopt.data.table import Table, TableSettings
 from reluopt.data.text import Rows, cells_of, decoded, rows_of
@@ -22,8 +24,10 @@ from reluopt.errors import DataError
 SEARCHED = 1000
 
 
-def read_text_table(path: Path, settings: TableSettings) -> Table:
+def read_text_table(path: Path, settings: TableSettings, known: Encoding | None = None) -> Table:
     """The columns of a text file, as text.
+
+    ``known`` : the rules of the training data where this is a further file; the target is there if settings name it.
 
     Raises
     ------
@@ -49,8 +53,13 @@ def read_text_table(path: Path, settings: TableSettings) -> Table:
     columns = _columns(body, len(names))
     if names and not names[-1] and len(names) > 1 and _all_empty(columns[-1]):  # every line ends with a delimiter
         names, columns = names[:-1], columns[:-1]
+    if known is not None:
+        given = settings.target is not None
+        names = matched(known, names, path.name, has_header=named, target_may_lack=not given)
     if settings.decimal != "comma" and settings.thousands is None:
-        columns = as_numbers(columns)
+        numeric = [j for j, name in enumerate(names) if known is None or name in known.numeric]  # codes stay text
+        for j, column in zip(numeric, as_numbers([columns[j] for j in numeric]), strict=True):
+            columns[j] = column
     origin = Origin(path.name, "line", np.array(body.numbers, dtype=np.int64))
     return Table(tuple(names), tuple(columns), origin, tuple(notes), named)
 

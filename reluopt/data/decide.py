@@ -115,7 +115,7 @@ def _rule(table: Table, j: int, notation: Notation, settings: TableSettings, lea
         if finds_index and j == 0 and (not table.has_header or name == "X") and _is_running(parsed):
             return ColumnRule(name, Fate.INDEX, "whole numbers that run from the first row to the last")
         why = "numbers the rows: --index-column leaves it out" if j == 0 and _is_running(parsed) else ""
-        return ColumnRule(name, Fate.NUMBER, why)
+        return ColumnRule(name, Fate.NUMBER, why, truth=pa.types.is_boolean(column.type))
     if (
         finds_index
         and (leading or indexlike)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,14 +16,21 @@ from reluopt.data.complaints import missing_cells, missing_target, no_number
 from reluopt.data.decide import fit
 from reluopt.data.encoding import Encoding
 from reluopt.data.gate import refuse_larger
+from reluopt.data.known import holds_numbers
 from reluopt.data.reading import Dropped, Reading
 from reluopt.data.samples import Samples
 from reluopt.data.table import Table, TableSettings
 from reluopt.errors import DataError
 
 
-def encode(table: Table, settings: TableSettings) -> Samples:
-    """The samples of a table; a pure function of the table and the settings.
+def encode(table: Table, settings: TableSettings, *, labels: bool = False) -> Samples:
+    """The samples of a table; a pure function of its arguments.
+
+    What ``settings.missing`` fills stays NaN until it is known which of the samples are trained on.
+
+    Parameters
+    ----------
+    labels : whether the target is labels of classes: then it may be a mixture of numbers and texts.
 
     Raises
     ------
@@ -31,63 +39,68 @@ def encode(table: Table, settings: TableSettings) -> Samples:
     """
     encoding = fit(table, settings)
     targets = [table.find(name, "target") for name in encoding.targets]
+    if labels and len(targets) == 1:
+        told = parsed_numbers(table.columns[targets[0]], encoding.notation).other.any()
+        encoding = dataclasses.replace(encoding, text_target=bool(told))
     n = len(table.columns[targets[0]])
     refuse_larger(f"{table.origin.name}, encoded,", 8 * n * len(encoding.feature_names), 8 * settings.max_bytes)
-    y, missing_y = targets_of(table, targets, encoding)
+    y, missing_y = targets_of(table, targets, encoding, ask=not labels)
+    encoding = dataclasses.replace(encoding, text_target=y.dtype.kind == "U")
     X = encoding.features(table)
     keep, dropped = _kept_rows(table, targets, missing_y, X, encoding, settings.missing)
+    return _samples(table, X, y, keep, Reading(encoding, n, tuple(dropped), table.notes), settings)
+
+
+def _samples(
+    table: Table,
+    X: Float[np.ndarray, "n d"],
+    y: np.ndarray,
+    keep: Bool[np.ndarray, " n"],
+    reading: Reading,
+    settings: TableSettings,
+) -> Samples:
+    origin = table.origin
     if not keep.any():
         raise DataError(
-            f"{table.origin.name}: every row has a missing cell, so none is left." if n else
-            f"{table.origin.name} is empty: it has no samples.",
-            "Say --missing mean, or leave the columns with missing cells out with --drop." if n else
+            f"{origin.name}: every row has a missing cell, so none is left." if len(keep) else
+            f"{origin.name} is empty: it has no samples.",
+            "Say --missing mean, or leave the columns with missing cells out with --drop." if len(keep) else
             "Give at least two samples.",
         )  # fmt: skip
-    origin = table.origin
     if not keep.all():
-        X, y, origin = X[keep], y[keep], origin.select(np.flatnonzero(keep), n)
-    if settings.missing == "mean":
-        encoding = encoding.with_fills(_means(X), np.isnan(X).sum(axis=0))
-        X = encoding.filled(X)
-    reading = Reading(encoding, n, tuple(dropped), table.notes)
-    return Samples(X, y, encoding.feature_names, origin, reading=reading)
+        X, y, origin = X[keep], y[keep], origin.select(np.flatnonzero(keep), len(keep))
+    gaps = settings.missing == "mean"
+    return Samples(X, y, reading.encoding.feature_names, origin, reading=reading, gaps=gaps)
 
 
 def encode_like(table: Table, encoding: Encoding, settings: TableSettings) -> Samples:
-    """The samples of a table by the rules of another one: the same features, missing cells filled as there.
+    """The samples of a table by the rules of another one: the same features; missing cells are dealt with as there.
 
     Raises
     ------
-    DataError : a column that is not there, an unknown category, a missing cell where none was filled, no target.
+    DataError : a column that is not there, an unknown category, missing cells, unless ``settings.missing`` deals with
+        them, no target.
     """
-    y, missing_y = targets_of(table, [table.place(name) for name in encoding.targets], encoding)
-    X = encoding.filled(encoding.features(table))
-    keep = ~missing_y & ~np.isnan(X).any(axis=1)
-    if not keep.all() and settings.missing == "refuse":
-        raise DataError(
-            f"{table.origin.name}, {table.origin.row(int(np.flatnonzero(~keep)[0]))}: a cell is missing.",
-            "Say --missing drop-rows or --missing mean, or fill the cell in.",
-        )
-    origin = table.origin if keep.all() else table.origin.select(np.flatnonzero(keep), len(y))
-    return Samples(X[keep], y[keep], encoding.feature_names, origin)
+    targets = [table.place(name) for name in encoding.targets]
+    y, missing_y = targets_of(table, targets, encoding)
+    X = encoding.features(table)
+    keep, dropped = _kept_rows(table, targets, missing_y, X, encoding, settings.missing)
+    return _samples(table, X, y, keep, Reading(encoding, len(y), tuple(dropped), table.notes), settings)
 
 
-@np.errstate(invalid="ignore", over="ignore")  # a check names infinite and huge values later
-def _means(X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
-    """The mean of what is there in each column, 0 where nothing is."""
-    gaps = np.isnan(X)
-    return np.where(gaps, 0.0, X).sum(axis=0) / np.maximum((~gaps).sum(axis=0), 1)
-
-
-def targets_of(table: Table, targets: Sequence[int], encoding: Encoding) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
+def targets_of(
+    table: Table, targets: Sequence[int], encoding: Encoding, *, ask: bool = False
+) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
     """The target (n,), or several columns of numbers (n, C), and the mask of rows that lack one.
+
+    ``ask`` : whether a refusal says how to tell that one target is labels.
 
     Raises
     ------
     DataError : see :func:`target_of`; text among several targets.
     """
     if len(targets) == 1:
-        return target_of(table, targets[0], encoding)
+        return target_of(table, targets[0], encoding, ask=ask)
     parts = [target_of(table, j, encoding) for j in targets]
     for j, (values, missing) in zip(targets, parts, strict=True):
         if values.dtype.kind == "U":
@@ -96,21 +109,28 @@ def targets_of(table: Table, targets: Sequence[int], encoding: Encoding) -> tupl
     return np.column_stack([values for values, _ in parts]), np.logical_or.reduce([missing for _, missing in parts])
 
 
-def target_of(table: Table, target: int, encoding: Encoding) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
-    """Numbers, or texts where no cell is or means a number; and the mask of missing ones, which are no class."""
+def target_of(
+    table: Table, target: int, encoding: Encoding, *, ask: bool = False
+) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
+    """Numbers, truth values, or texts; and the mask of missing ones, which are no class.
+
+    It is texts where no cell is or means a number, or where ``encoding.text_target`` says so.
+    """
     name, column = table.names[target], table.columns[target]
+    as_text = encoding.text_target and not holds_numbers(column.type) and not pa.types.is_nested(column.type)
     parsed = parsed_numbers(column, encoding.notation)
-    if not parsed.other.any():
-        return parsed.values, parsed.missing
+    if not parsed.other.any() and not as_text:
+        return (parsed.values == 1.0 if pa.types.is_boolean(column.type) else parsed.values), parsed.missing
     cells = texts(column) if not pa.types.is_nested(column.type) else None
     others = np.flatnonzero(parsed.other)
-    if cells is None or len(others) < (~parsed.missing).sum():  # a mixture is a mistake in the file
-        raise no_number(table, name, int(others[0]), encoding.notation, target=True)
+    # a mixture is a mistake in the file, unless they are said to be labels
+    if cells is None or (not as_text and len(others) < (~parsed.missing).sum()):
+        raise no_number(table, name, int(others[0]), encoding.notation, target=True, labels=ask and cells is not None)
     different = pc.unique(cells.drop_null())
-    meant = [cell for cell in different[:1000].to_pylist() if looks_numeric(cell)]
+    meant = [] if as_text else [cell for cell in different[:1000].to_pylist() if looks_numeric(cell)]
     if 2 * len(meant) > min(1000, len(different)):
         at = pc.index(cells, meant[0]).as_py()
-        raise no_number(table, name, at, encoding.notation, target=True)
+        raise no_number(table, name, at, encoding.notation, target=True, labels=ask)
     missing = np.asarray(pc.is_null(cells).to_numpy(zero_copy_only=False))
     return np.array(pc.fill_null(cells, "").to_pylist(), dtype=np.str_), missing
 

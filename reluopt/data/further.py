@@ -27,7 +27,7 @@ class Further:
     Attributes
     ----------
     X : (k, d) rows of the training problem's X.
-    y : (k,) or (k, C) its targets, NaN where a row has none; None where the file has no target.
+    y : (k,) or (k, C) its targets, NaN where a row has none; None where the file has no target, or an empty one.
     origin : names the rows.
     """
 
@@ -65,7 +65,11 @@ def read_further(path: Path | str, preparation: Preparation, settings: TableSett
         return Further(
             preparation.apply(X, samples.origin), preparation.target.apply(y, samples.origin), samples.origin
         )
-    table = (read_text_table if source is TEXT else read_columnar_table)(arguments[0], settings)
+    table = (
+        read_text_table(arguments[0], settings, preparation.encoding)
+        if source is TEXT
+        else read_columnar_table(arguments[0], settings)
+    )
     return further_of_table(table, preparation, None if settings.target is None else str(settings.target))
 
 
@@ -85,8 +89,9 @@ def further_of_table(table: Table, preparation: Preparation, target: str | None 
     if target is not None or (names and all(name in table.names for name in names)):
         columns = [table.place(n) for n in names] if target is None else table.find_several(target, "--target")
         values, missing = targets_of(table, columns, encoding)
-        of = table.origin.select(np.flatnonzero(~missing), len(values))
-        known = preparation.target.apply(values[~missing], of)
-        y = np.full((len(values), *known.shape[1:]), np.nan)
-        y[~missing] = known
+        if not missing.all():  # an empty column is no target: not even whether it is text can be seen
+            of = table.origin.select(np.flatnonzero(~missing), len(values))
+            known = preparation.target.apply(values[~missing], of)
+            y = np.full((len(values), *known.shape[1:]), np.nan)
+            y[~missing] = known
     return Further(preparation.apply(raw, table.origin), y, table.origin)

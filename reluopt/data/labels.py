@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
+from reluopt.data.known import label_text, meanings
 from reluopt.data.origin import Origin
 from reluopt.data.samples import Samples
 from reluopt.data.table import short
@@ -52,7 +54,7 @@ def map_labels(
         return y.astype(np.float64), None
     values = np.unique(y)
     if len(values) == 2:
-        return np.where(y == values[0], -1.0, 1.0), {"-1": _word(values[0]), "+1": _word(values[1])}
+        return np.where(y == values[0], -1.0, 1.0), LabelRule("two", tuple(values.tolist())).labels
     if task == "auto" and not text:
         ask_about_few_values(samples)
         return y.astype(np.float64), None
@@ -73,7 +75,9 @@ def _unit_rows(samples: Samples) -> tuple[Float[np.ndarray, "n C"], dict[str, st
             f"{samples.origin.name}: the target has {len(values)} different values ({_shown(values)}).",
             f"Several classes are 2 to {MOST_CLASSES}: choose another target, or --task regression for numbers.",
         )
-    return np.eye(len(values))[index.ravel()], {str(k): _word(value) for k, value in enumerate(values)}
+    labels = LabelRule("classes", tuple(values.tolist())).labels
+    assert labels is not None
+    return np.eye(len(values))[index.ravel()], labels
 
 
 def _several_columns(samples: Samples, task: str, positive: str | None) -> Float[np.ndarray, "n C"]:
@@ -95,11 +99,30 @@ class LabelRule:
     kind : "numbers" (as they are), "columns" (several of them, as they are; ``values`` is their number), "two"
         (``values`` are the labels of −1 and +1), "positive" (the only one of ``values`` is +1, all others are −1),
         "digits" (0-4 are −1, 5-9 are +1), or "classes" (unit rows, one output a label of ``values``).
-    values : labels, as they stand in the data.
+    values : labels, as they stand in the data: texts, numbers, or truth values.
     """
 
     kind: str
-    values: tuple[str | float, ...] = ()
+    values: tuple[str | float | bool, ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str] | None:
+        """The labels "-1" and "+1" of two, those of several by the number of their output; None of other kinds."""
+        if self.kind not in ("two", "classes"):
+            return None
+        keys = ("-1", "+1") if self.kind == "two" else map(str, range(len(self.values)))
+        return dict(zip(keys, map(label_text, self.values), strict=True))
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether the labels are texts; what the label +1 alone is does not say that of the others."""
+        return self.kind != "positive" and any(isinstance(value, str) for value in self.values)
+
+    def new_labels(self, y: np.ndarray) -> Int[np.ndarray, " k"]:
+        """The places of labels that the known samples do not have; none where any number is taken."""
+        if self.kind not in ("two", "classes"):
+            return np.flatnonzero(np.zeros(len(y), dtype=bool))
+        return np.flatnonzero(~np.isin(y, np.array(self.values)))
 
     def apply(self, y: np.ndarray, origin: Origin) -> Float[np.ndarray, "n ..."]:
         """The targets (n,) or (n, C) of labels or numbers.
@@ -113,33 +136,37 @@ class LabelRule:
             raise DataError(
                 f"{origin.name}: the targets have other columns than those to train on.", "Give both alike."
             )
-        text = y.dtype.kind == "U"
         if self.kind == "positive":
             return np.where(_equals(y, str(self.values[0])), 1.0, -1.0)
-        if text and not isinstance(next(iter(self.values), 0.0), str):
+        y = self._alike(y, origin)
+        if y.dtype.kind == "U" and not self.of_texts:
             raise _not_a_number(y, origin)
         if self.kind == "digits":
             return _digit_halves(y, origin)[0]
         if self.kind in ("numbers", "columns"):
             return y.astype(np.float64)
-        if not text and isinstance(self.values[0], str):
-            raise DataError(
-                f"{origin.name}: the targets are numbers, and those to train on are text.", "Give both alike."
-            )
         rows = self._unit_rows(y, origin)
         return rows if self.kind == "classes" else np.where(rows[:, 0] > 0, -1.0, 1.0)
 
     def _unit_rows(self, y: np.ndarray, origin: Origin) -> Float[np.ndarray, "n C"]:
         values = np.array(self.values)
-        rows = (y[:, None] == values).astype(np.float64)
-        new = np.flatnonzero(~rows.any(axis=1))
-        if len(new):
+        if len(new := self.new_labels(y)):
             raise DataError(
                 f"{origin.name}, {origin.row(int(new[0]))}: the label {_word(y[new[0]])!r} is not "
                 f"among those to train on ({_shown(values)}).",
                 "Correct the label, or leave the sample out.",
             )
-        return rows
+        return (y[:, None] == values).astype(np.float64)
+
+    def _alike(self, y: np.ndarray, origin: Origin) -> np.ndarray:
+        """The targets written as the labels are: a Parquet file has truth values where a text file has words."""
+        if self.of_texts and y.dtype.kind != "U":
+            return _as_texts(y, [str(value) for value in self.values], origin)
+        if y.dtype.kind == "U" and self.values and all(isinstance(value, bool) for value in self.values):
+            lowered = np.char.lower(y)
+            if np.isin(lowered, ("true", "false")).all():
+                return lowered == "true"
+        return y
 
 
 #: Targets as they are.
@@ -155,7 +182,7 @@ def label_rule(
     if labels is None:
         return NUMBERS
     if positive is not None:
-        return LabelRule("positive", (positive,))
+        return LabelRule("positive", (labels["+1"],))
     if samples.digit_labels and mapped.ndim == 1:
         return LabelRule("digits")
     return LabelRule("two" if mapped.ndim == 1 else "classes", tuple(np.unique(samples.y).tolist()))
@@ -195,12 +222,15 @@ def _one_against_the_rest(samples: Samples, task: str, positive: str) -> tuple[F
         raise DataError(
             f"{samples.origin.name}: no target is '{short(positive)}'.", f"Give one of the labels: {_shown(values)}."
         )
-    return np.where(chosen, 1.0, -1.0), {"-1": _shown(others), "+1": positive}
+    others_shown = label_text(others[0].item()) if len(others) == 1 else _shown(others)
+    return np.where(chosen, 1.0, -1.0), {"-1": others_shown, "+1": label_text(y[chosen][0].item())}
 
 
 def _equals(y: np.ndarray, label: str) -> Bool[np.ndarray, " n"]:
     if y.dtype.kind == "U":
         return y == label
+    if y.dtype.kind == "b" and label.lower() in ("true", "false"):
+        return y == (label.lower() == "true")
     try:
         return y == float(label)
     except ValueError:
@@ -227,8 +257,29 @@ def _not_a_number(y: np.ndarray, origin: Origin) -> DataError:
     )
 
 
+def _as_texts(y: np.ndarray, known: Sequence[str], origin: Origin) -> np.ndarray:
+    """Numbers or truth values as the known labels that they stand for.
+
+    Raises
+    ------
+    DataError : a number that may stand for several.
+    """
+    different, index = np.unique(y, return_inverse=True)
+    words = meanings(different.tolist(), known)
+    for k, found in enumerate(words):
+        if len(found) > 1:
+            i = int(np.flatnonzero(index == k)[0])
+            raise DataError(
+                f"{origin.name}, {origin.row(i)}: the label {_word(different[k])} may be "
+                f"{' or '.join(repr(word) for word in found)}.",
+                "Give the labels as text, as they are in the data to train on.",
+            )
+    return np.array([found[0] for found in words], dtype=np.str_)[index.ravel()]
+
+
 def _word(value: np.generic) -> str:
-    return short(str(value)) if value.dtype.kind == "U" else f"{value:g}"
+    """A label for a message."""
+    return short(label_text(value.item()))
 
 
 def _shown(values: np.ndarray) -> str:

@@ -228,13 +228,15 @@ class Preparation:
         f, r = dict(mapping["features"]), mapping["reading"]
         f["kept"] = np.array(f["kept"], dtype=bool)
         f |= {key: None if f[key] is None else np.array(f[key], dtype=np.float64) for key in ("shift", "scale")}
-        reading = None
-        if r is not None:
-            encoding = Encoding.from_mapping(r["encoding"])
-            dropped = tuple(Dropped(**d) for d in r["dropped"])
-            reading = Reading(encoding, r["rows"], dropped, tuple(r["notes"]))
         target = dict(mapping["target"])
         rule = LabelRule(target["rule"]["kind"], tuple(target["rule"]["values"]))
+        target["labels"] = rule.labels or target["labels"]  # those of earlier releases are cut or rounded
+        reading = None
+        if r is not None:
+            # earlier releases said only by the labels that the target is text
+            encoding = Encoding.from_mapping({"text_target": rule.of_texts, **r["encoding"]})
+            dropped = tuple(Dropped(**d) for d in r["dropped"])
+            reading = Reading(encoding, r["rows"], dropped, tuple(r["notes"]))
         patching = None if mapping.get("patching") is None else Patching.from_mapping(mapping["patching"])
         names = tuple(mapping["raw_names"])
         if patching is not None and math.prod(patching.shape) != len(names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from reluopt.data.checks import SMALLEST_SPREAD, check_target, check_target_values, check_values, varies
-from reluopt.data.labels import label_rule, map_labels
+from reluopt.data.known import label_text
+from reluopt.data.labels import LabelRule, label_rule, map_labels
 from reluopt.data.origin import Origin
 from reluopt.data.preparation import FeatureRule, Preparation, TargetRule, unit_rows
+from reluopt.data.reading import Reading
 from reluopt.data.samples import Samples, require_images
 from reluopt.data.settings import Preprocessing
 from reluopt.data.table import short
@@ -53,7 +56,7 @@ def preprocess(samples: Samples, options: Preprocessing, test: Samples | None = 
     DataError : unusable values, a constant target, labels that do not fit, a subset larger than the data, a zero row
         under ``unit_rows``, or nothing left but constant features.
     """
-    check_values(samples.X, samples.feature_names, samples.origin)
+    _check_features(samples)
     if samples.y.dtype.kind == "f":
         check_target_values(samples.y, samples.origin)
     record: dict[str, Any] = {"source": samples.origin.name, "samples_in_source": len(samples.X)}
@@ -62,9 +65,12 @@ def preprocess(samples: Samples, options: Preprocessing, test: Samples | None = 
         samples = _subset(samples, options.subset, options.subset_seed)
     if options.test_fraction is not None:
         samples, test = _held_out(samples, options.test_fraction, options.test_seed)
+        _require_two_targets(samples, test)
         record |= {"test_fraction": options.test_fraction, "test_seed": options.test_seed}
     if samples.reading is not None:
         record |= {"rows_in_file": samples.reading.rows}
+    if samples.gaps:
+        samples = _with_means(samples)
     y, target = _prepared_target(samples, options)
     X, features = _prepared_features(samples, options)
     preparation = Preparation(samples.feature_names, features, target, samples.reading)
@@ -72,7 +78,13 @@ def preprocess(samples: Samples, options: Preprocessing, test: Samples | None = 
     dropped = {"dropped_constant_features": list(preparation.constant)}
     about = {"scaling": options.scaling, "bias": options.bias, "divisor": samples.divisor}
     record |= target.to_mapping() | about | dropped
-    held_out = None if test is None else _prepared_test(samples, test, preparation)
+    held_out = None
+    if test is not None:
+        if options.test_fraction is not None:
+            _require_labels_trained_on(target.rule, test, samples)
+        elif test.reading is not None:
+            record |= {"test_rows_in_file": test.reading.rows, "test_rows_dropped": _dropped(test.reading)}
+        held_out = _prepared_test(samples, test, preparation)
     return Prepared(X, y, preparation.feature_names, record, samples.origin, preparation, held_out)
 
 
@@ -98,8 +110,47 @@ def _prepared_test(
         raise DataError(
             f"{test.origin.name} has other columns than {samples.origin.name}.", "Give both files the same columns."
         )
-    check_values(test.X, test.feature_names, test.origin)
-    return preparation.features.apply(test.X, test.origin), preparation.target.apply(test.y, test.origin)
+    _check_features(test)
+    X = preparation.encoding.filled(test.X.copy()) if test.gaps else test.X
+    return preparation.features.apply(X, test.origin), preparation.target.apply(test.y, test.origin)
+
+
+def _require_two_targets(samples: Samples, test: Samples) -> None:
+    """Refuse a split after which all that is trained on is of one class."""
+    if (samples.y == samples.y[0]).all() and not (test.y == samples.y[0]).all():
+        raise DataError(
+            f"{samples.origin.name}: the targets of all samples to train on are alike, and all others are held out.",
+            "Draw others with --test-seed, or hold a smaller share out.",
+        )
+
+
+def _require_labels_trained_on(rule: LabelRule, test: Samples, samples: Samples) -> None:
+    """Refuse a split that takes all samples of a class away from those that are trained on."""
+    if len(new := rule.new_labels(test.y)):
+        label = short(label_text(test.y[new[0]].item()))
+        raise DataError(
+            f"{samples.origin.name}: all samples with the label '{label}' ({int((test.y == test.y[new[0]]).sum())}) "
+            "are held out, and none is left to train on.",
+            "Draw others with --test-seed, hold a smaller share out, or leave that class out of the file.",
+        )
+
+
+def _check_features(samples: Samples) -> None:
+    X = np.nan_to_num(samples.X, nan=0.0, posinf=np.inf, neginf=-np.inf) if samples.gaps else samples.X
+    check_values(X, samples.feature_names, samples.origin)
+
+
+def _with_means(samples: Samples) -> Samples:
+    """The samples to train on with their means in place of what is missing, and the rules that do so."""
+    assert samples.reading is not None
+    encoding = samples.reading.encoding.with_means(samples.X)
+    reading = dataclasses.replace(samples.reading, encoding=encoding)
+    return dataclasses.replace(samples, X=encoding.filled(samples.X.copy()), reading=reading)
+
+
+def _dropped(reading: Reading) -> dict[str, int]:
+    """How many rows were dropped, by why."""
+    return {gone.why: gone.rows for gone in reading.dropped}
 
 
 def _subset(samples: Samples, size: int, seed: int) -> Samples:

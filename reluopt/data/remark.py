@@ -40,6 +40,9 @@ def remarks(dataset: Dataset) -> list[str]:
         for gone in preparation.reading.dropped:
             said.append(f"{gone.rows:,} of {preparation.reading.rows:,} rows dropped: {gone.why} (first: {gone.first})")
         said += [f"'{short(rule.name)}' {rule.why}" for rule in columns if _doubtful(rule)]
+    for why, rows in dataset.preprocessing.get("test_rows_dropped", {}).items():
+        of = dataset.preprocessing["test_rows_in_file"]
+        said.append(f"{rows:,} of {of:,} rows of the test file dropped: {why}")
     labels = preparation.target.labels
     if labels and "-1" not in labels:
         said.append(f"{len(labels)} classes, one output each: {named(list(labels.values()))}")

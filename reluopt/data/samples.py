@@ -23,6 +23,7 @@ class Samples:
     divisor : the stored X stands for X/divisor (255 for pixels kept as bytes, which saves memory).
     digit_labels : y holds digits 0 to 9, of which two classes are made as 0-4 and 5-9.
     reading : how they came of a table, if they did.
+    gaps : X may have NaN, which become the means of the samples that are trained on.
     image : (channels, height, width) of images, whose pixels are the features, channel after channel.
 
     Raises
@@ -38,6 +39,7 @@ class Samples:
     digit_labels: bool = False
     reading: Reading | None = None
     image: tuple[int, int, int] | None = None
+    gaps: bool = False
 
     def __post_init__(self) -> None:
         check_shapes(self.X, self.y, self.feature_names, self.origin)

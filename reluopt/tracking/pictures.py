@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from reluopt.data.table import short
 from reluopt.tracking import style
 
 #: The largest side of a picture of flips in pixels.
@@ -64,7 +65,7 @@ def confusion_figure(counts: Int[np.ndarray, "C C"], labels: Mapping[str, str], 
     image = axes.imshow(shares, cmap=style.COLOUR_MAP, vmin=0, vmax=1)
     classes = len(counts)
     if classes <= NAMED_CLASSES:
-        names = [labels.get(str(k), str(k))[:16] for k in range(classes)]
+        names = [short(labels.get(str(k), str(k)), 16) for k in range(classes)]
         axes.set_xticks(range(classes), names, rotation=45, ha="right")
         axes.set_yticks(range(classes), names)
         for i, j in np.argwhere(counts > 0):
