@@ -195,9 +195,10 @@ def test_columns_that_pandas_numbered_have_a_header(table):
 # -- missing -------------------------------------------------------------------------------------------------------
 
 MISSING = ["", "NA", "na", "N/A", "NaN", "nan", "NULL", "null", "?", " ", "<NA>", "#N/A"]
+MISSING += ["--", ".", "..", "missing", "NaT", "\\N", "n.a.", "N / A", "(null)", "#VALUE!", "#REF!", "undefined"]
 
 
-@pytest.mark.parametrize("token", [*MISSING, "-", ".", "None"])
+@pytest.mark.parametrize("token", [*MISSING, "-", "None"])
 def test_a_missing_number_is_refused_dropped_or_filled(table, token):
     cells = [*BASE["size"]]
     cells[3] = cells[7] = token
@@ -227,6 +228,14 @@ def test_a_missing_label_is_never_a_class(table, token, labels):
     # of two labels, one of which is missing, there is one class only
     path = table({"a": BASE["size"], "kind": [token, labels[0]] * 6})
     refuses(lambda: load(path, target="kind", missing="drop-rows"), "constant" if labels[0] != "yes" else "1 different")
+
+
+@pytest.mark.parametrize("token", ["-", "None", "nil"])
+def test_a_label_that_may_be_a_missing_cell_is_asked_about(table, token):
+    path = table({"a": BASE["size"], "kind": ["yes", "no", token] * 4})
+    refuses(lambda: load(path, target="kind"), "line 4", "'kind'", "a class, or a missing cell?")
+    assert len(load(path, target="kind", task="multiclass").labels) == 3
+    assert load(table({"a": BASE["size"], "kind": ["+", "-"] * 6}), target="kind").labels == {"-1": "+", "+1": "-"}
 
 
 def test_a_missing_category_is_a_gap(table):

@@ -114,7 +114,8 @@ def test_idx_bad_input(idx_folder, tmp_path):
     refuses(lambda: load(idx_folder(images=idx_bytes(DIGITS))), "t10k-images", "exchanged")
     refuses(lambda: load(idx_folder(images=b"")), "t10k-images", "(none)")
     refuses(lambda: load(idx_folder(labels=idx_bytes(DIGITS[:-1]))), "40 images", "39 labels")
-    refuses(lambda: load(idx_folder(labels=idx_bytes(DIGITS + 7))), "image 3", "10, not a digit")
+    refuses(lambda: load(idx_folder(labels=idx_bytes(DIGITS + 7))), "image 3", "10, not a digit", "--task multiclass")
+    assert load(idx_folder(labels=idx_bytes(DIGITS + 7)), task="multiclass").y.shape == (40, 10)
     refuses(lambda: load(idx_folder(labels=idx_bytes(DIGITS % 5))), "constant")
     refuses(lambda: load(idx_folder(), split="train"), "train images")
     refuses(lambda: load(tmp_path), "no IDX file of train or t10k images")
@@ -140,6 +141,24 @@ def test_a_garbled_gz_is_named(idx_folder):
     content = path.read_bytes()
     path.write_bytes(content[:60] + bytes(255 - b for b in content[60:90]) + content[90:])
     refuses(lambda: load(folder), "t10k-images-idx3-ubyte.gz")
+
+
+def test_gzip_by_the_name_and_by_the_content(tmp_path):
+    text = b"x,y\n1,2\n2,3\n4,7\n"
+    path = tmp_path / "a.csv.gz"
+    for content, words in (
+        (text, ["not packed by gzip", "Take .gz off"]),
+        (gzip.compress(text) + b"garbage", ["cannot be unpacked", "behind its end"]),
+        (gzip.compress(text)[:-9], ["cannot be unpacked", "truncated"]),
+    ):
+        path.write_bytes(content)
+        refuses(lambda words=words: load(path, target="y"), "a.csv.gz", *words)
+    for content in (gzip.compress(text) + bytes(100), gzip.compress(text[:9]) + gzip.compress(text[9:])):
+        path.write_bytes(content)
+        assert load(path, target="y").n == 3
+        refuses(lambda: load(path, target="y", max_bytes=15), "a.csv.gz", "--max-bytes")
+    (tmp_path / "a.csv").write_bytes(gzip.compress(text))
+    refuses(lambda: load(tmp_path / "a.csv", target="y"), "a.csv is packed by gzip", ".gz")
 
 
 def test_real_mnist(shared):

@@ -136,11 +136,69 @@ def test_a_first_line_of_values_is_the_first_sample(csv_file):
         "0,5;1,5;2\n1,5;2,5;1\n3,5;1,5;4\n",
         "p,x,y\np,s,n\ne,x,y\ne,s,n\n",  # letters only, each of which occurs again below
         "?,x,1\na,x,2\nb,y,3\na,y,4\n",
+        "alice,red,yes\nbob,blue,no\ncarol,red,yes\ndan,blue,no\neve,red,no\nfay,blue,yes\n",  # most words recur
+        "1,5 2,5\n1,5 1,25\n2,5 2,25\n",  # spaces between decimal commas
+        "#a,1,2.5\n#a,2,3.5\nb,3,4.5\nb,1,2\n",
     ],
 )
 def test_no_sample_is_lost_to_a_header_that_is_none(csv_file, text):
     data = load(csv_file(text), target="last", missing="mean", task="auto")
     assert data.n == len(text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("RI,Na,Mg\n1.5,7,3\n2.5,8,4\n4.5,9,1\n", "RI,Na"),  # sodium
+        ("NA,nan,null\n1.5,7,3\n2.5,8,4\n4.5,9,1\n", "NA,nan"),
+        ("NA,NA,y\n1.5,7,3\n2.5,8,4\n4.5,5,1\n", "column 1,column 2"),  # of columns without a name
+        ("year,inf,unemp\n1.5,7,3\n2.5,8,4\n4.5,9,1\n", "year,inf"),
+        ("cap,edible,size\nx,edible,u\ny,poison,v\nx,edible,v\ny,poison,u\n", "cap,edible"),  # one word recurs
+        ("#name,colour,label\nn,red,u\nx,blue,v\nn,red,u\nx,blue,v\n", "name,colour"),
+        ("# a b y\n-1 .5 3\n-2 .25 4\n-1 .75 2\n", "a,b"),
+        ("# of, a, test\na,b,y\n1,2,3\n3,5,4\n5,6,9\n", "a,b"),
+        ('x, "a, b", y\n1, "2", 3\n2, "3", 4\n4, "1", 9\n', "x,a, b"),  # a space before a quote
+        *[(f"a{sign}b,x,y\n1,2,3\n3,5,4\n5,6,9\n", f"a{sign}b,x") for sign in "\v\f\x1c\x85\u2028"],
+    ],
+)
+def test_a_header_keeps_its_names(csv_file, text, names):
+    rules = load(csv_file(text), target="last", missing="mean").preparation.columns()
+    assert ",".join(rule.name for rule in rules[:2]) == names
+    found = load(csv_file(text), target=names.split(",")[0])
+    assert found.n == len(text.replace("# of, a, test\n", "").split("\n")) - 2
+
+
+def test_rows_that_begin_with_a_hash_are_comments_or_samples(csv_file):
+    """A table of tags: with as many cells as the others, no comment; where it is not known, it is asked."""
+    rows = [f"{tag},{i}.5,{i * i % 7}" for i, tag in enumerate(["#a", "b", "#a", "#c", "b", "#a"])]
+    data = load(csv_file("tag,x,y\n" + "\n".join(rows)), target="y", **AS_IT_IS)
+    assert data.n == 6 and data.feature_names[:3] == ("tag=#a", "tag=#c", "tag=b")
+    assert load(csv_file("tag,x,y\n" + "\n".join(f"#{i},{i}.5,{i * i % 7}" for i in range(6))), target="y").n == 6
+    text = "tag,x,y\na,1,2.5\n#b,2,3.5\nb,3,4.5\nb,1,2\n"
+    refuses(lambda: load(csv_file(text), target="y"), "line 3", "a comment, or a sample?", "'# …'", "'\"#b\"'")
+    assert load(csv_file(text.replace("#b", "# b")), target="y").n == 3
+    assert load(csv_file(text.replace("#b", '"#b"')), target="y").n == 4
+    numbers = "t,x,y\n5,1,2.5\n#4,2,3.5\n7,3,4.5\n8,1,2\n"  # taken out of a table of numbers
+    assert load(csv_file(numbers), target="y").n == 3
+    refuses(lambda: load(csv_file("#a,1,2\n#b,3,4\n"), target="last"), "every line begins with #", "Quote")
+    assert load(csv_file('"#a",1,2\n"#b",3,4\n'), target="last", drop="1").n == 2
+    years = "# 2019 2020\n1 2.5\n3 4\n5 6\n"
+    assert load(csv_file(years), target="last", **AS_IT_IS).feature_names == ("x1",)
+    assert load(csv_file(years), target="last", header=True, **AS_IT_IS).feature_names == ("2019",)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n", ["is empty", "no samples"]),
+        ("a::b\n1::2\n3::4\n", ["has one column only, 'a::b'", "commas, semicolons, tabs"]),
+        ("a^b\n1^2\n3^4\n", ["has one column only"]),
+        ("<html><body>404 not found</body></html>\n", ["HTML"]),
+        ("\n<!DOCTYPE html>\n<p>a,b</p>\n", ["HTML"]),
+    ],
+)
+def test_what_is_no_table_is_told_why(csv_file, text, words):
+    refuses(lambda: load(csv_file(text), target="last"), "houses.csv", *words)
 
 
 def test_a_header_of_years_is_one_when_told(csv_file):
@@ -245,6 +303,23 @@ def test_parquet_and_feather(tmp_path, ending):
     refuses(lambda: load(path, target="price"), "cannot be read")
 
 
+def test_bytes_that_are_no_text_are_no_feature(tmp_path):
+    path = tmp_path / "a.parquet"
+    bad, good = [b"\xff0", b"\xff1", b"\xff0", b"\xff1"], [b"u", b"v", b"u", b"v"]
+    for kind in (pa.binary(), pa.binary(2), pa.large_binary(), pa.binary_view()):
+        pyarrow.parquet.write_table(pa.table({"x": [1.5, 2, 4, 3], "c": pa.array(bad, kind), "w": [2, 7, 1, 8]}), path)
+        error = refuses(lambda: load(path, target="x"), "'c'", "binary", "--drop c")
+        assert "one-hot" not in error.remedy and load(path, target="x", drop="c").d == 2
+        refuses(lambda: load(path, target="c"), "'c'", "xff0")
+    pyarrow.parquet.write_table(pa.table({"x": [1.5, 2, 4, 3], "c": pa.array(good, pa.binary())}), path)
+    assert load(path, target="x").feature_names == ("c=v", "bias")
+    assert load(path, target="c").preparation.target.labels == {"-1": "u", "+1": "v"}
+    interval = pa.array([(1, i % 2, 0) for i in range(4)], pa.month_day_nano_interval())
+    pyarrow.feather.write_feather(pa.table({"x": [1.5, 2, 4, 3], "c": interval}), tmp_path / "a.feather")
+    for target in ("x", "c"):
+        refuses(lambda target=target: load(tmp_path / "a.feather", target=target), "'c'")
+
+
 def test_wide_tables_and_long_headers(csv_file):
     d = 20_000
     names = ",".join(f"gene_{j:06d}" for j in range(d))
@@ -289,7 +364,18 @@ def test_nothing_from_a_file_reaches_the_terminal_raw(csv_file):
         ("0x10", ["'0x10' is not a number"]),
         ("1e", ["is not a number"]),
         ("--1", ["is not a number"]),
-        ("١", ["is not a number"]),
+        ("١", ["is not a number", "Write it as 1."]),
+        ("−5", ["is not a number", "Write it as -5."]),
+        ("５.２５", ["is not a number", "Write it as 5.25."]),
+        ("\u200b5", ["is not a number", "Write it as 5."]),
+        ("1.200.000", ["thousands separator", "--thousands point reads it as 1200000"]),
+        ("1 200,5", ["thousands separator", "--thousands space --decimal comma"]),
+        ("1’200", ["thousands separator", "--thousands apostrophe"]),
+        ("1\u00a0200", ["thousands separator", "--thousands space"]),
+        ("1,20,000", ["not between thousands only", "120000"]),
+        ("(500)", ["parentheses"]),
+        ("+-5", ["is not a number with one sign"]),
+        ("5 kg", ["has a unit"]),
     ],
 )
 @pytest.mark.parametrize("column", ["age", "price"])
@@ -300,12 +386,37 @@ def test_what_is_no_number_is_told_why(csv_file, cell, words, column):
     refuses(lambda: load(csv_file(text), target="price"), "line 5", f"'{column}'", *words)
 
 
-@pytest.mark.parametrize("cells", [("1,200", "3,400", "5,600"), ("1_0", "2_0", "1_0"), ("12 %", "13 %", "12 %")])
+@pytest.mark.parametrize("cells", [
+        ("1,200", "3,400", "5,600"), ("1_0", "2_0", "1_0"), ("12 %", "13 %", "12 %"), ("−1", "0", "−2"),
+        ("1.200.000", "1.300.000", "1.200.000"), ("(5)", "(7)", "9"), ("1,20,000", "1,30,000", "1,20,000"),
+        ("-$5", "-$7", "-$5"), ("R$ 5", "R$ 7", "R$ 5"), ("USD 5", "USD 7", "USD 5"), ("EUR 1,5", "EUR 2", "EUR 1,5"),
+        ("1’200", "1’300", "1’200"), ("0x1F", "0x2F", "0x1F"), ("5,-", "7,-", "5,-"), ("5‰", "7‰", "5‰"),
+        ("+-5", "+-7", "+-5"), ("５", "７", "５"), ("٣", "٤", "٣"), ("5 €", "7 €", "5 €"), ("5 °C", "7 °C", "5 °C"),
+    ],
+)  # fmt: skip
 def test_numbers_that_cannot_be_read_are_neither_classes_nor_categories(csv_file, cells):
     for column in ("a", "y"):
         values = {"a": ["5", "6.5", "8"], "y": ["1.5", "2.5", "4"]} | {column: cells}
         text = "a;b;y\n" + "".join(f"{a};{i}.25;{y}\n" for i, (a, y) in enumerate(zip(*values.values(), strict=True)))
         refuses(lambda text=text: load(csv_file(text), target="y"), f"'{column}'", "line 2", cells[0])
+
+
+@pytest.mark.parametrize(
+    "kind", ["5 kg|7 kg", "1/2|3/4", "1d3|2d3", "1.5K|2.5K", "4 years|5 years", "5cm|7cm", "5 g|7 g"]
+)
+def test_numbers_with_words_are_no_classes_by_themselves_and_may_be_categories(csv_file, kind):
+    text = "a;b\n" + "".join(f"{i * i % 7}.5;{kind.split('|')[i % 2]}\n" for i in range(8))
+    refuses(lambda: load(csv_file(text), target="b"), "line 2", "'b'", kind.split("|")[0])
+    assert load(csv_file(text), target="a").d == 2  # with a bias
+
+
+@pytest.mark.parametrize(
+    "kind", ["A1|B2", "1a|2b", "1st|2nd", "3D|2D", "5K|10K", "group 1|group 2", "1-0|0-1", "1+|2+", "BMW 3|BMW 5"]
+)
+def test_names_with_digits_are_classes(csv_file, kind):
+    text = "a;b\n" + "".join(f"{i * i % 7}.5;{kind.split('|')[i % 2]}\n" for i in range(8))
+    assert set(load(csv_file(text), target="b").preparation.target.labels.values()) == set(kind.split("|"))
+    assert load(csv_file(text), target="a").d == 2  # with a bias
 
 
 @pytest.mark.parametrize("target", ["a", "b"])
@@ -324,6 +435,9 @@ def test_a_mixture_of_decimal_signs_is_refused(csv_file):
     text = "a;b;y\n1,5;0.5;1\n2,5;1.5;2\n4,5;0.25;7\n"
     refuses(lambda: load(csv_file(text), target="y"), "'a'", "'1,5' has a decimal comma", "all columns")
     refuses(lambda: load(csv_file(text), target="y", decimal="comma"), "'b'", "decimal point")
+    text = "a;b;y\n1,5;1.200;1\n2,5;1.300;2\n4,5;1.400;7\n"
+    refuses(lambda: load(csv_file(text), target="y", decimal="comma"), "'1.200'", "--thousands point reads it as 1200")
+    assert load(csv_file(text), target="y", thousands="point", **AS_IT_IS).X[0].tolist() == [1.5, 1200]
 
 
 @pytest.mark.parametrize(
@@ -333,7 +447,10 @@ def test_a_mixture_of_decimal_signs_is_refused(csv_file):
         ({"thousands": "point"}, ["1.200", "12.345.678,5", "7"]),
         ({"thousands": "point", "decimal": "comma"}, ["1.200", "12.345.678,5", "7"]),
         ({"thousands": "space"}, ["1 200", "12 345 678.5", "7"]),
+        ({"thousands": "space"}, ["1\u00a0200", "12\u202f345\u2009678.5", "7"]),
+        ({"thousands": "space", "decimal": "comma"}, ["1 200", "12 345 678,5", "7"]),
         ({"thousands": "apostrophe"}, ["1'200", "12'345'678.5", "7"]),
+        ({"thousands": "apostrophe"}, ["1’200", "12’345’678.5", "7"]),
     ],
 )
 def test_thousands_are_read_when_told(csv_file, settings, cells):

@@ -1,4 +1,4 @@
-"""What a cell of a table is: a number, missing, or what keeps it from being a number."""
+"""Columns of cells: which are numbers, which are missing, and how the numbers are written."""
 
 from __future__ import annotations
 
@@ -11,21 +11,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float
 
+from reluopt.data.notations import ALSO, COMMA_NUMBER, COMMA_THOUSANDS, DATE, INFINITE, NUMBER
+
 #: Cells that are missing in every column; letters in either case.
-MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "+nan", "null", "?")
-
-#: Cells that are missing among numbers, and may be a value among texts.
-MISSING_NUMBERS = ("none", "-", "--", ".", "missing", "#div/0!", "#value!", "nil")
-
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-_INFINITE = r"^[+-]?(inf|infinity)$"
-_COMMA_NUMBER = r"^[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?$"
-_COMMA_THOUSANDS = r"^[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$"
-_DATE = (
-    r"^([12][0-9]{3}[-/.][0-9]{1,2}([-/.][0-9]{1,2})?|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4}"
-    r"|[0-9]{1,2}[- ][A-Za-z]{3,9}[- ,]+[0-9]{2,4}|[A-Za-z]{3,9} [0-9]{1,2},? [0-9]{4})"
-    r"([T ][0-9]{1,2}:[0-9]{2}.*)?$|^[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?( ?[AaPp][Mm])?$|^[0-9]{4}-?[Qq][1-4]$"
+MISSING = (
+    *(
+        "",
+        "na",
+        "n/a",
+        "n / a",
+        "n.a.",
+        "n.a",
+        "#n/a",
+        "<na>",
+        "nan",
+        "-nan",
+        "+nan",
+        "nat",
+        "null",
+        "<null>",
+        "(null)",
+    ),
+    *("\\n", "?", "--", ".", "..", "...", "missing", "undefined"),
+    *("#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"),
 )
+
+#: Cells that are missing among numbers, and may be a value among texts: no garage, + and -.
+MISSING_NUMBERS = ("none", "-", "nil")
+
+_MISSING, _MISSING_NUMBERS = pa.array(MISSING), pa.array(MISSING_NUMBERS)
+
 THOUSANDS = {"comma": ",", "point": ".", "space": " ", "apostrophe": "'"}
 
 
@@ -62,14 +77,9 @@ def is_missing(cell: str) -> bool:
     return cell.strip().lower() in MISSING
 
 
-def is_number(cell: str) -> bool:
-    """Whether a cell is a number: digits, a decimal point, an exponent; no underscores, no words."""
-    return re.match(_NUMBER, cell.strip()) is not None
-
-
-def looks_numeric(cell: str) -> bool:
-    """Whether a cell is a number in some notation (``1.5``, ``1,5``, ``1,200``, ``1_0``, ``12 %``, a date, ``inf``)."""
-    return is_number(cell) or trouble(cell) is not None
+def doubtful_labels(labels: list[str]) -> list[str]:
+    """The labels that may be classes or missing cells: words such as None, and - without a +."""
+    return [label for label in labels if label.lower() in MISSING_NUMBERS and not (label == "-" and "+" in labels)]
 
 
 def as_numbers(columns: list[Any]) -> list[Any]:
@@ -94,20 +104,30 @@ def parsed_numbers(column: Any, notation: Notation = POINT) -> Parsed:
     cells = pc.utf8_trim_whitespace(column)
     lowered = pc.utf8_lower(cells)
     plain = _plain(cells, notation)
-    numbers = pc.or_(pc.match_substring_regex(plain, _NUMBER), pc.match_substring_regex(lowered, _INFINITE))
+    numbers = pc.or_(pc.match_substring_regex(plain, NUMBER), pc.match_substring_regex(lowered, INFINITE))
     number = _mask(pc.fill_null(numbers, False))
-    missing = _mask(pc.is_in(lowered, value_set=pa.array(MISSING))) | _mask(pc.is_null(cells))
-    if number.any():
-        missing |= _mask(pc.is_in(lowered, value_set=pa.array(MISSING_NUMBERS)))
+    missing = _mask(pc.is_in(lowered, value_set=_MISSING)) | _mask(pc.is_null(cells))
+    if not number.any():
+        return Parsed(np.full(len(number), np.nan), missing, ~missing)
+    missing |= _mask(pc.is_in(lowered, value_set=_MISSING_NUMBERS))
     kept = pc.if_else(pa.array(number), flat(plain), "nan")
     values = np.asarray(pc.cast(kept, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     return Parsed(values, missing & ~number, ~missing & ~number)
 
 
+def textual(kind: Any) -> bool:
+    """Whether cells of a type can be written as words: text, numbers, truth values, dates; no bytes and no lists."""
+    types = pa.types
+    kinds = (types.is_string, types.is_large_string, types.is_primitive, types.is_decimal, types.is_null)
+    return not types.is_interval(kind) and any(of_kind(kind) for of_kind in kinds)
+
+
 def texts(column: Any) -> Any:
     """A column as one array of text, stripped, null where a cell is missing."""
+    if not textual(column.type):  # as Python writes it, so that a message can show it
+        column = pa.array([None if cell is None else str(cell) for cell in column.to_pylist()], pa.string())
     cells = flat(pc.utf8_trim_whitespace(pc.cast(column, pa.string())))
-    missing = pc.is_in(pc.utf8_lower(cells), value_set=pa.array(MISSING))
+    missing = pc.is_in(pc.utf8_lower(cells), value_set=_MISSING)
     return pc.if_else(missing, pa.scalar(None, pa.string()), cells)
 
 
@@ -130,6 +150,8 @@ def _typed(column: Any) -> Parsed:
 def _plain(cells: Any, notation: Notation) -> Any:
     """Numbers as the notation writes them in plain notation; what is no such number stays none."""
     if notation.thousands:
+        for sign in ALSO.get(notation.thousands, ""):
+            cells = pc.replace_substring(cells, sign, notation.thousands)
         groups = rf"^([+-]?[0-9]{{1,3}}({re.escape(notation.thousands)}[0-9]{{3}})+)({re.escape(notation.decimal)}|$)"
         grouped = pc.match_substring_regex(cells, groups)
         cells = pc.if_else(grouped, pc.replace_substring(cells, notation.thousands, ""), cells)
@@ -152,45 +174,20 @@ def decimal_sign(columns: list[Any]) -> str:
         if not pa.types.is_string(column.type):
             continue
         cells = pc.utf8_trim_whitespace(column)
-        comma = pc.match_substring_regex(cells, _COMMA_NUMBER)
+        comma = pc.match_substring_regex(cells, COMMA_NUMBER)
         if pc.any(pc.match_substring_regex(cells, r"^[+-]?[0-9]*\.[0-9]+$")).as_py():
             return "."
         if not found and pc.any(comma).as_py():
             whole = _mask(comma) | _mask(pc.match_substring_regex(cells, r"^[+-]?[0-9]+$"))
-            missing = _mask(pc.is_in(pc.utf8_lower(cells), value_set=pa.array(MISSING)))
-            thousands = _mask(pc.match_substring_regex(cells, _COMMA_THOUSANDS))
+            missing = _mask(pc.is_in(pc.utf8_lower(cells), value_set=_MISSING))
+            thousands = _mask(pc.match_substring_regex(cells, COMMA_THOUSANDS))
             found = bool((whole | missing).all() and (_mask(comma) & ~thousands).any())
     return "," if found else "."
 
 
 def dates(cells: Any) -> float:
     """The fraction of cells that are dates or times."""
-    return float(np.mean(_mask(pc.match_substring_regex(cells, _DATE)))) if len(cells) else 0.0
-
-
-def trouble(cell: str) -> tuple[str, str] | None:
-    """What keeps a cell that means a number from being one, and the remedy; None if it does not mean a number."""
-    cell = cell.strip()
-    if re.match(_COMMA_THOUSANDS, cell):
-        whole, half = cell.replace(",", ""), cell.replace(",", ".", 1)
-        other = f" --decimal comma reads it as {half}." if cell.count(",") == 1 and "." not in cell else ""
-        return "has a thousands separator", f"--thousands comma reads it as {whole}.{other}"
-    if re.match(r"^[+-]?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+$", cell):
-        return "has a thousands separator and a decimal comma", "Say --thousands point --decimal comma."
-    if re.match(r"^[+-]?[0-9]{1,3}(([ '\u00a0\u202f])[0-9]{3})+([.,][0-9]*)?$", cell):
-        word = "apostrophe" if "'" in cell else "space"
-        return "has a thousands separator", f"Say --thousands {word}, or remove it."
-    if re.match(_COMMA_NUMBER, cell):
-        return "has a decimal comma", "Say --decimal comma, or write decimals with a point in all columns."
-    if re.match(r"^[+-]?[0-9][0-9_]*(\.[0-9_]*)?$", cell) and "_" in cell:
-        return "has an underscore, which is no part of a number", "Remove the underscore."
-    if re.match(r"^[+-]?[0-9.,]+ ?%$", cell) or re.match(r"^[$€£¥] ?[+-]?[0-9.,]+$|^[0-9.,]+ ?[$€£¥]$", cell):
-        return "has a unit sign", "Remove the sign from all cells of the column."
-    if re.match(_DATE, cell):
-        return "is a date or a time", "Leave the column out with --drop, or turn it into numbers (year, day, hour)."
-    if re.match(_INFINITE, cell.lower()):
-        return "is infinite", "Correct the value, or drop the sample."
-    return None
+    return float(np.mean(_mask(pc.match_substring_regex(cells, DATE)))) if len(cells) else 0.0
 
 
 def _mask(column: Any) -> Bool[np.ndarray, " n"]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet
 
@@ -66,10 +67,27 @@ def _feather(path: Path, max_bytes: int) -> pa.Table:
 
 def _decoded(column: Any) -> Any:
     """Categories and texts of every width as plain text; other types as they are."""
+    if pa.types.is_run_end_encoded(column.type):
+        column = pc.run_end_decode(column)
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = column.type
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return column.cast(pa.string())
-    return column
+    return _words(column) if _holds_bytes(kind) else column
+
+
+def _holds_bytes(kind: Any) -> bool:
+    types = pa.types
+    return any(test(kind) for test in (types.is_binary, types.is_large_binary, types.is_fixed_size_binary))
+
+
+def _words(column: Any) -> Any:
+    """Bytes as text where they are printable UTF-8, as some programs write texts; others as they are."""
+    try:
+        words = column.cast(pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        return column
+    printable = all(word is None or word.isprintable() for word in words.to_pylist())
+    return words if printable else column

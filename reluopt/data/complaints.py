@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 
-from reluopt.data.cells import POINT, Notation, trouble
+from reluopt.data.cells import POINT, Notation
+from reluopt.data.notations import trouble
 from reluopt.data.table import Table, short
 from reluopt.errors import DataError
+
+#: What makes a feature of any column of text.
+ONE_HOT = "say --categorical one-hot for 0/1 for each value"
 
 
 def no_number(
@@ -19,6 +24,9 @@ def no_number(
     what, remedy = trouble(cell) or ("is not a number", "")
     if notation.decimal == "," and "." in cell:
         what, remedy = "has a decimal point, and the file has decimal commas", "Write all numbers in one way."
+        if re.match(r"^[+-]?[0-9]{1,3}(\.[0-9]{3})+(,[0-9]*)?$", cell):
+            whole = cell.replace(".", "").replace(",", ".")
+            remedy = f"Where the point is between thousands, --thousands point reads it as {whole}."
     if not remedy:
         remedy = "Correct the cell, or give the file without the line."
         if not target:
@@ -49,12 +57,19 @@ def missing_target(table: Table, name: str, rows: np.ndarray) -> DataError:
     )
 
 
-def no_feature(table: Table, name: str, what: str, also: str = "") -> DataError:
-    """The error for a column of text that is no feature."""
+def doubtful_label(table: Table, name: str, i: int) -> DataError:
+    """The error for a label in row i that may be a missing cell."""
     return DataError(
-        f"{table.origin.name}, column '{short(name)}': {what}.",
-        f"Leave it out with --drop {_quoted(name)}{also}, or say --categorical one-hot for 0/1 for each value.",
+        f"{place(table, name, i)}, the target: '{short(_cell(table, name, i))}': a class, or a missing cell?",
+        "Leave the cell empty where it is missing, or, where it is a class, say --task multiclass.",
     )
+
+
+def no_feature(table: Table, name: str, what: str, *ways: str) -> DataError:
+    """The error for a column that is no feature; ``ways`` are what helps beside leaving it out."""
+    helps = [f"Leave it out with --drop {_quoted(name)}", *ways]
+    remedy = ", ".join(helps[:-1]) + ", or " * (len(helps) > 1) + helps[-1] + "."
+    return DataError(f"{table.origin.name}, column '{short(name)}': {what}.", remedy)
 
 
 def place(table: Table, name: str, i: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from reluopt.data.cells import as_numbers, flat, is_missing, looks_numeric
+from reluopt.data.cells import as_numbers, flat, is_missing
 from reluopt.data.encoding import Encoding
-from reluopt.data.gate import unpacked
+from reluopt.data.gate import GZIP, unpacked
+from reluopt.data.header import is_header
 from reluopt.data.matching import matched
 from reluopt.data.origin import Origin
+from reluopt.data.rows import Rows, rows_of
 from reluopt.data.table import Table, TableSettings
-from reluopt.data.text import Rows, cells_of, decoded, rows_of
+from reluopt.data.text import cells_of, decoded
 from reluopt.errors import DataError
 
 #: Rows that are searched for the values of the first line.
@@ -34,20 +37,23 @@ def read_text_table(path: Path, settings: TableSettings, known: Encoding | None 
     DataError : a file that cannot be read, is no text, or whose rows differ in length. Lines are named as an editor
         counts them.
     """
-    text, encoding = decoded(unpacked(path, settings.max_bytes), path.name)
-    found = rows_of(text, path.name, settings.delimiter)
+    content = unpacked(path, settings.max_bytes)
+    if content.startswith(GZIP):
+        raise DataError(f"{path.name} is packed by gzip.", "Let its name end in .gz, or unpack it (once more).")
+    text, encoding = decoded(content, path.name)
+    found = rows_of(text, path.name, settings.delimiter, settings.header)
     first = cells_of(found.rows[0], found.delimiter)
     notes = list(found.notes)
     if encoding not in ("utf-8", "utf-8-sig"):
         notes.append(f"read as {encoding}")
-    named = settings.header if settings.header is not None else _is_header(first, found)
+    named = settings.header if settings.header is not None else _reads_as_header(first, found)
     if not named:
         if settings.header is None:
             notes.append("the first line holds values, so it is a sample and not a header (--header if it is one)")
         names = [f"x{j}" for j in range(1, len(first) + 1)]
         body = found
     else:
-        names = [cell if not is_missing(cell) else "" for cell in first]
+        names = _names(first)
         body = dataclasses.replace(found, rows=found.rows[1:], numbers=found.numbers[1:])
     names = _fitted_to_rows(names, body, named)
     columns = _columns(body, len(names))
@@ -64,21 +70,14 @@ def read_text_table(path: Path, settings: TableSettings, known: Encoding | None 
     return Table(tuple(names), tuple(columns), origin, tuple(notes), named)
 
 
-def _is_header(first: list[str], rows: Rows) -> bool:
-    """Whether the first row names the columns: not if it holds a number, or values that its columns hold again."""
-    below = [cells_of(row, rows.delimiter) for row in rows.rows[1:SEARCHED]]
-    below = [cells for cells in below if len(cells) == len(first)]
-    if len(first) > 2 and _counts_columns(first) and len({cells[0] for cells in below if cells[0]}) == len(below):
-        return True
-    if any(looks_numeric(cell) for cell in first):
-        return False
-    values = [j for j, cell in enumerate(first) if not is_missing(cell)]
-    return not values or not all(any(cells[j] == first[j] for cells in below) for j in values)
+def _reads_as_header(first: list[str], rows: Rows) -> bool:
+    return is_header(first, [cells_of(row, rows.delimiter) for row in rows.rows[1:SEARCHED]])
 
 
-def _counts_columns(first: list[str]) -> bool:
-    """Whether the row is as pandas writes columns without names: nothing above the index, then 0, 1, 2 …"""
-    return not first[0] and first[1:] in [list(map(str, range(at, at + len(first) - 1))) for at in (0, 1)]
+def _names(first: list[str]) -> list[str]:
+    """The names of a header. One like NA may be sodium; several alike were written for names that are missing."""
+    times = Counter(first)
+    return [cell if times[cell] == 1 or not is_missing(cell) else "" for cell in first]
 
 
 def _fitted_to_rows(names: list[str], body: Rows, named: bool) -> list[str]:

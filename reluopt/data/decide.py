@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reluopt.data.cells import THOUSANDS, Notation, Parsed, dates, decimal_sign, looks_numeric, parsed_numbers, texts
-from reluopt.data.complaints import no_feature, no_number
+from reluopt.data.cells import THOUSANDS, Notation, Parsed, dates, decimal_sign, parsed_numbers, texts, textual
+from reluopt.data.complaints import ONE_HOT, no_feature, no_number
 from reluopt.data.encoding import ColumnRule, Encoding, Fate
+from reluopt.data.notations import surely_number
 from reluopt.data.table import Table, TableSettings, short
 from reluopt.errors import DataError
 
@@ -42,19 +43,22 @@ def fit(table: Table, settings: TableSettings) -> Encoding:
         categories.
     """
     targets = _targets(table, settings)
+    if not len(table.columns[targets[0]]):
+        raise DataError(f"{table.origin.name} is empty: it has names of columns and no samples.", "Give at least two.")
     left_out = _left_out(table, settings)
     if both := [j for j in targets if j in left_out]:
         raise DataError(f"The target '{short(table.names[both[0]])}' is also left out.", "Leave out other columns.")
     notation = _notation(table, settings, left_out)
-    rules = []
+    rules: list[ColumnRule] = []
+    leading = True
     for j, name in enumerate(table.names):
         if j in targets:
             rules.append(ColumnRule(name, Fate.TARGET))
         elif j in left_out:
             rules.append(ColumnRule(name, left_out[j]))
         else:
-            leading = all(rule.fate in (Fate.INDEX, Fate.DROPPED) for rule in rules)
             rules.append(_rule(table, j, notation, settings, leading))
+        leading = leading and rules[-1].fate in (Fate.INDEX, Fate.DROPPED)
     rules = _with_a_feature(rules, table)
     return Encoding(tuple(rules), notation, tuple(table.names[j] for j in targets))
 
@@ -141,7 +145,7 @@ def _is_running(parsed: Parsed) -> bool:
 
 def _names_rows(column: Any, parsed: Parsed, *, unnamed: bool) -> bool:
     """Whether all cells are texts, and no two alike; numbers that cannot be read and dates under a name are none."""
-    if pa.types.is_nested(column.type) or not parsed.other.all():
+    if not textual(column.type) or not parsed.other.all():
         return False
     cells = texts(column)
     if len(pc.unique(cells)) < max(3, len(cells)):
@@ -150,44 +154,44 @@ def _names_rows(column: Any, parsed: Parsed, *, unnamed: bool) -> bool:
         return True
     first = cells[:100].to_pylist()
     sentences = sum(len(cell.split()) > NAME_WORDS for cell in first)
-    return not any(looks_numeric(cell) for cell in first) and (unnamed or 2 * sentences <= len(first))
+    return not any(surely_number(cell) for cell in first) and (unnamed or 2 * sentences <= len(first))
 
 
 def _text_rule(table: Table, j: int, parsed: Parsed, notation: Notation, categorical: str) -> ColumnRule:
     name, column = table.names[j], table.columns[j]
-    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+    if not textual(column.type):
         raise no_feature(table, name, f"it holds {column.type} values")
     other = int(np.flatnonzero(parsed.other)[0])
-    numeric = int((~parsed.missing & ~parsed.other).sum())
     if categorical == "refuse":
         raise no_number(table, name, other, notation)
-    cells = texts(column).drop_null()
+    cells = texts(column)
+    values = sorted(pc.unique(cells).drop_null().to_pylist())
     if categorical == "auto":
-        _refuse_text(table, j, parsed, notation, numeric)
-    values = sorted(pc.unique(cells).to_pylist())
+        _refuse_text(table, j, parsed, notation, cells, len(values))
     return ColumnRule(name, Fate.ONE_HOT, categories=tuple(values))
 
 
-def _refuse_text(table: Table, j: int, parsed: Parsed, notation: Notation, numeric: int) -> None:
-    """Refuse what is not clearly categories: mostly numbers, dates, texts that hardly repeat."""
+def _refuse_text(table: Table, j: int, parsed: Parsed, notation: Notation, cells: Any, count: int) -> None:
+    """Refuse what is not clearly categories: mostly numbers, dates, texts that hardly repeat.
+
+    ``cells`` : the column's texts, ``count`` of which differ.
+    """
     name, column = table.names[j], table.columns[j]
     others = np.flatnonzero(parsed.other)
-    cells = texts(column).drop_null()
+    numeric = int((~parsed.missing & ~parsed.other).sum())
+    strange, cells = cells.take(pa.array(others)), cells.drop_null()
     if pa.types.is_temporal(column.type) or dates(cells) > 0.5:
-        raise no_feature(
-            table, name, f"it holds dates or times, such as '{short(cells[0].as_py())}'", ", turn it into numbers"
-        )
-    strange = texts(column).take(pa.array(others))
-    meant = sum(looks_numeric(cell) for cell in strange[:100].to_pylist())
+        such = f"such as '{short(cells[0].as_py())}'"
+        raise no_feature(table, name, f"it holds dates or times, {such}", "turn it into numbers", ONE_HOT)
+    meant = sum(surely_number(cell) for cell in strange[:100].to_pylist())
     rare = len(others) <= RARE * (len(others) + numeric)
     lonely = numeric >= len(others) == len(pc.unique(strange))
     if rare or lonely or 2 * meant > min(100, len(others)):
         raise no_number(table, name, int(others[0]), notation)
-    count = len(pc.unique(cells))
     if count == len(cells) or count > MOST_CATEGORIES:
         shown = ", ".join(f"'{short(cell, 20)}'" for cell in cells[:3].to_pylist())
         raise no_feature(
-            table, name, f"it holds text with {count:,} different values in {len(cells):,} rows ({shown}, …)"
+            table, name, f"it holds text with {count:,} different values in {len(cells):,} rows ({shown}, …)", ONE_HOT
         )
 
 
@@ -198,6 +202,11 @@ def _with_a_feature(rules: list[ColumnRule], table: Table) -> list[ColumnRule]:
     for k, rule in enumerate(rules):
         if rule.fate is Fate.INDEX and rule.why.startswith("whole"):
             rules[k] = dataclasses.replace(rule, fate=Fate.NUMBER, why="numbers the rows, and is the only feature")
+    if len(rules) == 1 and table.origin.row_word == "line":
+        raise DataError(
+            f"{table.origin.name} has no features: it has one column only, '{short(rules[0].name)}'.",
+            "Separate the cells by commas, semicolons, tabs, | or spaces, and give one column beside the target.",
+        )
     if not any(rule.features for rule in rules):
         raise DataError(
             f"{table.origin.name} has no features: every column but the target is left out or empty.",

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float
 
-from reluopt.data.cells import looks_numeric, parsed_numbers, texts
-from reluopt.data.complaints import missing_cells, missing_target, no_number
+from reluopt.data.cells import doubtful_labels, parsed_numbers, texts, textual
+from reluopt.data.complaints import doubtful_label, missing_cells, missing_target, no_number
 from reluopt.data.decide import fit
 from reluopt.data.encoding import Encoding
 from reluopt.data.gate import refuse_larger
 from reluopt.data.known import holds_numbers
+from reluopt.data.notations import looks_numeric
 from reluopt.data.reading import Dropped, Reading
 from reluopt.data.samples import Samples
 from reluopt.data.table import Table, TableSettings
@@ -117,11 +118,11 @@ def target_of(
     It is texts where no cell is or means a number, or where ``encoding.text_target`` says so.
     """
     name, column = table.names[target], table.columns[target]
-    as_text = encoding.text_target and not holds_numbers(column.type) and not pa.types.is_nested(column.type)
+    as_text = encoding.text_target and not holds_numbers(column.type) and textual(column.type)
     parsed = parsed_numbers(column, encoding.notation)
     if not parsed.other.any() and not as_text:
         return (parsed.values == 1.0 if pa.types.is_boolean(column.type) else parsed.values), parsed.missing
-    cells = texts(column) if not pa.types.is_nested(column.type) else None
+    cells = texts(column) if textual(column.type) else None
     others = np.flatnonzero(parsed.other)
     # a mixture is a mistake in the file, unless they are said to be labels
     if cells is None or (not as_text and len(others) < (~parsed.missing).sum()):
@@ -131,6 +132,8 @@ def target_of(
     if 2 * len(meant) > min(1000, len(different)):
         at = pc.index(cells, meant[0]).as_py()
         raise no_number(table, name, at, encoding.notation, target=True, labels=ask)
+    if not as_text and (doubtful := doubtful_labels(different.to_pylist())):
+        raise doubtful_label(table, name, pc.index(cells, doubtful[0]).as_py())
     missing = np.asarray(pc.is_null(cells).to_numpy(zero_copy_only=False))
     return np.array(pc.fill_null(cells, "").to_pylist(), dtype=np.str_), missing
 

@@ -14,6 +14,9 @@ from reluopt.errors import DataError
 #: Bytes of unpacked content that are read unless the user allows more.
 MAX_BYTES = 2**29
 
+#: The first bytes of a gzip file.
+GZIP = b"\x1f\x8b"
+
 
 def require_file(path: Path, max_bytes: int = MAX_BYTES) -> Path:
     """The path, if there is a regular file of 1 to ``max_bytes`` bytes that may be read; nothing is opened.
@@ -61,7 +64,7 @@ def refuse_larger(name: str, size: int, max_bytes: int) -> None:
 def unpacked(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """The content of a file, unpacked where its name ends in ``.gz``.
 
-    The size that the gzip file states is checked first; since it may lie, no more than the cap is unpacked.
+    No more than the cap is unpacked: what a gzip file states as its size may be something else that stands at its end.
 
     Raises
     ------
@@ -73,13 +76,24 @@ def unpacked(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
             with path.open("rb") as file:
                 content = file.read(max_bytes + 1)
         else:
-            refuse_larger(path.name, stated_size(path), max_bytes)
+            _require_gzip(path)
             with gzip.open(path) as packed:
                 content = packed.read(max_bytes + 1)
     except (EOFError, OSError, zlib.error, struct.error) as error:
         raise damaged(path, error) from None
+    if len(content) > max_bytes and path.suffix.lower() == ".gz":
+        refuse_larger(path.name, max(len(content), stated_size(path)), max_bytes)
     refuse_larger(path.name, len(content), max_bytes)
     return content
+
+
+def _require_gzip(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start != GZIP:
+        raise DataError(
+            f"{path.name} is not packed by gzip, as its name says.", "Take .gz off its name if it is text, or pack it."
+        )
 
 
 def stated_size(path: Path) -> int:
@@ -93,7 +107,7 @@ def stated_size(path: Path) -> int:
 def damaged(path: Path, error: Exception) -> DataError:
     """The error for a file that cannot be read or unpacked."""
     if path.suffix.lower() == ".gz":
-        remedy = "The gzip file is truncated or damaged: download it again."
+        remedy = "The gzip file is truncated or damaged, or more stands behind its end: download or pack it again."
         return DataError(f"{path.name} cannot be unpacked ({error}).", remedy)
     return DataError(f"{path.name} cannot be read ({error}).", "Copy the file again, and give that copy.")
 

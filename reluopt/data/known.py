@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from reluopt.data.cells import is_number
+from reluopt.data.notations import is_number
 
 
 def label_text(value: str | float | bool) -> str:

@@ -244,7 +244,7 @@ def _digit_halves(y: np.ndarray, origin: Origin) -> tuple[Float[np.ndarray, " n"
         i = int(outside[0])
         raise DataError(
             f"{origin.name}, {origin.row(i)}: the label is {y[i]:g}, not a digit 0 to 9.",
-            "Give digit data, or bring other data as CSV or NPZ.",
+            "Say --task multiclass for one output a label, or leave the image out.",
         )
     return np.where(y < 5, -1.0, 1.0), {"-1": "digits 0 to 4", "+1": "digits 5 to 9"}
 
