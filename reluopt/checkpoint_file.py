@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -55,7 +56,7 @@ def _wrong(tensors: dict[str, Tensor], record: dict[str, Any]) -> str | None:
             return f"its record '{name}' is {short(record.get(name, 'missing'))}"
     if not 0 <= record["epoch"] <= LARGEST_INTEGER:
         return f"its record 'epoch' is {short(record['epoch'])}"
-    if not (abs(record["beta"]) <= LARGEST_INTEGER and record["beta"] > 0):
+    if not 0 < record["beta"] <= sys.float_info.max:
         return f"its record 'beta' is {short(record['beta'])}"
     U, alpha = tensors.get("network.U"), tensors.get("network.alpha")
     if U is None or alpha is None:
