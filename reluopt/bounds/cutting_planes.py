@@ -48,7 +48,7 @@ class CuttingPlanes:
         """Cut until no direction dearer than β(1 + tolerance) is found, or the clock is over."""
         while True:
             found = self._priced(near, clock, ROUGHLY if tolerance > ROUGH else EXACTLY)
-            self.price, near = found.values.max(initial=0.0) / self.problem.beta, None
+            self.price, near = float(found.values.max(initial=0.0)) / self.problem.beta, None
             if clock.over or self.price <= 1.0 + tolerance:
                 return
             self._add(found.directions, found.signs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 
@@ -29,7 +30,9 @@ def pricing_of(case: Case) -> Pricing:
     else:
         largest = largest_price(case.problem, case.problem.zero_dual_point, rng, case.clock)
     beta = case.problem.beta
-    return Pricing(found / beta, beta / largest if largest > 0 else math.inf)
+    # a finite number also at the smallest β: certificate.json has no infinity, and the verdict names what stands there
+    price = min(float(found) / beta, sys.float_info.max)
+    return Pricing(price, beta / largest if largest > 0 else math.inf)
 
 
 def theory_of(case: Case) -> TheoryFacts:
