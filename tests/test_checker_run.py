@@ -9,8 +9,10 @@ import pytest
 import typer
 
 from reluopt.bounds import moment
+from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.file import write_certificate
+from reluopt.certificate.verdict_text import verdict as in_words
 from reluopt.cli.verify import verify_command
 from reluopt.data import DataConfig, load_dataset
 from reluopt.errors import ReluoptError
@@ -46,21 +48,25 @@ def verified(capsys):
     return ask
 
 
-@pytest.fixture(scope="module")
-def certified(tmp_path_factory):
-    data_config, config = DataConfig(dataset="planted", n=30, d=3), TrainConfig(epochs=60, width=6, beta=0.5)
+def certified_run(path, beta=0.5):
+    data_config, config = DataConfig(dataset="planted", n=30, d=3), TrainConfig(epochs=60, width=6, beta=beta)
     data = load_dataset(data_config)
     tables = {
         "data": data_config.to_mapping(),
         "train": config.to_mapping(),
-        "run": {"beta": 0.5, "beta_max_estimate": 5.0, "fingerprint": data.fingerprint},
+        "run": {"beta": beta, "beta_max_estimate": 5.0, "fingerprint": data.fingerprint},
     }
-    run = RunFolder.create(tmp_path_factory.mktemp("runs") / "run", tables)
-    Trainer(config.make_network(data.d), data.X, data.y, 0.5, config, run=run, progress=False).fit()
+    run = RunFolder.create(path, tables)
+    Trainer(config.make_network(data.d), data.X, data.y, beta, config, run=run, progress=False).fit()
     trained = read_trained(run)
     certificate, _ = certify_run(trained, CertifyConfig(time_budget=0.0, gaussian_patterns=0, effort="fast"))
     keep_certificate(trained, certificate)
     return run.path
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory):
+    return certified_run(tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture
@@ -82,6 +88,27 @@ def test_an_untouched_run_is_verified_and_left_as_it_is(run, verified):
         assert word in done.output
     assert done.output.count("proved: ") == 3
     assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in run.rglob("*")} == before
+
+
+def test_what_verify_does_not_check_it_names(run, verified):
+    """Of own patterns and prices nothing is on file: an edited number whose words fit is not seen, and that is said."""
+
+    def raised(c):
+        estimate(c, "own_dual").update(value=estimate(c, "objective")["value"])
+        kept = Certificate.from_json(json.dumps(c))
+        c.update(verdict=in_words(kept.estimates, kept.pricing, kept.biases))
+
+    record(run, raised)
+    done = verified(run)
+    assert done.exit_code == 0 and "cannot be improved" in json.loads((run / "certificate.json").read_text())["verdict"]
+    (line,) = (line for line in done.output.splitlines() if line.startswith("record: "))
+    assert "of p*; not checked" in line and "own activation patterns" in line and "price" in line
+
+
+@pytest.mark.parametrize("beta", [5e-324, 5e21])
+def test_a_run_of_any_beta_is_read_and_its_certificate_is_what_its_file_says(beta, tmp_path, verified):
+    done = verified(certified_run(tmp_path / "run", beta))
+    assert done.exit_code == 0, done.output
 
 
 def edited(path, old, new):

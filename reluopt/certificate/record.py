@@ -24,6 +24,11 @@ from reluopt.training.checkpoint import load_weights
 TOLERANCE = Fraction(1, 10**6)
 #: The same of the objective, where little is lost.
 TOLERANCE_OF_OBJECTIVE = Fraction(1, 10**9)
+#: What a record says and no evidence is on file for; :func:`check_record` only sees that its words fit its numbers.
+NOT_CHECKED = (
+    "not checked, as certify wrote it: what is possible with the network's own activation patterns, the price of a new "
+    "neuron"
+)
 #: Bytes of a record that is read.
 MAX_RECORD = 2**28
 
@@ -66,8 +71,9 @@ def _same_number(name: str, stated: Any, value: float) -> None:
 def check_record(run: RunFolder, problem: Problem, proved: checker.Verdict) -> str:
     """Hold certificate.json against the proof; returns what was compared.
 
-    Every estimate of p* that is called proved, the objective, β, the data, and the words of
-    the verdict. Estimates over the network's own patterns have no evidence in the file and are not compared.
+    Every estimate of p* that is called proved, the objective, β, the data, and that the verdict is what the numbers
+    say. Of estimates over the network's own patterns, and of prices, there is no evidence in the file: they are not
+    compared, and what is returned says so.
 
     Raises
     ------
@@ -95,7 +101,8 @@ def check_record(run: RunFolder, problem: Problem, proved: checker.Verdict) -> s
         raise Refused(f"certificate.json is not a record of certify ({type(error).__name__})") from error
     if words != record.verdict:
         raise Refused("the verdict in certificate.json is not what its numbers say")
-    return f"certificate.json agrees: {len(bounds)} lower bounds, the objective, the verdict"
+    held = f"{len(bounds)} lower bounds, the objective, what the verdict says of p*"
+    return f"certificate.json agrees: {held}; {NOT_CHECKED}"
 
 
 def read_record(path: Path) -> tuple[Certificate, dict[str, Any]]:

@@ -49,7 +49,7 @@ def report_command(runs: list[Path], out: Path, replace: bool, check: bool, quie
 
 
 _STATES = {
-    "proved": "certificate checked, every claim is proved",
+    "proved": "certificate checked, what it says of L(θ) and of p* is proved",
     "refused": "certificate refused",
     "unchecked": "certificate not checked",
     "none": "not certified",

@@ -14,6 +14,7 @@ import reluopt
 from reluopt import printing
 from reluopt.certificate.facts import fact_lines
 from reluopt.certificate.markup import environment, ladder_html
+from reluopt.certificate.record import NOT_CHECKED
 from reluopt.report.collected import RunView
 from reluopt.report.drawing import charts
 
@@ -49,6 +50,7 @@ def _run(view: RunView, *, several: bool) -> dict[str, Any]:
         "path": view.path,
         "check": view.check,
         "check_lines": view.check_lines,
+        "not_checked": NOT_CHECKED.capitalize(),
         "verdict": certificate.verdict if certificate is not None else "",
         "numbers": _numbers(view),
         "ladder": Markup(ladder_html(certificate)) if certificate is not None else "",

@@ -22,7 +22,8 @@ def verify_command(
     """Check a certificate: every claim is derived again from the data and the evidence, with rounding accounted for.
 
     For a run folder also: the certificate is about the run's own data, loss, β and weights, and certificate.json (its
-    lower bounds, objective and verdict) says no more than what is proved. Nothing is written.
+    lower bounds, objective, and the verdict on p*) says no more than what is proved. Estimates over the network's own
+    patterns and prices of neurons have no evidence on file and are not checked. Nothing is written.
 
     The checker needs none of the rest: 'python -m reluopt.certificate.checker' runs it alone.
     Exit code 0: every claim is proved; 1: refused, with the reason; 2: the check could not be made.
