@@ -88,6 +88,19 @@ def test_an_error_is_an_object_too(tmp_path):
         assert found["remedy"]
 
 
+@pytest.mark.parametrize("kind", [OSError, MemoryError, ValueError, KeyboardInterrupt])
+def test_whatever_else_ends_a_command_is_an_error_object_without_a_result(kind, run, monkeypatch):
+    def broken(*_, **__):
+        raise kind("nothing")
+
+    monkeypatch.setattr("reluopt.cli.report.RunFolder.open", broken)
+    done = CliRunner().invoke(app, ["show", str(run), "--json"])
+    content = json.loads(done.stdout)
+    jsonschema.validate(content, SCHEMA)
+    assert done.exit_code and "result" not in content
+    assert content["error"]["kind"] == kind.__name__ and content["error"]["problem"] and content["error"]["remedy"]
+
+
 def test_doctor_names_versions_and_threads():
     found = answer("doctor")
     assert {"reluopt", "python", "torch", "cores", "GPU"} <= found["facts"].keys()

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from reluopt.cli import sweep as command
 from reluopt.cli.commands import sweep as declared
-from reluopt.cli.main import load_command
+from reluopt.cli.main import app, load_command
 from reluopt.errors import CheckpointError, ConfigError, DataError
 from reluopt.sweep import sweeping
 from reluopt.sweep.grid import expand
@@ -247,7 +247,9 @@ def test_ctrl_c_keeps_what_is_done_and_names_the_next_command(place, trained, mo
         return run_point(point)
 
     monkeypatch.setattr(command, "run_point", interrupted)
-    result = sweep("--out", "elsewhere")
+    result = CliRunner().invoke(
+        app, ["sweep", "grid.toml", "--workers", "1", "--out", "elsewhere"], env={"COLUMNS": "200"}
+    )
     assert result.exit_code == 130
     assert "2 rows are in 'elsewhere/rows.parquet'" in result.output
     assert "go on: reluopt sweep grid.toml --out elsewhere" in result.output

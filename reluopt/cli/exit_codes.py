@@ -49,23 +49,32 @@ def end(app: Callable[[], Any]) -> None:
             stream.reconfigure(errors="replace")
     try:
         app()
-    except ReluoptError as error:
-        _say(error.problem, error.remedy)
-        sys.exit(1 if isinstance(error, TrainingError) else 2)
-    except OSError as error:
+    except Exception as error:
+        code = _code(error)
+        if code == BUG:
+            traceback.print_exc()
+        _say(*in_words(error))
+        sys.exit(code)
+
+
+def in_words(error: BaseException) -> tuple[str, str]:
+    """What went wrong, and what to do about it, of anything that ends a command."""
+    if isinstance(error, ReluoptError):
+        return error.problem, error.remedy
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "Interrupted.", "Give the command again."
+    if isinstance(error, OSError):
         where = f" ('{error.filename}')" if error.filename else ""
-        _say(
-            f"{error.strerror or error}{where}.",
-            "Check the path, its permissions and the space on its disk.",
-        )
-        sys.exit(2)
-    except MemoryError:
-        _say("The memory of this machine is too small for this.", "Take fewer samples (--subset) or neurons.")
-        sys.exit(2)
-    except Exception:
-        traceback.print_exc()
-        _say("This is a bug in reluopt.", "Please report it with the lines above and the command.")
-        sys.exit(BUG)
+        return f"{error.strerror or error}{where}.", "Check the path, its permissions and the space on its disk."
+    if isinstance(error, MemoryError):
+        return "The memory of this machine is too small for this.", "Take fewer samples (--subset) or neurons."
+    return "This is a bug in reluopt.", "Please report it with the lines above and the command."
+
+
+def _code(error: Exception) -> int:
+    if isinstance(error, ReluoptError):
+        return 1 if isinstance(error, TrainingError) else 2
+    return 2 if isinstance(error, OSError | MemoryError) else BUG
 
 
 def _say(problem: str, remedy: str) -> None:

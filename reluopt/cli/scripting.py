@@ -1,8 +1,8 @@
 """``--json`` of every command: one object on standard output in the place of tables, as ``schemas.json`` describes it.
 
 A command says its result once, by :func:`result`; the tables for people and the object for scripts come of the same
-run. The object is {"command", "version", "result"}, or {"command", "version", "error": {"kind", "problem", "remedy"}};
-exit codes are those without ``--json``.
+run. The object is {"command", "version", "result"}, or {"command", "version", "error": {"kind", "problem", "remedy"}},
+or has both where something was found before the error (an interruption is one); exit codes are those without it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Annotated, Any
 import typer
 
 import reluopt
+from reluopt.cli.exit_codes import in_words
 from reluopt.cli.output import console
-from reluopt.errors import ReluoptError
 
 _found: ContextVar[dict[str, Any] | None] = ContextVar("_found", default=None)
 
@@ -58,8 +58,11 @@ def _as_json(name: str, command: Callable[..., Any], arguments: dict[str, Any]) 
     content: dict[str, Any] = {"command": name, "version": reluopt.__version__}
     try:
         return command(**arguments)
-    except ReluoptError as error:
-        content["error"] = {"kind": type(error).__name__, "problem": error.problem, "remedy": error.remedy}
+    except (typer.Exit, typer.Abort):  # the result says why the exit code is not 0
+        raise
+    except BaseException as error:
+        problem, remedy = in_words(error)
+        content["error"] = {"kind": type(error).__name__, "problem": problem, "remedy": remedy}
         raise
     finally:
         console.quiet = silent

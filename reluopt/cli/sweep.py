@@ -13,10 +13,10 @@ from rich.table import Table
 
 from reluopt import printing
 from reluopt.cli.options import read_toml
-from reluopt.cli.output import console, next_steps, quoted, tell
+from reluopt.cli.output import console, next_steps, quoted
 from reluopt.cli.scripting import command_result
 from reluopt.config import Config
-from reluopt.interrupts import exit_code
+from reluopt.interrupts import Interrupted, exit_code
 from reluopt.sweep.grid import TABLES, SweepConfig, expand
 from reluopt.sweep.hparams import log_row, log_rows
 from reluopt.sweep.rows import run_rows
@@ -66,8 +66,8 @@ def _run(
     try:
         return run_rows(points, run_point, place / "rows.parquet", threads=1, results=RESULTS, on_row=on_row, **engine)
     except KeyboardInterrupt as stop:
-        tell(f"{(str(stop) or 'Interrupted.').splitlines()[0]}\n  go on: {again}")
-        raise typer.Exit(exit_code(stop)) from stop
+        what = (str(stop) or "Interrupted.").splitlines()[0]
+        raise Interrupted(f"{what}\n  go on: {again}", exit_code(stop) - 128) from stop
 
 
 def _logged(folder: Path, keys: Sequence[str], settings: Sequence[str], row: dict[str, Any]) -> None:
