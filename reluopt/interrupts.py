@@ -55,10 +55,10 @@ def raise_interrupted(signum: int, frame: Any) -> None:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Within it the stopping signals wait; the first that came is raised as Interrupted at its end."""
+def held_back(text: str = "") -> Iterator[None]:
+    """Within it the stopping signals wait; the first that came is raised as Interrupted, with ``text``, at its end."""
     came: list[int] = []
     with handling(lambda signum, frame: came.append(signum)):
         yield
     if came:
-        raise Interrupted("", came[0])
+        raise Interrupted(text, came[0])

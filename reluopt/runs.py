@@ -117,7 +117,7 @@ class RunFolder:
             if not overwrite:
                 raise CheckpointError(
                     f"The folder '{self.path}' already holds a run.",
-                    "Resume it (--resume), overwrite it (--replace), or name another folder.",
+                    "Name another folder (--out), or overwrite it (--replace); train and solve go on with --resume.",
                 )
         elif self.path.is_dir() and any(file not in self._leftovers() for file in self.path.iterdir()):
             raise CheckpointError(

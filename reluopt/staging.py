@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reluopt.interrupts import held_back
+from reluopt.interrupts import handling, held_back
 from reluopt.writing import STAGE
 
 
@@ -15,8 +15,8 @@ from reluopt.writing import STAGE
 def staged(folder: Path, then: Callable[[set[Path]], object] = lambda placed: None) -> Iterator[Path]:
     """Within it files are written into an empty folder inside of ``folder``; at its end they move to ``folder``.
 
-    After an exception nothing moves. Ctrl-C and SIGTERM wait while the files move (milliseconds; only SIGKILL or a
-    power cut can come in between). One process at a time may do this in a folder.
+    After an exception nothing moves. Ctrl-C and SIGTERM wait while the files move and while what is left over goes
+    (milliseconds; only SIGKILL or a power cut can come in between). One process at a time may do this in a folder.
 
     Parameters
     ----------
@@ -27,10 +27,13 @@ def staged(folder: Path, then: Callable[[set[Path]], object] = lambda placed: No
     try:
         stage.mkdir()
         yield stage
-        with held_back():
+        with held_back(f"Interrupted: what was being written to '{folder}' is there, whole."):
             then(_move(stage, folder))
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+            shutil.rmtree(stage, ignore_errors=True)
+    except BaseException:
+        with handling(lambda signum, frame: None):  # what ends this is on its way already
+            shutil.rmtree(stage, ignore_errors=True)
+        raise
 
 
 def _move(stage: Path, folder: Path) -> set[Path]:

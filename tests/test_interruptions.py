@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from commands import GRID, LINES, NEW, PLANTED, reluopt
 
+from reluopt import staging
 from reluopt.certificate import bounds_below, certifying
 from reluopt.cli.main import COMMANDS
 from reluopt.interrupts import Interrupted
 from reluopt.runs import RunFolder
 from reluopt.training.checkpoint import read_checkpoint
 from reluopt.workflows.runs import read_run
+from reluopt.writing import STAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = ("certify", "run", "--time-budget", "1", "--gaussian-patterns", "3")
@@ -123,6 +125,58 @@ def test_every_other_command_ends_with_130_and_leaves_no_half(name, place, monke
     assert done.returncode == 130, done.stderr
     assert "nterrupted" in done.stderr and "Traceback" not in done.stderr
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_a_command_with_json_that_is_stopped_prints_an_error_and_no_empty_result(name, place, monkeypatch):
+    if name in ("verify", "show", "report"):
+        assert reluopt(*LINE, "--effort", "fast", cwd=place).returncode == 0
+
+    def stopped(*_, **__):
+        raise Interrupted("", signal.SIGINT)
+
+    (place / "grid.toml").write_text(GRID)
+    (place / "new.csv").write_text(NEW)
+    monkeypatch.setattr(WHERE[name], stopped)
+    done = reluopt(*(word.format(run="run", out="new") for word in LINES[name]), "--json", cwd=place)
+    assert done.returncode == 130, done.stderr
+    content = json.loads(done.stdout)
+    assert content["error"]["kind"] == "Interrupted" and content["error"]["problem"].startswith("Interrupted")
+    assert content.get("result") != {}
+
+
+def test_with_json_what_was_proved_stands_beside_the_interruption(place, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(certifying, "theory_of", stopped)
+    done = reluopt(*LINE, "--effort", "fast", "--json", cwd=place)
+    content = json.loads(done.stdout)
+    assert done.returncode == 130 and content["result"]["saved"] and "error" in content
+    assert content["result"]["certificate"] == json.loads((place / "run" / "certificate.json").read_text())
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("part", ["the move", "the clearing"])
+def test_a_run_that_is_stopped_while_its_files_take_their_places_is_whole(part, signum, place, monkeypatch):
+    owner, name = {"the move": (staging, "_move"), "the clearing": (staging.shutil, "rmtree")}[part]
+    original, new = getattr(owner, name), place / "new"
+
+    def stopped(*arguments, **options):
+        if part == "the move" or (new / "config.toml").exists():
+            signal.raise_signal(signum)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, stopped)
+    line = tuple(word.format(out="new") for word in LINES["relax"])
+    done = reluopt(*line, cwd=place)
+    monkeypatch.undo()
+    assert done.returncode == 128 + signum, done.stderr
+    assert "is there, whole" in done.stderr
+    assert read_run(RunFolder.open(new)) and not (new / STAGE).exists()
+    again = reluopt(*line, cwd=place)
+    assert again.returncode == 2 and "--replace" in again.stderr
+    assert reluopt(*line, "--replace", cwd=place).returncode == 0
 
 
 #: A process that is told to end in the middle of a call of LAPACK, and one whose bound is stopped by a terminal.
