@@ -15,6 +15,7 @@ from commands import GRID, LINES, NEW, PLANTED, reluopt
 
 from reluopt import staging
 from reluopt.certificate import bounds_below, certifying
+from reluopt.cli.exit_codes import in_words
 from reluopt.cli.main import COMMANDS
 from reluopt.interrupts import Interrupted
 from reluopt.runs import RunFolder
@@ -143,6 +144,15 @@ def test_a_command_with_json_that_is_stopped_prints_an_error_and_no_empty_result
     content = json.loads(done.stdout)
     assert content["error"]["kind"] == "Interrupted" and content["error"]["problem"].startswith("Interrupted")
     assert content.get("result") != {}
+
+
+@pytest.mark.parametrize("text", ["", "Interrupted: half is there.", "Interrupted.\n  -> Resume with: reluopt train"])
+def test_what_an_interruption_says_of_going_on_is_its_remedy(text):
+    problem, remedy = in_words(Interrupted(text))
+    assert problem == (text.partition("\n")[0] or "Interrupted.")
+    assert ("again" in remedy) == (not text)
+    if "\n" in text:
+        assert remedy == "Resume with: reluopt train"
 
 
 def test_with_json_what_was_proved_stands_beside_the_interruption(place, monkeypatch):

@@ -62,7 +62,10 @@ def in_words(error: BaseException) -> tuple[str, str]:
     if isinstance(error, ReluoptError):
         return error.problem, error.remedy
     if isinstance(error, KeyboardInterrupt):
-        return str(error) or "Interrupted.", "Give the command again."
+        if not str(error):
+            return "Interrupted.", "Give the command again."
+        what, _, then = str(error).partition("\n")  # the lines below say how to go on
+        return what, then.strip().removeprefix("-> ") or "Go on from what is there."
     if isinstance(error, OSError):
         where = f" ('{error.filename}')" if error.filename else ""
         return f"{error.strerror or error}{where}.", "Check the path, its permissions and the space on its disk."
