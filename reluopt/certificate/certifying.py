@@ -12,6 +12,7 @@ from jaxtyping import Float
 import reluopt
 from reluopt.bounds import LowerBound
 from reluopt.bounds.plugins import installed_bounds, require_bound
+from reluopt.certificate import checker
 from reluopt.certificate.bounds_above import checked_weights, network_estimates, own_objectives
 from reluopt.certificate.bounds_below import lower_bounds, whole_seconds
 from reluopt.certificate.case import Case
@@ -119,7 +120,10 @@ def certify(
             "loss": problem.loss.spec, "beta": problem.beta, **config.to_mapping(), "reluopt": reluopt.__version__,
             **({"output_bias": problem.biases.output, "first_bias": problem.biases.first} if problem.biases else {}),
         },
-        network={"width": network.width, "dtype": str(network.U.dtype).removeprefix("torch.")},
+        network={
+            "width": network.width, "dtype": str(network.U.dtype).removeprefix("torch."),
+            "fingerprint": checker.fingerprint(*network.weights()),
+        },
         seconds=case.clock.spent,
         notes=tuple(case.notes),
         bound=bound,

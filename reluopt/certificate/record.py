@@ -86,6 +86,8 @@ def check_record(run: RunFolder, problem: Problem, proved: checker.Verdict) -> s
             _same_number(name, value, getattr(record, name))
         _same("data", problem.fingerprint, record.data.get("fingerprint", problem.fingerprint))
         _same("beta", problem.beta, record.settings["beta"])
+        own = checker.fingerprint(*load_weights(run))
+        _same("network", own, record.network.get("fingerprint", own))
         _same("loss", problem.loss.spec, record.settings["loss"])
         bounds = [e for e in record.estimates if e.quantity is Quantity.OPTIMUM and e.is_proved]
         for found in bounds:
@@ -112,6 +114,10 @@ def read_record(path: Path) -> tuple[Certificate, dict[str, Any]]:
     ------
     CertificateError : it is missing, too large, or not such a record.
     """
+    if path.is_dir():
+        raise CertificateError(
+            f"{checker.shown(str(path))} is a folder, not a record.", "Remove it, and certify the run again."
+        )
     if not path.is_file():
         raise CertificateError(f"There is no record {checker.shown(str(path))}.", "Make one: reluopt certify RUN")
     if path.stat().st_size > MAX_RECORD:
@@ -122,6 +128,25 @@ def read_record(path: Path) -> tuple[Certificate, dict[str, Any]]:
         return record, {name: json.loads(text)[name] for name in DERIVED}
     except (UnicodeDecodeError, RecursionError) as error:
         raise CertificateError(f"{checker.shown(str(path))} is not a record.", "Certify the run again.") from error
+
+
+def what_differs(record: Certificate, run: RunFolder) -> str | None:
+    """What a record is about that is not the run's as it is now, such as "another network"; None where all is.
+
+    Only what files say is compared: no data are read, nothing is computed. Records without the sha256 of their network
+    are compared by β alone.
+
+    Raises
+    ------
+    CheckpointError : a config.toml or a checkpoint that cannot be read.
+    """
+    beta = run.config().get("run", {}).get("beta")
+    if beta is not None and record.settings.get("beta") != beta:
+        return "another β"
+    known = record.network.get("fingerprint")
+    if known is None or not run.latest_checkpoint.is_file():
+        return None
+    return None if known == checker.fingerprint(*load_weights(run)) else "another network"
 
 
 def _at_most(value: Fraction, proved: Fraction | None) -> bool:

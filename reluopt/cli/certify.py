@@ -17,7 +17,7 @@ from reluopt.cli.commands.train import TABLES as TRAIN_TABLES
 from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, tell
 from reluopt.cli.scripting import command_result
-from reluopt.cli.show import show_certificate
+from reluopt.cli.show import show_certificate, show_places
 from reluopt.errors import CertificateError
 from reluopt.interrupts import Interrupted, exit_code
 from reluopt.progress import working
@@ -34,13 +34,16 @@ def certify_command(run: Path, config: Path | None, quiet: bool, given: dict[str
         trained = read_trained(folder)
         with working("certifying", quiet=quiet) as say:
             certificate, stop = certify_run(trained, settings, say=say)
-        command_result({"run": folder.path, "saved": writable, "certificate": json.loads(certificate.to_json())})
+        command_result({"run": folder.path, "saved": False, "certificate": json.loads(certificate.to_json())})
         if quiet:
             console.print(certificate.verdict, soft_wrap=True)
         else:
-            show_certificate(certificate, folder if writable else None)
+            show_certificate(certificate)
         if writable:
             keep_certificate(trained, certificate)
+            command_result({"saved": True})
+            if not quiet:
+                show_places(certificate, folder)
     if stop is not None:
         raise Interrupted("Interrupted: the certificate holds what was proved by then.", exit_code(stop) - 128)
     if not writable:

@@ -10,10 +10,11 @@ import typer
 from rich.table import Table
 
 from reluopt import printing
+from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.record import read_record
 from reluopt.cli.output import console, next_steps, quoted, tell
 from reluopt.cli.scripting import command_result
-from reluopt.cli.show import show_certificate
+from reluopt.cli.show import outdated, show_certificate, show_places
 from reluopt.errors import CheckpointError, ConfigError, DataError
 from reluopt.runs import RunFolder
 from reluopt.writing import unwritable, write_atomically
@@ -39,10 +40,12 @@ def report_command(runs: list[Path], out: Path, replace: bool, check: bool, quie
     except OSError as error:
         raise unwritable(out, error) from error
     states = {view.path: view.check for view in views}
-    command_result({"out": out, "checks": states})
+    reasons = {v.path: v.check_lines[0] for v in views if v.check in ("refused", "unchecked")}
+    command_result({"out": out, "checks": states, "reasons": reasons})
     if not quiet:
         for path, state in states.items():
-            console.print(f"{path}: {_STATES[state]}", soft_wrap=True)
+            why = f": {reasons[path]}" if path in reasons else ""
+            console.print(f"{path}: {_STATES[state]}{why}", soft_wrap=True)
         console.print(f"the page is {out}", soft_wrap=True)
     if "refused" in states.values():
         raise typer.Exit(1)
@@ -59,15 +62,34 @@ _STATES = {
 def show_command(runs: list[Path]) -> None:
     """See :mod:`reluopt.cli.commands.report`."""
     folders = _opened(runs)
-    summaries = [_summary(folder) for folder in folders]
+    found = [_recorded(folder) for folder in folders]
+    summaries = [
+        _summary(folder, None if remark else record) for folder, (record, remark) in zip(folders, found, strict=True)
+    ]
+    for _, remark in found:
+        if remark:
+            tell(remark)
     command_result({"runs": summaries})
-    if len(folders) == 1 and folders[0].certificate_file.is_file():
-        show_certificate(read_record(folders[0].certificate_file)[0], folders[0])
+    record, remark = found[0]
+    if len(folders) == 1 and record is not None:
+        show_certificate(record)
+        if remark:
+            console.print(remark, soft_wrap=True)
+        else:
+            show_places(record, folders[0])
     else:
         console.print(_comparison(summaries))
-        bare = [folder for folder in folders if not folder.certificate_file.is_file()]
+        bare = [folder for folder, row in zip(folders, summaries, strict=True) if row["lower_bound"] is None]
         if bare:
             next_steps(("certify", f"reluopt certify {quoted(bare[0].path)}"))
+
+
+def _recorded(folder: RunFolder) -> tuple[Certificate | None, str | None]:
+    """The certificate of a run as it is recorded, and a remark where it is not of the run as it is now."""
+    if not folder.certificate_file.is_file():
+        return None, None
+    record = read_record(folder.certificate_file)[0]
+    return record, outdated(record, folder)
 
 
 def _opened(paths: list[Path]) -> list[RunFolder]:
@@ -85,7 +107,7 @@ def _opened(paths: list[Path]) -> list[RunFolder]:
     return folders
 
 
-def _summary(folder: RunFolder) -> dict[str, Any]:
+def _summary(folder: RunFolder, record: Certificate | None) -> dict[str, Any]:
     """A run in a few numbers; None where it has none. The certificate is as recorded: ``verify`` checks it."""
     tables, records = folder.config(), folder.metrics()
     last = records[-1] if records else {}
@@ -103,8 +125,7 @@ def _summary(folder: RunFolder) -> dict[str, Any]:
     for tag in ("test/accuracy", "test/R2"):
         if tag in last:
             found |= {"test": last[tag]}
-    if folder.certificate_file.is_file():
-        record = read_record(folder.certificate_file)[0]
+    if record is not None:
         found["objective"] = record.objective
         found["lower_bound"] = record.lower_bound
         found["proved_within"] = record.proved_within

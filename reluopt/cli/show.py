@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from rich.panel import Panel
@@ -14,7 +15,9 @@ from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.estimates import Estimate, Quantity
 from reluopt.certificate.facts import fact_lines
 from reluopt.certificate.file import is_checkable
+from reluopt.certificate.record import read_record, what_differs
 from reluopt.cli.output import console, next_steps, quoted, styled
+from reluopt.errors import ReluoptError
 from reluopt.runs import RunFolder
 from reluopt.training import TrainResult
 
@@ -35,18 +38,32 @@ def show_training(result: TrainResult, run: RunFolder | None) -> None:
         console.print(", ".join(shown), soft_wrap=True)
     if run is not None:
         place = quoted(run.path)
+        with suppress(ReluoptError, OSError):  # one that cannot be read is no matter of training
+            if run.certificate_file.is_file() and (remark := outdated(read_record(run.certificate_file)[0], run)):
+                console.print(remark, soft_wrap=True)
         next_steps(("watch", f"tensorboard --logdir {place}"), ("then", f"reluopt certify {place}"))
 
 
-def show_certificate(certificate: Certificate, run: RunFolder | None) -> None:
-    """The ladder as a table, the facts beside it, the verdict, and where the files are (or will be) if in a run."""
+def outdated(certificate: Certificate, run: RunFolder) -> str | None:
+    """A sentence where the certificate in a run is not of what the run is now."""
+    other = what_differs(certificate, run)
+    if other is None:
+        return None
+    again = f"reluopt certify {quoted(run.path)}"
+    return f"The certificate in '{run.path}' is of {other} than the run has now. Certify it again: {again}"
+
+
+def show_certificate(certificate: Certificate) -> None:
+    """The ladder as a table, the facts beside it, the verdict."""
     console.print(_ladder_table(certificate))
     console.print(_facts_table(certificate))
     for note in certificate.notes:
         console.print(f"note: {note}", soft_wrap=True)
     console.print(Panel(certificate.verdict, title="verdict", border_style="green"))
-    if run is None:
-        return
+
+
+def show_places(certificate: Certificate, run: RunFolder) -> None:
+    """Where the files of a run's certificate are, and how its proof is checked."""
     proof = [("check the proof", f"reluopt verify {quoted(run.path)}")]
     next_steps(
         *(proof if is_checkable(certificate.settings["loss"]) else ()),

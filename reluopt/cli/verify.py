@@ -25,7 +25,8 @@ def verify_command(certificate: Path, data: Path | None, max_gigabytes: float, q
         raise typer.Exit(1) from reason
     except checker.CannotCheck as reason:
         raise CertificateError(
-            f"{reason}.", "Make the data file with: reluopt data DATASET --save data.npz"
+            f"{reason}.",
+            "Make the data file with: reluopt data DATASET --save data.npz; --max-gigabytes allows larger ones.",
         ) from reason
     except (ReluoptError, KeyboardInterrupt):
         raise

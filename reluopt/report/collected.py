@@ -13,7 +13,7 @@ from jaxtyping import Float
 from reluopt import neurons
 from reluopt.certificate import checker
 from reluopt.certificate.certificate import Certificate
-from reluopt.certificate.record import read_record
+from reluopt.certificate.record import read_record, what_differs
 from reluopt.config import short
 from reluopt.errors import CertificateError, CheckpointError, ReluoptError
 from reluopt.runs import RunFolder
@@ -71,7 +71,7 @@ def collect(run: RunFolder, letter: str = "A", *, check: bool = True) -> RunView
     state: str = "none"
     lines: tuple[str, ...] = ()
     if certificate is not None or problem or run.proof_file.is_file():
-        state, lines = _checked(run) if check else ("unchecked", ("The proof was not checked for this page.",))
+        state, lines = _checked(run) if check else _unchecked(run, certificate)
     if problem and state == "proved":
         state, lines = "refused", (problem,)
     return RunView(
@@ -94,9 +94,19 @@ def _checked(run: RunFolder) -> tuple[str, tuple[str, ...]]:
         found = verify_certificate(run.path)
     except checker.Refused as reason:
         return "refused", (str(reason),)
-    except (checker.CannotCheck, ReluoptError, OSError, ArithmeticError, ValueError, KeyError, TypeError) as error:
+    except ReluoptError as error:
+        return "unchecked", (f"The check could not be made: {error.problem} {error.remedy}",)
+    except (checker.CannotCheck, OSError, ArithmeticError, ValueError, KeyError, TypeError) as error:
         return "unchecked", (f"The check could not be made: {short(error)}",)
     return "proved", (f"about: {found.subject}", *found.proved, *([found.record] if found.record else []))
+
+
+def _unchecked(run: RunFolder, certificate: Certificate | None) -> tuple[str, tuple[str, ...]]:
+    """Without a check: refused all the same where the record is not of what the run is now."""
+    other = None if certificate is None else what_differs(certificate, run)
+    if other is not None:
+        return "refused", (f"certificate.json is of {other} than the run has now; certify it again",)
+    return "unchecked", ("The proof was not checked for this page.",)
 
 
 def _trace(run: RunFolder) -> list[dict[str, Any]]:
