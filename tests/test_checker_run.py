@@ -1,5 +1,6 @@
 """`reluopt verify RUN` holds a run's config, checkpoint and record against its proof, and changes nothing."""
 
+import errno
 import json
 import shutil
 from dataclasses import dataclass
@@ -13,15 +14,23 @@ from reluopt.certificate.certificate import Certificate
 from reluopt.certificate.config import CertifyConfig
 from reluopt.certificate.file import write_certificate
 from reluopt.certificate.verdict_text import verdict as in_words
+from reluopt.cli.certify import certify_command
+from reluopt.cli.report import show_command
+from reluopt.cli.show import show_training
 from reluopt.cli.verify import verify_command
 from reluopt.data import DataConfig, load_dataset
-from reluopt.errors import ReluoptError
+from reluopt.errors import CertificateError, ReluoptError
 from reluopt.network import from_weights
+from reluopt.report import collect
 from reluopt.runs import RunFolder
 from reluopt.training import TrainConfig, Trainer
 from reluopt.training.checkpoint import load_weights, save_weights
+from reluopt.workflows import certification
 from reluopt.workflows.certification import certify_run, keep_certificate, read_trained
 from reluopt.workflows.runs import read_run
+from reluopt.workflows.verification import verify_certificate
+
+QUICK = CertifyConfig(time_budget=0.0, gaussian_patterns=0, effort="fast")
 
 
 @dataclass
@@ -59,7 +68,7 @@ def certified_run(path, beta=0.5):
     run = RunFolder.create(path, tables)
     Trainer(config.make_network(data.d), data.X, data.y, beta, config, run=run, progress=False).fit()
     trained = read_trained(run)
-    certificate, _ = certify_run(trained, CertifyConfig(time_budget=0.0, gaussian_patterns=0, effort="fast"))
+    certificate, _ = certify_run(trained, QUICK)
     keep_certificate(trained, certificate)
     return run.path
 
@@ -149,6 +158,7 @@ RECORDS = {
     "the objective, raised": lambda c: estimate(c, "objective").update(value=estimate(c, "objective")["value"] * 1.01),
     "β": lambda c: c["settings"].update(beta=1.0),
     "the data": lambda c: c["data"].update(fingerprint="0" * 64),
+    "the network": lambda c: c["network"].update(fingerprint="0" * 64),
     "a fact that the verdict names": lambda c: c["pricing"].update(largest_price_over_beta=7.0),
 }
 
@@ -225,6 +235,7 @@ BROKEN = {
         (run / "certificate.safetensors").unlink(),
         (run / "certificate.safetensors").mkdir(),
     ),
+    "a folder as record": lambda run: ((run / "certificate.json").unlink(), (run / "certificate.json").mkdir()),
     "no proof": lambda run: (run / "certificate.safetensors").unlink(),
     "no config": lambda run: (run / "config.toml").unlink(),
     "no checkpoint": lambda run: shutil.rmtree(run / "checkpoints"),
@@ -242,3 +253,106 @@ def test_what_cannot_be_checked_is_not_refused(run, what, verified):
     assert done.exit_code == 2, done.output
     assert not done.output
     assert {path.name for path in run.iterdir()} == names
+
+
+def without(run, line):
+    text = (run / "config.toml").read_text()
+    kept = [row for row in text.splitlines() if not row.startswith(line)]
+    assert len(kept) < len(text.splitlines())
+    (run / "config.toml").write_text("\n".join(kept))
+
+
+#: What is broken, and words of the true cause and of the remedy.
+CAUSES = {
+    "no [run]": (lambda run: edited(run / "config.toml", "[run]", "[old]"), "has no table [run]", "Put back"),
+    "no fingerprint": (lambda run: without(run, "fingerprint"), "has no fingerprint in [run]", "Put back"),
+    "no β": (lambda run: without(run, "beta = "), "has no beta in [run]", "Put back"),
+    "a number as fingerprint": (
+        lambda run: edited(run / "config.toml", "fingerprint = ", "fingerprint = 1 # "),
+        "has fingerprint = 1 in [run]",
+        "Put back",
+    ),
+    "a folder as proof": (
+        BROKEN["a folder as proof"],
+        "certificate.safetensors' is a folder",
+        "Remove it, and certify",
+    ),
+    "a folder as record": (BROKEN["a folder as record"], "certificate.json' is a folder", "Remove it, and certify"),
+    "too large a proof": (lambda run: None, "bytes, and 0 are allowed", "--max-gigabytes"),
+}
+
+
+@pytest.mark.parametrize("what", CAUSES)
+def test_what_cannot_be_checked_is_said_with_its_cause(run, what):
+    broken, cause, remedy = CAUSES[what]
+    broken(run)
+    with pytest.raises(ReluoptError) as error:
+        verify_certificate(run, max_bytes=0 if "large" in what else 2**30)
+    assert cause in error.value.problem and remedy in error.value.remedy
+    page = collect(RunFolder(run)) if "large" not in what else None
+    assert page is None or (page.check == "unchecked" and remedy in page.check_lines[0])
+
+
+@pytest.mark.parametrize("name", ["certificate.safetensors", "certificate.json"])
+def test_a_folder_in_the_place_of_a_file_goes_as_its_remedy_says(run, name, verified):
+    (run / name).unlink()
+    (run / name).mkdir()
+    (run / name).rmdir()  # "Remove it, and certify the run again."
+    trained = read_trained(RunFolder(run))
+    keep_certificate(trained, certify_run(trained, QUICK)[0])
+    assert verified(run).exit_code == 0
+
+
+def gone_on(run):
+    U, alpha = load_weights(RunFolder(run))
+    problem = read_run(RunFolder(run)).problem
+    save_weights(RunFolder(run), "latest", from_weights(U * 2, alpha), problem, "a test")
+
+
+STALE = {
+    "another network": gone_on,
+    "another β": lambda run: edited(run / "config.toml", "[run]\nbeta = ", "[run]\nbeta = 1"),
+}
+
+
+@pytest.mark.parametrize("other", STALE)
+def test_a_certificate_of_another_network_or_beta_is_not_shown_as_the_run_s(run, certified, other, capsys):
+    show_command([run])
+    assert "is of another" not in capsys.readouterr().out
+    STALE[other](run)
+    show_command([run])
+    shown = capsys.readouterr()
+    for text in (shown.out, shown.err):
+        assert f"is of {other} than the run has now. Certify it again: reluopt certify" in " ".join(text.split())
+    assert "check the proof" not in shown.out
+    show_command([run, certified])
+    assert "is of another" in capsys.readouterr().err
+    assert collect(RunFolder(run), check=False).check == "refused"
+
+
+def test_training_that_goes_on_says_that_the_certificate_is_of_an_earlier_network(run, capsys):
+    config = TrainConfig(epochs=0, width=6)
+    result = Trainer(config.make_network(3), read_run(RunFolder(run)).problem, config=config, progress=False).fit()
+    show_training(result, RunFolder(run))
+    assert "is of another" not in capsys.readouterr().out
+    gone_on(run)
+    show_training(result, RunFolder(run))
+    assert "is of another network than the run has now" in capsys.readouterr().out
+    (run / "certificate.json").write_text("{")
+    show_training(result, RunFolder(run))
+    assert "is of another" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("full", ["write_certificate", "write_atomically", "save_ladder"])
+def test_a_certificate_that_was_not_written_names_no_files(run, full, monkeypatch, capsys):
+    def no_space(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = {name: (run / name).read_bytes() for name in ("certificate.json", "certificate.safetensors")}
+    monkeypatch.setattr(certification, full, no_space)
+    with pytest.raises(CertificateError, match="could not be written"):
+        certify_command(run, None, False, {"certify": QUICK.to_mapping()})
+    out = capsys.readouterr().out
+    assert "The ladder" in out and "check the proof" not in out and "certificate.json" not in out
+    if full != "save_ladder":  # proof and record are old or new together
+        assert before == {name: (run / name).read_bytes() for name in before}

@@ -54,11 +54,11 @@ def read_run(run: RunFolder) -> RunRecord:
     CheckpointError : a folder without these, data that changed since, settings that are not those of the training.
     """
     tables = run.config()
-    facts = tables.get("run", {})
+    facts = _facts(run, tables)
     beta, beta_max = (_positive(run, facts, name) for name in ("beta", "beta_max_estimate"))
     config = DataConfig.from_mapping(tables.get("data", {}), f"[data] of '{run.config_file}'")
     data = _load(run, config, facts)
-    if data.fingerprint != facts.get("fingerprint"):
+    if data.fingerprint != facts["fingerprint"]:
         raise CheckpointError(
             f"The data of '{run.path}' are not those it was trained on (another sha256 of X and y).",
             "Put the original file and the settings in [data] back, or train a new run.",
@@ -71,12 +71,28 @@ def read_run(run: RunFolder) -> RunRecord:
     return RunRecord(data, train, problem, beta_max)
 
 
+#: What helps where a file of a run was edited.
+PUT_BACK = "Put back what training wrote there, or train a new run."
+
+
+def _facts(run: RunFolder, tables: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The table [run] with the sha256 of the data; CheckpointError where one is not there."""
+    if "run" not in tables:
+        raise CheckpointError(f"'{run.config_file}' has no table [run].", PUT_BACK)
+    known = tables["run"].get("fingerprint")
+    if not isinstance(known, str):
+        what = "no fingerprint" if known is None else f"fingerprint = {short(known)}"
+        raise CheckpointError(f"'{run.config_file}' has {what} in [run], the sha256 of its data.", PUT_BACK)
+    return tables["run"]
+
+
 def _positive(run: RunFolder, facts: Mapping[str, Any], name: str) -> float:
     value = facts.get(name)
+    if value is None:
+        raise CheckpointError(f"'{run.config_file}' has no {name} in [run].", PUT_BACK)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
         raise CheckpointError(
-            f"'{run.config_file}' has {name} = {short(value)} in [run], which is no positive number.",
-            "Put back what training wrote there, or train a new run.",
+            f"'{run.config_file}' has {name} = {short(value)} in [run], which is no positive number.", PUT_BACK
         )
     return float(value)
 

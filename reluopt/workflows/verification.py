@@ -51,10 +51,14 @@ def verify_certificate(certificate: Path, data: Path | None = None, max_bytes: i
     if not path.exists():
         _require_checkable(run)
         raise CertificateError(f"There is no certificate {checker.shown(str(path))}.", "Make one: reluopt certify RUN")
+    if path.is_dir():
+        raise CertificateError(
+            f"{checker.shown(str(path))} is a folder, not a certificate.", "Remove it, and certify the run again."
+        )
     if data is None and run is None:
         raise CertificateError("A certificate file needs its data.", "Give --data data.npz, or name the run folder.")
     problem = read_run(run).problem if run is not None else None
-    content = checker.read_certificate(path, max_bytes)
+    content = _read(path, max_bytes)
     if data is not None:
         X, y, weights = checker.read_data(data, max_bytes, pooled=bool(content.problem.rows))
     else:
@@ -65,6 +69,15 @@ def verify_certificate(certificate: Path, data: Path | None = None, max_bytes: i
     verdict = checker.check(content, X, y, weights)
     record = None if run is None or problem is None else check_record(run, problem, verdict)
     return Verified(verdict.subject(), tuple(verdict.sentences()), record, verdict)
+
+
+def _read(path: Path, max_bytes: int) -> checker.Certificate:
+    """The certificate; one that cannot be read at all is no matter of the data."""
+    try:
+        return checker.read_certificate(path, max_bytes)
+    except checker.CannotCheck as reason:
+        remedy = "Allow larger files (--max-gigabytes), or certify the run again."
+        raise CertificateError(f"{reason}.", remedy) from reason
 
 
 def _require_checkable(run: RunFolder | None) -> None:
