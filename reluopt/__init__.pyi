@@ -68,6 +68,7 @@ from .search.optimal_networks import Uniqueness as Uniqueness
 from .search.optimal_networks import minimal_network as minimal_network
 from .search.optimal_networks import optimal_set as optimal_set
 from .search.optimal_networks import uniqueness as uniqueness
+from .search.path import PathInterrupted as PathInterrupted
 from .search.path import PathPoint as PathPoint
 from .search.path import RegularizationPath as RegularizationPath
 from .search.path import regularization_path as regularization_path

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
+import signal
+from collections import namedtuple
 from fractions import Fraction
 
 import numpy as np
@@ -14,8 +19,13 @@ from commands import reluopt
 from reluopt import Dataset, Problem, bounds
 from reluopt.beta_max import beta_max_estimate
 from reluopt.errors import ConfigError, DataError
+from reluopt.interrupts import Interrupted
 from reluopt.losses import make_loss
+from reluopt.runs import RunFolder
+from reluopt.search import path as module
 from reluopt.search.path import concave_bound, regularization_path
+from reluopt.search.records import SolveInterrupted
+from reluopt.training.checkpoint import load_weights
 
 
 def problem(seed: int, n: int = 18, d: int = 2, loss: str = "squared") -> tuple[Problem, np.ndarray, np.ndarray]:
@@ -133,3 +143,61 @@ def test_the_command_leaves_a_run_at_every_beta(tmp_path) -> None:
     again = reluopt("path", *data, "--out", "path", cwd=tmp_path)
     assert again.returncode == 2 and "->" in again.stderr
     assert reluopt("path", *data, "--fractions", "0.1,x", "--out", "other", cwd=tmp_path).returncode == 2
+
+
+PATH = ("path", "planted", "--n", 12, "--d", 2, "--fractions", "0.5,0.2,0.1", "--gap", 0.5, "--budget", 9)
+
+
+class Killed(BaseException):
+    """In the place of SIGKILL: nothing catches it."""
+
+
+@pytest.mark.parametrize("how", ["stopped in a search", "stopped before one", "killed"])
+def test_each_beta_is_there_as_soon_as_it_is_solved(how: str, tmp_path, monkeypatch) -> None:
+    """Whatever ends a path at its third β, the folder has the two before; an interruption prints them, too."""
+    done = []
+
+    def solve(*arguments, **options):
+        done.append(solved := original(*arguments, **options))
+        if len(done) == 3:
+            stop = Interrupted("", signal.SIGTERM)
+            raise {"stopped in a search": SolveInterrupted(solved, stop), "stopped before one": stop}.get(how, Killed())
+        return solved
+
+    original = module.solve_problem
+    monkeypatch.setattr(module, "solve_problem", solve)
+    if how == "killed":
+        with pytest.raises(Killed):
+            reluopt(*PATH, "--out", "path", cwd=tmp_path)
+    else:
+        said = reluopt(*PATH, "--out", "path", cwd=tmp_path)
+        assert said.returncode == 143, said.stderr
+        assert "0.5 " in said.stdout and "0.2 " in said.stdout
+        assert f"β {3 if 'search' in how else 2} of 3: 'path' holds" in said.stderr
+    monkeypatch.undo()
+    record = json.loads((tmp_path / "path" / "path.json").read_text())
+    assert not record["finished"]
+    assert [point["fraction"] for point in record["points"]][:2] == [0.5, 0.2]
+    for point, solved in zip(record["points"], done, strict=False):
+        run = RunFolder.open(tmp_path / "path" / point["run"])
+        assert len(load_weights(run)[0]) == point["neurons"] > 0 and run.proof_file.is_file()
+        assert point["bound"] >= solved.bound.value
+    assert (tmp_path / "path" / "path.png").is_file() == ("stopped" in how)
+    assert reluopt("solve", "--resume", f"path/{record['points'][-1]['run']}", "-q", cwd=tmp_path).returncode == 0
+
+
+def full(*_, **__) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_path_asks_for_space_before_it_works_and_leaves_no_empty_folder(tmp_path, monkeypatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("reluopt.workflows.solve_run.save_weights", full)
+        said = reluopt(*PATH, "--out", "path", cwd=tmp_path)
+        assert said.returncode == 2 and "cannot be written" in said.stderr
+        assert not (tmp_path / "path").exists()
+    monkeypatch.setattr(module, "solve_problem", pytest.fail)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: namedtuple("usage", "free")(10**6))
+    said = reluopt(*PATH, "--out", "path", cwd=tmp_path)
+    assert said.returncode == 2 and "has 1.0 MB left" in said.stderr
+    assert not (tmp_path / "path").exists()

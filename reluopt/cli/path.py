@@ -13,12 +13,13 @@ from reluopt.cli.options import read_toml, settle
 from reluopt.cli.output import console, next_steps, quoted, tell
 from reluopt.cli.scripting import command_result
 from reluopt.data import DataConfig
+from reluopt.interrupts import Interrupted, exit_code
 from reluopt.machine import usable_device
 from reluopt.progress import working
 from reluopt.search.config import PathConfig
-from reluopt.search.path import PathPoint, RegularizationPath, regularization_path
+from reluopt.search.path import PathInterrupted, PathPoint, RegularizationPath, regularization_path
 from reluopt.training import TrainConfig
-from reluopt.workflows.path_run import keep_path, require_new
+from reluopt.workflows.path_run import PathRun
 from reluopt.workflows.preparation import for_training, prepare
 
 
@@ -42,16 +43,9 @@ def path_command(
         prepared = prepare(data_config, choice, load_aloud, "'reluopt path'")
     data = prepared.data
     folder = out or Path("runs") / f"{data.name}-path"
-    require_new(folder)
-    held_out = None if data.test_X is None or data.test_y is None else (data.test_X, data.test_y)
-    if not quiet:
-        tell(f"{'β/β_max':>9} {'L':>13} {'bound':>13} {'within':>9} {'neurons':>8} {'test loss':>10} {'seconds':>8}")
-    found = regularization_path(
-        prepared.problem, betas=[prepared.beta_max * fraction for fraction in fractions], gap=settings.gap,
-        budget=settings.budget, validation=held_out, seed=settings.seed, device=settings.device,
-        callback=None if quiet else lambda point: tell(_row(point, prepared.beta_max)),
-    )  # fmt: skip
-    keep_path(folder, found, prepared, data_config, choice, settings)
+    run = PathRun(folder, prepared, data_config, choice, settings)
+    found, stop = _found(run, fractions, quiet)
+    run.finish(found, finished=stop is None)
     names = ("beta", "objective", "bound", "gap", "neurons", "test_loss", "score", "seconds", "known")
     command_result({
         "folder": folder, "beta_max_estimate": prepared.beta_max, "best": found.best, "score": found.score,
@@ -59,9 +53,41 @@ def path_command(
     })  # fmt: skip
     if quiet:
         console.print(str(folder), soft_wrap=True)
-        return
-    _show(found, prepared.beta_max)
-    next_steps(("all estimates of one of them", f"reluopt certify {quoted(folder)}/beta-..."))
+    else:
+        _show(found, prepared.beta_max)
+        next_steps(("all estimates of one of them", f"reluopt certify {quoted(folder)}/beta-..."))
+    if stop is not None:
+        last = quoted(run.run_of(found.points[-1]))
+        raise Interrupted(
+            f"Interrupted at β {len(found.points)} of {len(fractions)}: '{folder}' holds what was found and proved by "
+            f"then. Go on with the last one: reluopt solve --resume {last}",
+            exit_code(stop) - 128,
+        )
+
+
+def _found(
+    run: PathRun, fractions: tuple[float, ...], quiet: bool
+) -> tuple[RegularizationPath, KeyboardInterrupt | None]:
+    """The path, each β kept as soon as it is solved; and the interruption if there was one."""
+    prepared, settings = run.prepared, run.settings
+    data = prepared.data
+    held_out = None if data.test_X is None or data.test_y is None else (data.test_X, data.test_y)
+    if not quiet:
+        tell(f"{'β/β_max':>9} {'L':>13} {'bound':>13} {'within':>9} {'neurons':>8} {'test loss':>10} {'seconds':>8}")
+
+    def keep(point: PathPoint) -> None:
+        run.keep(point)
+        if not quiet:
+            tell(_row(point, prepared.beta_max))
+
+    try:
+        path = regularization_path(
+            prepared.problem, betas=[prepared.beta_max * fraction for fraction in fractions], gap=settings.gap,
+            budget=settings.budget, validation=held_out, seed=settings.seed, device=settings.device, callback=keep,
+        )  # fmt: skip
+    except PathInterrupted as stop:
+        return stop.path, stop
+    return path, None
 
 
 def _row(point: PathPoint, beta_max: float) -> str:

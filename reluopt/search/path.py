@@ -26,10 +26,11 @@ from reluopt.bounds import LowerBound
 from reluopt.clock import Clock
 from reluopt.errors import ConfigError, DataError
 from reluopt.gate import as_matrix, as_targets, given, is_data
+from reluopt.interrupts import exit_code
 from reluopt.network import TwoLayerReLU
 from reluopt.problem import Problem, as_problem
 from reluopt.rigor import rounding
-from reluopt.search.records import Solved
+from reluopt.search.records import Solved, SolveInterrupted
 from reluopt.search.solving import solve_problem
 
 #: β as fractions of β_max unless others are given.
@@ -78,6 +79,14 @@ class RegularizationPath:
     score: str
 
 
+class PathInterrupted(KeyboardInterrupt):
+    """A path was interrupted; ``path`` holds the β that were reached, the last one with what was found by then."""
+
+    def __init__(self, path: RegularizationPath, stop: KeyboardInterrupt) -> None:
+        super().__init__("Interrupted: what was found and proved by then stands.")
+        self.path, self.signum = path, exit_code(stop) - 128
+
+
 def regularization_path(
     problem: Any,
     betas: Sequence[float] | None = None,
@@ -100,12 +109,14 @@ def regularization_path(
         next.
     validation : (X, y) or a data set of samples that are held out, prepared as those of the problem; they choose
         ``best``.
-    device : where the bounds are searched. ``callback`` : called with every point when it is first solved.
+    device : where the bounds are searched.
+    callback : called with every point when it is first solved; its time is not the search's.
 
     Raises
     ------
     ConfigError : both or none that is positive, or a budget or gap that is not positive.
     DataError : data or validation samples that cannot be used, or of another width.
+    PathInterrupted : a KeyboardInterrupt, with what was found by then, if anything was.
     """
     problem = as_problem(problem, beta=1.0) if is_data(problem) else as_problem(problem)
     problem.require_one_output("A regularisation path", biases=True)
@@ -113,21 +124,45 @@ def regularization_path(
     if not budget > 0:
         raise ConfigError(f"The budget is {budget}.", "Give a positive number.")
     held_out = _held_out(problem, validation)
-    clock, points, network = Clock(budget), list[PathPoint](), None
-    for number, beta in enumerate(betas):
-        part = clock.part(1.0 / (len(betas) - number))
-        at = problem.with_beta(beta)
-        solved = solve_problem(at, gap=gap, clock=part, network=network, seed=seed, device=device)
-        network = solved.network
-        below = 0.0 if solved.bound is None else solved.bound.value
-        points.append(_point(at, solved, network, below, "own", held_out))
-        if callback is not None:
-            callback(points[-1])
-    points = _shared(problem, points, held_out)
-    best = None
-    if held_out is not None:
-        best = int(np.argmin([point.test_loss for point in points]))
+    clock, points = Clock(budget), list[PathPoint]()
+    stopped: KeyboardInterrupt | None = None
+    try:
+        for number, beta in enumerate(betas):
+            at, part = problem.with_beta(beta), clock.part(1.0 / (len(betas) - number))
+            solved, stopped = _solved(at, points[-1].network if points else None, part, gap, seed, device)
+            below = 0.0 if solved.bound is None else solved.bound.value
+            points.append(_point(at, solved, solved.network, below, "own", held_out))
+            if stopped is not None:
+                break
+            if callback is not None:
+                clock.pause()
+                callback(points[-1])
+                clock.go_on()
+    except KeyboardInterrupt as stop:
+        if not points:
+            raise
+        stopped = stop
+    path = as_path(problem, _shared(problem, points, held_out))
+    if stopped is not None:
+        raise PathInterrupted(path, stopped) from stopped
+    return path
+
+
+def as_path(problem: Problem, points: Sequence[PathPoint]) -> RegularizationPath:
+    """The points with what the validation samples, if there are any, say of them."""
+    losses = [point.test_loss for point in points]
+    best = None if math.isnan(losses[0]) else int(np.argmin(losses))
     return RegularizationPath(tuple(points), best, "accuracy" if problem.loss.classes else "R2")
+
+
+def _solved(
+    at: Problem, network: TwoLayerReLU | None, clock: Clock, gap: float, seed: int, device: str | torch.device
+) -> tuple[Solved, KeyboardInterrupt | None]:
+    """What is found at one β, and the interruption if there was one."""
+    try:
+        return solve_problem(at, gap=gap, clock=clock, network=network, seed=seed, device=device), None
+    except SolveInterrupted as stop:
+        return stop.solved, stop
 
 
 def _betas(problem: Problem, betas: Sequence[float] | None, fractions: Sequence[float] | None) -> list[float]:

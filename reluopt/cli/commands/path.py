@@ -30,7 +30,7 @@ def path_command(
 ) -> None:
     """Solve along β, each network from the one before, with a proved bound at every β; held-out samples choose β.
 
-    OUT has a run for every β, path.json, and path.png: L, bound, neurons and test loss against β.
+    OUT has a run for every β as soon as it is solved, path.json, and path.png: L, bound, neurons, test loss against β.
 
     [bold]Examples[/]
 
