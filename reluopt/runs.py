@@ -16,6 +16,7 @@ One process at a time writes (:meth:`RunFolder.locked`); reading needs no lock a
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -26,7 +27,7 @@ import tomli_w
 
 from reluopt import metrics_file
 from reluopt.checkpoint_file import read_checkpoint, weights_in
-from reluopt.config import read_toml_file
+from reluopt.config import read_toml_file, short
 from reluopt.data.preparation import Preparation
 from reluopt.errors import CheckpointError, ConfigError
 from reluopt.folder_lock import FolderLock
@@ -85,13 +86,17 @@ class RunFolder:
         ``preparation`` : how the data were prepared, for :meth:`load_model`.
         """
         self.require_free(overwrite=overwrite)
-        text = tomli_w.dumps({k: dict(v) for k, v in (config or {}).items()})
+        tables = {k: dict(v) for k, v in (config or {}).items()}
+        content = ""
+        if preparation is not None:
+            content = json.dumps(preparation.to_mapping(), ensure_ascii=False, allow_nan=False)
+            tables.setdefault("run", {})["preparation"] = _digest(json.loads(content))
+        text = tomli_w.dumps(tables)
         if self.config_file.exists():
             self.clear()
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            if preparation is not None:
-                content = json.dumps(preparation.to_mapping(), ensure_ascii=False, allow_nan=False)
+            if content:
                 write_atomically(self.preparation_file, content + "\n")
             write_atomically(self.config_file, text)
         except BaseException:
@@ -216,17 +221,37 @@ class RunFolder:
         ------
         CheckpointError : an earlier release's run, which has none, or a file that is not as reluopt wrote it.
         """
+        known = self.config().get("run", {}).get("preparation") if self.config_file.is_file() else None
+        remedy = "Put back what training wrote there, or train a new run."
         if not self.preparation_file.is_file():
+            if known is not None:
+                raise CheckpointError(f"'{self.preparation_file}' is missing.", remedy)
             raise CheckpointError(
                 f"'{self.path}' has no preparation.json: it is of an earlier release.", "Train the run again."
             )
         try:
-            return Preparation.from_mapping(json.loads(self.preparation_file.read_text(encoding="utf-8")))
+            mapping = json.loads(self.preparation_file.read_text(encoding="utf-8"))
+            found = Preparation.from_mapping(mapping)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(
-                f"'{self.preparation_file}' is not as reluopt writes it ({type(error).__name__}).",
-                "Put back what training wrote there, or train a new run.",
+                f"'{self.preparation_file}' is not as reluopt writes it ({type(error).__name__}: {short(error)}).",
+                remedy,
             ) from error
+        if known not in (None, _digest(mapping)):
+            raise CheckpointError(
+                f"'{self.preparation_file}' is not what training wrote (another sha256 than in config.toml).", remedy
+            )
+        return found
+
+    def require_preparation(self) -> None:
+        """Refuse a folder whose preparation cannot be used; runs of earlier releases have none.
+
+        Raises
+        ------
+        CheckpointError : see :meth:`preparation`.
+        """
+        if self.preparation_file.exists() or "preparation" in self.config().get("run", {}):
+            self.preparation()
 
     # -- metrics -------------------------------------------------------------------------------------------------
 
@@ -247,3 +272,8 @@ class RunFolder:
         for folder in (self.path, self.checkpoints):
             for file in folder.glob(".*.tmp"):
                 file.unlink(missing_ok=True)
+
+
+def _digest(mapping: Any) -> str:
+    """The sha256 of a JSON value, however it is laid out in its file."""
+    return hashlib.sha256(json.dumps(mapping, sort_keys=True).encode()).hexdigest()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -155,19 +157,52 @@ def test_what_does_not_fit_is_refused_by_name(runs, table, tmp_path):
         model.predict_file(tmp_path / "holes.csv")
 
 
-def test_a_preparation_that_was_changed_is_refused(runs, tmp_path):
-    run = reluopt.RunFolder.open(runs / "price")
-    kept = run.preparation_file.read_text()
-    try:
-        for broken in ("{", "[]", kept.replace('"kept"', '"left"'), kept.replace('"shift": [', '"shift": ["a", ')):
-            run.preparation_file.write_text(broken)
-            with pytest.raises(CheckpointError):
-                run.load_model()
-        run.preparation_file.unlink()
-        with pytest.raises(CheckpointError, match="earlier release"):
+#: Changes of preparation.json by hand; where they can be seen without knowing how it was, the words that say so.
+CHANGES = {
+    "no JSON": (lambda text: text[:-3], "JSON"), "empty": (lambda text: "", "JSON"),
+    "nothing": (lambda text: "{}", "not as"),
+    "a list": (lambda text: "[]", "not as"), "a key": (lambda text: text.replace('"kept"', '"left"'), "kept"),
+    "no number": (lambda text: text.replace('"shift": [', '"shift": ["a", '), "ValueError"),
+    "swapped": (lambda text: text.replace("weight", "w").replace("size", "weight").replace('"w"', '"size"'), None),
+    "divisor": (lambda text: text.replace('"divisor": 1.0', '"divisor": 0.0'), "divisor"),
+    "kept": (lambda text: text.replace('"kept": [true, ', '"kept": ['), "kept"),
+    "shift": (lambda text: text.replace('"shift": [', '"shift": [1.0, '), "shift|TypeCheck"),
+    "scale": (lambda text: re.sub(r'"scale": \[[^,]*', '"scale": [0.0', text), "scale"),
+    "infinite": (lambda text: re.sub('"target_mean": [^,]*', '"target_mean": Infinity', text), "target_mean"),
+    "another": (lambda text: re.sub('"target_std": [^,]*', '"target_std": 17.0', text), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_preparation_that_was_changed_is_refused(runs, tmp_path, change):
+    run = reluopt.RunFolder(shutil.copytree(runs / "price", tmp_path / "run"))
+    kept, (changed, words) = run.preparation_file.read_text(), CHANGES[change]
+    run.preparation_file.write_text(changed(kept))
+    assert run.preparation_file.read_text() != kept
+    with pytest.raises(CheckpointError, match="another sha256" if words is None else words):
+        run.load_model()
+    said = CliRunner().invoke(app, ["train", "--resume", str(run.path)])
+    assert isinstance(said.exception, CheckpointError), "training finds it before it goes on"
+    config = run.config_file.read_text()
+    run.config_file.write_text(re.sub("\npreparation = .*", "", config))  # as an earlier release left it
+    if words is not None:
+        with pytest.raises(CheckpointError, match=words):
             run.load_model()
-    finally:
-        run.preparation_file.write_text(kept)
+    run.config_file.write_text(config)
+    run.preparation_file.write_text(json.dumps(json.loads(kept), indent=2))  # put back, laid out anew
+    run.load_model()
+    call("train", "--resume", run.path, "--quiet")
+
+
+def test_a_preparation_that_is_missing_is_said(runs, tmp_path):
+    run = reluopt.RunFolder(shutil.copytree(runs / "price", tmp_path / "run"))
+    run.preparation_file.unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        run.load_model()
+    run.config_file.write_text(re.sub("\npreparation = .*", "", run.config_file.read_text()))
+    with pytest.raises(CheckpointError, match="earlier release"):
+        run.load_model()
+    call("train", "--resume", run.path, "--quiet")
 
 
 def test_the_preparation_survives_json(runs):

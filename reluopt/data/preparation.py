@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from reluopt.config import short
 from reluopt.data.arrays import as_features
 from reluopt.data.checks import check_values
 from reluopt.data.encoding import ColumnRule, Encoding, Fate
@@ -48,6 +49,18 @@ class FeatureRule:
         scaled = self.divisor != 1.0 or self.shift is not None or self.scale is not None or self.unit_rows
         return not (scaled or self.bias) and bool(self.kept.all())
 
+    def require_sound(self, width: int) -> None:
+        """ValueError unless the rule, as read from a file, can be applied to so many features."""
+        if self.kept.shape != (width,):
+            raise ValueError(f"{width} features, and 'kept' says of {self.kept.size} whether they are")
+        for name in ("shift", "scale"):
+            values = getattr(self, name)
+            if values is not None and values.shape != (int(self.kept.sum()),):
+                raise ValueError(f"{int(self.kept.sum())} features are kept, and '{name}' has {values.size} numbers")
+        _require_usable("shift", self.shift)
+        for name in ("divisor", "scale"):
+            _require_usable(name, getattr(self, name), positive=True)
+
     def apply(self, raw: np.ndarray, origin: Origin) -> Float[np.ndarray, "n e"]:
         """The features (n, e) of raw ones (n, d_raw)."""
         width = int(self.kept.sum())
@@ -77,6 +90,15 @@ class TargetRule:
     target_mean: float | list[float] | None = None
     target_std: float | list[float] | None = None
     rule: LabelRule = NUMBERS
+
+    def require_sound(self) -> None:
+        """ValueError unless the rule, as read from a file, can be applied."""
+        _require_usable("target_mean", self.target_mean)
+        _require_usable("target_std", self.target_std, positive=True)
+        if self.standardise_target and None in (self.target_mean, self.target_std):
+            raise ValueError("a standardised target without its mean and deviation")
+        if self.labels is not None and set(self.labels) not in ({"-1", "+1"}, set(map(str, range(len(self.labels))))):
+            raise ValueError(f"'labels' is {short(self.labels)}")
 
     def apply(self, y: np.ndarray, origin: Origin) -> Float[np.ndarray, "n ..."]:
         """The targets (n,) or (n, C) of the training problem, of labels or numbers as they stand in the data."""
@@ -241,7 +263,16 @@ class Preparation:
         names = tuple(mapping["raw_names"])
         if patching is not None and math.prod(patching.shape) != len(names):
             raise ValueError("images of another size than the features")
-        return cls(names, FeatureRule(**f), TargetRule(**{**target, "rule": rule}), reading, patching)
+        found = cls(names, FeatureRule(**f), TargetRule(**{**target, "rule": rule}), reading, patching)
+        found.features.require_sound(len(names))
+        found.target.require_sound()
+        return found
+
+
+def _require_usable(name: str, values: Any, *, positive: bool = False) -> None:
+    """ValueError unless all of the numbers, if there are some, are finite (and above 0)."""
+    if values is not None and not (np.isfinite(values).all() and (not positive or (np.asarray(values) > 0).all())):
+        raise ValueError(f"'{name}' is {short(values)}")
 
 
 def unit_rows(X: Float[np.ndarray, "n d"], origin: Origin) -> None:

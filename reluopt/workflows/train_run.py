@@ -101,6 +101,7 @@ def resumed_training(path: Path, *, progress: bool = False) -> TrainingRun | Sea
     CheckpointError : it is not as it was trained.
     """
     folder = RunFolder.open(path)
+    folder.require_preparation()
     record = read_run(folder)
     if record.train.optimizer == "solve":
         return SearchedTraining(folder, record)
