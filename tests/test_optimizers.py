@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from reluopt.beta_max import beta_max_estimate
 from reluopt.errors import ConfigError
 from reluopt.losses import LOSSES, make_loss
 from reluopt.runs import RunFolder
+from reluopt.search.refinement import refine
 from reluopt.training import Callback, TrainConfig, Trainer
 from reluopt.training.checkpoint import load_weights
 from reluopt.workflows.runs import read_run
@@ -66,6 +68,20 @@ def test_lbfgs_goes_to_a_stationary_point_or_says_why_not() -> None:
     result = Trainer(network, made, config=config, progress=False).fit()
     assert result.stopped_because and result.epochs < 500
     assert result.relative_residual < 1e-6
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12])
+def test_lbfgs_near_zero_says_that_a_neuron_would_lower_the_objective(scale: float) -> None:
+    """L changes by less than rounding there; the remedies that are named help."""
+    made, config = problem(), TrainConfig(optimizer="lbfgs", width=8, epochs=100, init_scale=scale)
+    result = Trainer(network := config.make_network(3), made, config=config, progress=False).fit()
+    assert result.epochs < 100 and result.objective == pytest.approx(made.zero_value)
+    price = re.search(r"a neuron of price ([\d.]+) β would", result.stopped_because)
+    assert price and float(price[1]) > 1
+    assert refine(made, network).objective < 0.9 * result.objective
+    larger = config.replace(init_scale=1.0)
+    result = Trainer(larger.make_network(3), made, config=larger, progress=False).fit()
+    assert result.objective < 0.9 * made.zero_value and "neuron of price" not in result.stopped_because
 
 
 @pytest.mark.parametrize("loss", ["squared", "hinge", "cross_entropy"])

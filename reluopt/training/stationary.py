@@ -56,6 +56,18 @@ class StopWhenStationary(Callback):
             self._search_from = max(1, 2 * state.epoch)  # a search costs more than many epochs
 
 
+def end_of_line_searches(state: TrainState, record: Record) -> str:
+    """What is said where no line search lowers L: with weights near zero it rises and falls by less than rounding."""
+    idle, said = _idle(state, record, DEAREST**2), "no line search lowers L any more"
+    price_of_idle = _own_price(state, record, idle) if bool(idle.any()) else 0.0
+    if price_of_idle <= 1 + DEAREST:
+        return said
+    return (
+        f"{said}, but a neuron of price {price_of_idle:.4g} β would, with larger weights: begin with a larger "
+        "init_scale, or go on with refine"
+    )
+
+
 def _sizes(state: TrainState) -> torch.Tensor:
     """‖θ_j‖² of every neuron, (m,)."""
     U, alpha = state.problem.decayed(state.network.U.detach()), state.network.alpha.detach()

@@ -34,7 +34,7 @@ from reluopt.training.decay import residual as residual_of
 from reluopt.training.process import finish_epoch_when_stopped
 from reluopt.training.quasi_newton import at_end, iterate
 from reluopt.training.state import add_decay_of_columns, begin
-from reluopt.training.stationary import StopWhenStationary
+from reluopt.training.stationary import StopWhenStationary, end_of_line_searches
 from reluopt.training.telling import tell
 from reluopt.training.train_result import TrainResult, result_of
 
@@ -153,10 +153,11 @@ class Trainer:
         tell(state, "on_epoch")  # checkpoints: of an unfinished run, also at the last epoch, until its record is made
         if last:
             state.stop("epochs")
-        elif passed is not None and at_end(state.optimizer, state.network, state.problem, passed[1]):
-            state.stop("no line search lowers L any more")
-        if due or state.stopped_because is not None:
+        stuck = passed is not None and at_end(state.optimizer, state.network, state.problem, passed[1])
+        if due or stuck:
             record = self._make_record(*(passed or self._full_pass()))
+            if stuck:
+                state.stop(end_of_line_searches(state, record))
             tell(state, "on_record", record)
             self._result = result_of(state, record)
             if state.stopped_because is not None:
