@@ -59,6 +59,22 @@ def test_whatever_the_data_the_outcome_is_sound_or_refused(X, scaling, bias):
     assert data.d == len(data.feature_names) == X.shape[1] + bias - len(data.preprocessing["dropped_constant_features"])
 
 
+@pytest.mark.parametrize("size", [1e-180, 1e-310])
+@pytest.mark.parametrize("how", [{}, {"scaling": "none", "bias": True}, {"scaling": "centre"}, {"scaling": "none"}])
+def test_what_varies_too_little_to_be_squared_is_not_called_constant(size, how):
+    """The remedy that is named is right: a power of ten."""
+    column, usual = X0 * np.array([1, size, 1]), {"scaling": "standardise"} | how
+    refuses(lambda: Dataset.from_arrays(X0, Y0 * size, **how), "the target varies by", "squares vanish")
+    refuses(lambda: Dataset.from_arrays(X0 * size, Y0, **usual), "squares vanish", "Rescale", "of ten")
+    several = np.column_stack([Y0, size * Y0])
+    refuses(lambda: Dataset.from_arrays(X0, several, standardise_target=True), "target 2 of 2 varies by")
+    assert Dataset.from_arrays(X0 * size * 1e200, Y0 * size * 1e200, **usual).n == len(X0)
+    if how != {"scaling": "none"}:
+        refuses(lambda: Dataset.from_arrays(column, Y0, **usual), "column 'x1' varies by")
+    else:  # no column is judged there
+        assert Dataset.from_arrays(column, Y0, **usual).d == 3
+
+
 def test_constant_features_are_dropped_and_recorded():
     X = np.column_stack([X0, np.full(12, 0.1), np.full(12, 1.0)])
     data = Dataset.from_arrays(X, Y0, scaling="standardise", bias=True)

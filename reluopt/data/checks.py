@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from reluopt.errors import DataError
 from reluopt.gate import require_usable
 from reluopt.plain_arrays import Called
 
-#: A target or feature that spans less than this has squares that underflow; it counts as constant.
+#: A target or feature that spans less than this has squares that underflow.
 SMALLEST_SPREAD = 1e-150
 
 
@@ -19,6 +20,22 @@ def varies(low: Any, high: Any, n: int) -> Any:
     """Whether n values between these vary by more than rounding does: high − low > n·ε·max|x|."""
     size = np.maximum(np.abs(low), np.abs(high))
     return high - low > np.maximum(n * np.finfo(np.float64).eps * size, SMALLEST_SPREAD)
+
+
+def require_spread(low: Any, high: Any, n: int, names: Sequence[str], where: str) -> None:
+    """DataError where n values between these vary by more than rounding does, and yet too little to be squared.
+
+    ``names`` : of what varies, one each of ``low`` and ``high`` (k,). ``where`` : the file.
+    """
+    size = np.maximum(np.abs(low), np.abs(high))
+    spread = np.atleast_1d(high - low)
+    tiny = np.flatnonzero((spread > n * np.finfo(np.float64).eps * size) & (spread < SMALLEST_SPREAD))
+    if len(tiny):
+        raise DataError(
+            f"{where}: {names[tiny[0]]} varies by {spread[tiny[0]]:g} only, so little that squares vanish"
+            f"{_more(len(tiny), 'column')}.",
+            "Rescale it: multiply it by a power of ten.",
+        )
 
 
 def check_data(
@@ -82,6 +99,7 @@ def check_target_values(y: np.ndarray, origin: Origin) -> None:
 def check_target(y: np.ndarray, origin: Origin) -> None:
     """The target is usable and varies."""
     check_target_values(y, origin)
+    require_spread(y.min(), y.max(), len(y), ["the target"], origin.name)
     if y.max() - y.min() < SMALLEST_SPREAD:
         raise DataError(
             f"{origin.name}: the target is constant, y = {y.flat[0]:g} for all {len(y)} samples.",
@@ -92,6 +110,13 @@ def check_target(y: np.ndarray, origin: Origin) -> None:
 def check_zero_rows(X: np.ndarray, origin: Origin) -> None:
     """No row of X has the (float64) squared norm zero."""
     zero = np.flatnonzero(np.einsum("ij,ij->i", X, X) == 0.0)
+    tiny = zero[X[zero].any(axis=1)]
+    if len(tiny):
+        raise DataError(
+            f"{origin.name}, {origin.row(int(tiny[0]))}: the features are so small that their squares vanish"
+            f" (squared norm 0 in float64){_more(len(tiny), 'row')}.",
+            "Rescale the columns (multiply them by a power of ten), or drop the sample.",
+        )
     if len(zero):
         raise DataError(
             f"{origin.name}, {origin.row(int(zero[0]))}: all features are zero after preprocessing"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from reluopt.data.checks import varies
+from reluopt.data.checks import require_spread, varies
 from reluopt.data.samples import image_of, require_images
 from reluopt.data.settings import Preprocessing
 from reluopt.errors import ConfigError, DataError
@@ -48,6 +48,7 @@ class Patching:
         """
         if self.scaling == "none":
             return self
+        require_spread(X.min(), X.max(), len(X), ["the brightness of the images"], name)
         if not varies(X.min(), X.max(), len(X)):
             raise DataError(
                 f"{name}: all pixels of the {len(X)} images are the same.",

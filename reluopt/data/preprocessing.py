@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from reluopt.data.checks import SMALLEST_SPREAD, check_target, check_target_values, check_values, varies
+from reluopt.data.checks import SMALLEST_SPREAD, check_target, check_target_values, check_values, require_spread, varies
 from reluopt.data.known import label_text
 from reluopt.data.labels import LabelRule, label_rule, map_labels
 from reluopt.data.origin import Origin
@@ -177,6 +177,9 @@ def _prepared_target(samples: Samples, options: Preprocessing) -> tuple[Float[np
         standardise = label_map is None and (y.ndim == 1 or (samples.reading is not None and not _two_valued(y)))
     if not standardise:
         return y, TargetRule(label_map, rule=rule)
+    if y.ndim == 2:
+        names = [f"target {k + 1} of {y.shape[1]}" for k in range(y.shape[1])]
+        require_spread(y.min(axis=0), y.max(axis=0), len(y), names, samples.origin.name)
     if y.ndim == 2 and (constant := np.flatnonzero(np.ptp(y, axis=0) < SMALLEST_SPREAD)).size:
         raise DataError(
             f"{samples.origin.name}: target {int(constant[0]) + 1} of {y.shape[1]} is constant.",
@@ -221,7 +224,10 @@ def _kept_features(samples: Samples, options: Preprocessing) -> Bool[np.ndarray,
     drops = options.scaling in ("standardise", "centre") or (options.scaling == "none" and options.bias)
     if not drops:
         return np.ones(d, dtype=bool)
-    keep = varies(samples.X.min(axis=0).astype(np.float64), samples.X.max(axis=0).astype(np.float64), n)
+    low, high = (extreme.astype(np.float64) for extreme in (samples.X.min(axis=0), samples.X.max(axis=0)))
+    names = [f"column '{short(name)}'" for name in samples.feature_names]
+    require_spread(low, high, n, names, samples.origin.name)
+    keep = varies(low, high, n)
     if not keep.any():
         raise DataError(
             f"{samples.origin.name}: every feature is constant over the {n} samples.",
