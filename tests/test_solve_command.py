@@ -1,6 +1,7 @@
 """`reluopt solve` and `reluopt refine` leave runs whose proof is accepted; bad input is refused before any work."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,11 @@ import pytest
 from commands import killed_when, reluopt
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from reluopt import printing
+from reluopt.cli.solve import _row
+from reluopt.cli.train import _line
 from reluopt.runs import RunFolder
+from reluopt.search.records import Progress
 from reluopt.training.checkpoint import load_weights
 from reluopt.workflows.runs import read_run
 from reluopt.workflows.solve_run import read_earlier
@@ -111,3 +116,17 @@ def test_what_cannot_go_on_is_refused(tmp_path: Path) -> None:
     for words in (("--resume", "trained"), ("--resume", "nowhere"), (*DATA, "--resume", "trained")):
         done = reluopt("solve", *words, cwd=tmp_path)
         assert done.returncode == 2 and "->" in done.stderr
+
+
+@pytest.mark.parametrize("price", [0.0, 1.00001, 999999.0, 1e6, 2.2e301, math.inf])
+def test_lines_of_a_search_are_short_whatever_the_price(price: float, capsys: pytest.CaptureFixture[str]) -> None:
+    now = Progress(1.0, 2.0, 1.0, 1.0, price, 3)
+    _line(now)
+    for said in (_row(now), capsys.readouterr().err):
+        assert len(said) < 90 and printing.nearest(price, decimals=5) in said
+
+
+def test_a_network_is_found_at_a_tiny_beta(tmp_path: Path) -> None:
+    """No cut is left there, and prices have hundreds of digits."""
+    done = reluopt("solve", *DATA, "--beta", 1e-300, "--budget", 1, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0 and "e+" in done.stdout and max(map(len, done.stderr.splitlines())) < 100

@@ -120,7 +120,7 @@ def _row(now: Progress) -> str:
     within = printing.percent_above(now.gap, 3) if math.isfinite(now.gap) else "-"
     return (
         f"{now.seconds:8.1f} {printing.above(now.objective, 7):>13} {bound:>13} {within:>9} "
-        f"{now.price:9.5f} {now.neurons:8d}"
+        f"{printing.nearest(now.price, decimals=5):>9} {now.neurons:8d}"
     )
 
 
@@ -130,8 +130,9 @@ def _show(solved: Solved) -> None:
         within = f", so L is within {printing.percent_above(solved.gap, 3)} of the optimum (proved)"
         below = f"p* ≥ {printing.below(solved.bound.value, 8)} ({solved.bound.method})"
         below += within if math.isfinite(solved.gap) else ""
+    price = printing.nearest(solved.refined.price, decimals=5)
     console.print(
         f"{WORDS[solved.status]} after {solved.seconds:.1f} s: {solved.refined.neurons} neurons, "
-        f"L ≤ {printing.above(solved.objective, 8)}, largest price found {solved.refined.price:.5f} β\n{below}",
+        f"L ≤ {printing.above(solved.objective, 8)}, largest price found {price} β\n{below}",
         soft_wrap=True,
     )

@@ -85,8 +85,8 @@ def _train(training: TrainingRun | SearchedTraining, quiet: bool) -> None:
 
 
 def _line(now: Progress) -> None:
-    value = printing.nearest(now.objective, 8)
-    tell(f"{now.seconds:8.1f} s  L = {value}, {now.neurons} neurons, largest price {now.price:.5f} β")
+    value, price = printing.nearest(now.objective, 8), printing.nearest(now.price, decimals=5)
+    tell(f"{now.seconds:8.1f} s  L = {value}, {now.neurons} neurons, largest price {price} β")
 
 
 def every(seconds: float, show: Callable[[Progress], None]) -> Callable[[Progress], None]:
