@@ -54,10 +54,11 @@ def records(file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def keep_before(file: Path, epoch: int) -> None:
-    """Drop the records at or past ``epoch``, and a torn last line."""
+def keep_before(file: Path, epoch: int) -> int:
+    """Drop the records at or past ``epoch``, and a torn last line; how many are left."""
     kept = [record for record in records(file) if record["epoch"] < epoch]
     write_atomically(file, b"".join(_line(record) for record in kept))
+    return len(kept)
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

@@ -263,9 +263,9 @@ class RunFolder:
         """All records, see :func:`reluopt.metrics_file.records`."""
         return metrics_file.records(self.metrics_file)
 
-    def keep_metrics_before(self, epoch: int) -> None:
-        """Drop the records at or past ``epoch``, and a torn last line."""
-        metrics_file.keep_before(self.metrics_file, epoch)
+    def keep_metrics_before(self, epoch: int) -> int:
+        """Drop the records at or past ``epoch``, and a torn last line; how many are left."""
+        return metrics_file.keep_before(self.metrics_file, epoch)
 
     def remove_leftovers(self) -> None:
         """Remove temporary files of writes that were killed. Only the process that trains in the folder may call it."""

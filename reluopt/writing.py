@@ -77,7 +77,7 @@ def require_space(path: Path, need: int) -> None:
     if free < need:
         raise CheckpointError(
             f"The disk of '{path}' has {free / 1e6:.1f} MB left; this run needs about {need / 1e6:.1f} MB.",
-            "Free space there, or name a folder on another disk.",
+            "Free space there, or put the folder on another disk.",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -100,6 +101,8 @@ def test_the_command_writes_every_row_and_scores(runs, table, tmp_path):
     written = pd.read_csv(out)
     model = reluopt.RunFolder.open(runs / "price").load_model()
     np.testing.assert_allclose(written["prediction"], model.predict(table.iloc[45:]), rtol=1e-12)
+    shown = pd.read_csv(io.StringIO(call("predict", runs / "price", new).split("... and")[0]))
+    np.testing.assert_array_equal(shown, written[:10])  # to the last digit
     call("predict", runs / "price", new, "--out", out, "--replace", "--quiet")
     record = json.loads(call("predict", runs / "price", new, "--json"))["result"]
     truth = table["price"].iloc[45:].to_numpy()

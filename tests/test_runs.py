@@ -8,9 +8,11 @@ import json
 import math
 import os
 import random
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from reluopt.network import from_weights
 from reluopt.runs import RunFolder
 from reluopt.training import Callback, TrainConfig, Trainer
 from reluopt.training.checkpoint import load_weights
+from reluopt.workflows import train_run
 from reluopt.workflows.runs import next_run
 
 SETTINGS = TrainConfig(width=4, epochs=6, record_every=2, checkpoint_every=2)
@@ -215,3 +218,55 @@ def test_a_disk_that_fills_while_the_folder_is_made_leaves_nothing_in_the_way(tm
     (tmp_path / "other" / "checkpoints" / "mine").write_text("not reluopt's")
     with pytest.raises(CheckpointError, match="not empty"):
         RunFolder.create(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "left",
+    [lambda text: None, lambda text: b"", lambda text: text.split(b"\n")[0] + b"\n", lambda text: b"\xff\x00" * 99],
+    ids=["missing", "empty", "cut", "binary"],
+)
+def test_records_that_are_gone_are_said_where_training_goes_on(left, tmp_path, caplog):
+    run = stopped_at(4, tmp_path / "run")
+    assert not caplog.records
+    content = left(run.metrics_file.read_bytes())
+    run.metrics_file.unlink()
+    if content is not None:
+        run.metrics_file.write_bytes(content)
+    assert trainer(run).fit(resume=True).epochs == 6
+    (said,) = caplog.messages
+    assert f"has {len(run.metrics()) - 2} of the 2 records before epoch 4" in said
+
+
+def stopped_at(epoch, path):
+    """A run with a checkpoint of that epoch, and the records before it."""
+
+    class Stop(Callback):
+        def on_record(self, state, record):
+            if state.epoch == epoch and not state.resumed:
+                raise OSError(errno.EIO, "stopped")
+
+    run = RunFolder.create(path)
+    with pytest.raises(OSError, match="stopped"):
+        trainer(run, callbacks=[Stop()]).fit()
+    return run
+
+
+def test_space_is_asked_for_before_a_run_goes_on_but_not_of_a_finished_one(tmp_path, monkeypatch):
+    run = stopped_at(4, tmp_path / "run")
+    before = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=10**6))
+        with pytest.raises(CheckpointError, match=r"has 1\.0 MB left; this run needs about"):
+            trainer(run).fit(resume=True)
+        assert {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()} == before
+    trainer(run).fit(resume=True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=10**6))
+    assert trainer(run).fit(resume=True).epochs == 6
+
+
+def test_a_broken_record_is_told_before_the_data_are_read(tmp_path, monkeypatch):
+    run = stopped_at(4, tmp_path / "run")
+    run.metrics_file.write_bytes(b"{}\n" + run.metrics_file.read_bytes())
+    monkeypatch.setattr(train_run, "read_run", pytest.fail)
+    with pytest.raises(CheckpointError, match="Line 1 of"):
+        train_run.resumed_training(run.path)

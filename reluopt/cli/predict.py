@@ -103,7 +103,7 @@ def _show(found: Predictions, out: Path | None) -> None:
     if out is None:
         console.print(",".join(map(_whole, columns)), soft_wrap=True)
         for row in rows[:SHOWN]:
-            line = ",".join(_whole(v) if isinstance(v, str) else printing.nearest(v, 6) for v in row)
+            line = ",".join(_whole(v) if isinstance(v, str) else repr(v) for v in row)
             console.print(line, soft_wrap=True)
         if len(rows) > SHOWN:
             console.print(f"... and {len(rows) - SHOWN:,} more; --out FILE writes all of them", soft_wrap=True)

@@ -6,6 +6,7 @@ which the trainer holds them, so a callback that adds scalars to a record stands
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from reluopt.progress import Bar
 from reluopt.runs import RunFolder
 from reluopt.training.checkpoint import fingerprint, save_checkpoint
 from reluopt.training.state import TrainState
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -120,8 +123,14 @@ class WriteMetrics(Callback):
         self.run = run
 
     def on_start(self, state: TrainState) -> None:
-        """Drop what an interrupted process wrote past the checkpoint."""
-        self.run.keep_metrics_before(state.epoch)
+        """Drop what an interrupted process wrote past the checkpoint, and say so if records before it are gone."""
+        kept = self.run.keep_metrics_before(state.epoch)
+        due = len(range(0, state.epoch, state.config.epochs_between_records))
+        if kept < due:
+            logger.warning(
+                "'%s' has %d of the %d records before epoch %d; training goes on, and the others stay missing.",
+                self.run.metrics_file, kept, due, state.epoch,
+            )  # fmt: skip
 
     def on_record(self, state: TrainState, record: Record) -> None:
         """Append the record."""

@@ -37,6 +37,7 @@ from reluopt.training.state import add_decay_of_columns, begin
 from reluopt.training.stationary import StopWhenStationary, end_of_line_searches
 from reluopt.training.telling import tell
 from reluopt.training.train_result import TrainResult, result_of
+from reluopt.writing import require_space
 
 logger = logging.getLogger(__name__)
 
@@ -246,4 +247,6 @@ class Trainer:
             run.remove_leftovers()
             if present:
                 load_checkpoint(present[0], state, fingerprint(state.X, state.y, state.weights, state.problem.pooling))
+            if state.stopped_because is None:
+                require_space(run.path, self.disk_space - sum(file.stat().st_size for file in present))
             logger.info("%s resumes at epoch %d", run.path, state.epoch)

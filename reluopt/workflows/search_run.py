@@ -22,6 +22,7 @@ from reluopt.workflows.certification import certify_run, keep_certificate, read_
 from reluopt.workflows.preparation import for_training, prepare
 from reluopt.workflows.runs import RunRecord, next_run, read_run, where_it_started
 from reluopt.workflows.solve_run import SolveRun, read_earlier
+from reluopt.writing import require_space
 
 #: The certificate of the end has this share of the budget more.
 CERTIFY_SHARE = 0.1
@@ -145,9 +146,10 @@ def resumed_search(run: Path, changed: Callable[[Mapping[str, Any], str], SolveC
 
     Raises
     ------
-    CheckpointError : it is not as it was left, or another command made it.
+    CheckpointError : it is not as it was left, another command made it, or its disk has too little space.
     """
     folder = RunFolder.open(run)
+    require_space(folder.path, 2**20)
     with folder.locked():
         record, tables = read_run(folder), folder.config()
         settings = changed(tables.get("run", {}).get("solve", {}), f"[run.solve] of '{folder.config_file}'")

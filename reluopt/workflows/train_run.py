@@ -16,6 +16,7 @@ from reluopt.training.callbacks import Validate
 from reluopt.workflows.preparation import for_training, prepare
 from reluopt.workflows.runs import RunRecord, next_run, read_run, where_it_started
 from reluopt.workflows.searched_training import SearchedTraining
+from reluopt.writing import require_space
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,10 @@ def resumed_training(path: Path, *, progress: bool = False) -> TrainingRun | Sea
     """
     folder = RunFolder.open(path)
     folder.require_preparation()
+    folder.metrics()  # a broken line is told before any work
     record = read_run(folder)
     if record.train.optimizer == "solve":
+        require_space(folder.path, 2**20)
         return SearchedTraining(folder, record)
     return TrainingRun(folder, record, _trainer(folder, record, progress))
 
