@@ -60,7 +60,7 @@ def path_command(
         last = quoted(run.run_of(found.points[-1]))
         raise Interrupted(
             f"Interrupted at β {len(found.points)} of {len(fractions)}: '{folder}' holds what was found and proved by "
-            f"then. Go on with the last one: reluopt solve --resume {last}",
+            f"then.\n  -> Go on with the last one: reluopt solve --resume {last}",
             exit_code(stop) - 128,
         )
 
