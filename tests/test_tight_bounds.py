@@ -13,12 +13,16 @@ from reluopt.bounds.all_cells import AllCells
 from reluopt.bounds.cells import Cell, lowest_level, positive_part
 from reluopt.bounds.dnn import DnnSearch
 from reluopt.bounds.lower_bound import prove
+from reluopt.bounds.registry import BOUNDS
 from reluopt.certificate import checker
 from reluopt.certificate.file import write_certificate
 from reluopt.clock import Clock
 from reluopt.errors import CertificateError, ConfigError
 from reluopt.patterns.arrangement import iterate_patterns
 from reluopt.problem import Problem
+
+NOISE = np.random.default_rng(0).standard_normal((30, 5))
+TINY = Problem(NOISE[:, :4], NOISE[:, 4], beta=1e-300)
 
 
 def planted(seed, n=12, d=3):
@@ -243,3 +247,15 @@ def test_a_certificate_that_proves_nothing_is_not_written(tmp_path):
     with pytest.raises(CertificateError, match="proves only"):
         write_certificate(tmp_path / "cert", X, y, beta, bound)
     assert not (tmp_path / "cert").exists()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("beta", [5e-324, 1e-300, 1e-20])
+@pytest.mark.parametrize("name", [name for name, bound in BOUNDS.items() if bound.takes(TINY) and bound.suits(TINY)])
+def test_bounds_at_the_smallest_beta_end_and_are_below_networks_of_zero_neurons(name, beta, ticking):
+    """Where everything undecided is beyond float64; from nothing, and from zero neurons as `solve` begins."""
+    ticking(0.02)
+    problem = TINY.with_beta(beta)
+    for network in (None, (np.zeros((2, 4)), np.zeros(2))):
+        values = [one.value for one in BOUNDS[name].run(problem, Start(network=network), Clock(1.0), "cpu")]
+        assert values and all(0.0 <= value <= problem.zero_value for value in values)

@@ -71,10 +71,11 @@ class FixedHyperplanes(Bound):
         started, planes = time.perf_counter(), CuttingPlanes(problem, start.network)
         planes.improve(self.tolerance, clock.part(self.share))
         tree, told = FixedTree(problem, planes), math.inf
+        found: LowerBound | None = None
         while True:
             level = tree.level / problem.beta
             ended = clock.over or level <= 1.0 + self.tolerance or not tree.improve(clock)
-            if ended or level - 1.0 < (1.0 - self.nearer) * (told - 1.0):
+            if found is None or ended or level - 1.0 < (1.0 - self.nearer) * (told - 1.0):
                 told, found = min(told, level), tree.proved(self.name, started)
             yield found
             if ended:

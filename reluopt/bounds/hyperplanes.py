@@ -165,6 +165,7 @@ class HyperplaneSearch:
     def _chosen(self) -> list[int]:
         """The leaves that have ``matter`` of all that is undecided, those with the most of it first."""
         score = self.doubt().sum(1)
+        score = np.minimum(score, np.finfo(np.float64).max / len(score))  # finite sums, however small β is
         order = np.argsort(-score, kind="stable")
         before = np.cumsum(score[order]) - score[order]
         return order[(score[order] > 0) & (before < self.settings.matter * score.sum())].tolist()

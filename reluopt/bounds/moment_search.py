@@ -206,7 +206,8 @@ class MomentSearch:
                 found.append((np.zeros(0), np.zeros((0, 1 + self.problem.d))))
                 continue
             values, vectors = np.linalg.eigh(C)
-            excess = 2 * values / self.problem.beta - 1
+            with np.errstate(over="ignore"):
+                excess = 2 * values / self.problem.beta - 1
             top = vectors[:, excess > worth].T[::-1]
             whole = top if space is None else np.hstack([top[:, :1], top[:, 1:] @ space.Q.T])
             found.append((excess[excess > worth][::-1], whole))
