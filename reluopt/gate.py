@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from reluopt.config import short
 from reluopt.errors import ConfigError, DataError
-from reluopt.plain_arrays import Called, as_numbers, short
+from reluopt.plain_arrays import Called, as_numbers
 
 #: Largest size of a value: certificates hold numbers up to 2^256, just above.
 LARGEST = 1e77

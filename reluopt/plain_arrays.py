@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from reluopt.config import short
 from reluopt.errors import DataError
 
 #: Types of cells that are missing; pandas' are known by their names, without importing it.
@@ -117,12 +118,6 @@ def as_unwrapped(values: Any, name: str | Called) -> Any:
 def is_missing(value: Any) -> bool:
     """Whether a cell is None, NA, NaT, a masked one or NaN."""
     return type(value).__name__ in _MISSING or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
-
-
-def short(value: Any) -> str:
-    """A value in at most 60 signs."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 # -- one kind of thing after the other -------------------------------------------------------------------------------

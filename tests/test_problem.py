@@ -132,6 +132,13 @@ def test_beta_is_a_positive_number(beta):
         Problem(X, y, "squared", beta)
 
 
+def test_a_number_that_python_does_not_print_is_refused_in_words():
+    with pytest.raises(ConfigError, match="β is a int too long to print"):
+        Problem(X, y, beta=10**5000)
+    with pytest.raises(DataError, match="too large for float64"):
+        Problem([[10**5000, 1.0]] * 6, y)
+
+
 @pytest.mark.parametrize("weights", [-np.ones(6), np.zeros(6), np.ones(5), np.full(6, np.nan)])
 def test_weights_that_cannot_be_used(weights):
     with pytest.raises(DataError):
