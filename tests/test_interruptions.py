@@ -110,8 +110,8 @@ def test_every_command_is_stopped_somewhere_here():
     assert set(WHERE) | {"train", "certify"} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("name", WHERE)
-def test_every_other_command_ends_with_130_and_leaves_no_half(name, place, monkeypatch):
+def prepared_to_stop(name, place, monkeypatch) -> dict[Path, bytes]:
+    """What a command needs lies there, and it is stopped at its place of ``WHERE``; all files before that."""
     if name in ("verify", "show", "report"):
         assert reluopt(*LINE, "--effort", "fast", cwd=place).returncode == 0
 
@@ -120,8 +120,13 @@ def test_every_other_command_ends_with_130_and_leaves_no_half(name, place, monke
 
     (place / "grid.toml").write_text(GRID)
     (place / "new.csv").write_text(NEW)
-    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     monkeypatch.setattr(WHERE[name], stopped)
+    return {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_every_other_command_ends_with_130_and_leaves_no_half(name, place, monkeypatch):
+    before = prepared_to_stop(name, place, monkeypatch)
     done = reluopt(*(word.format(run="run", out="new") for word in LINES[name]), cwd=place)
     assert done.returncode == 130, done.stderr
     assert "nterrupted" in done.stderr and "Traceback" not in done.stderr
@@ -130,15 +135,7 @@ def test_every_other_command_ends_with_130_and_leaves_no_half(name, place, monke
 
 @pytest.mark.parametrize("name", WHERE)
 def test_a_command_with_json_that_is_stopped_prints_an_error_and_no_empty_result(name, place, monkeypatch):
-    if name in ("verify", "show", "report"):
-        assert reluopt(*LINE, "--effort", "fast", cwd=place).returncode == 0
-
-    def stopped(*_, **__):
-        raise Interrupted("", signal.SIGINT)
-
-    (place / "grid.toml").write_text(GRID)
-    (place / "new.csv").write_text(NEW)
-    monkeypatch.setattr(WHERE[name], stopped)
+    prepared_to_stop(name, place, monkeypatch)
     done = reluopt(*(word.format(run="run", out="new") for word in LINES[name]), "--json", cwd=place)
     assert done.returncode == 130, done.stderr
     content = json.loads(done.stdout)

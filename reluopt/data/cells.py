@@ -15,24 +15,8 @@ from reluopt.data.notations import ALSO, COMMA_NUMBER, COMMA_THOUSANDS, DATE, IN
 
 #: Cells that are missing in every column; letters in either case.
 MISSING = (
-    *(
-        "",
-        "na",
-        "n/a",
-        "n / a",
-        "n.a.",
-        "n.a",
-        "#n/a",
-        "<na>",
-        "nan",
-        "-nan",
-        "+nan",
-        "nat",
-        "null",
-        "<null>",
-        "(null)",
-    ),
-    *("\\n", "?", "--", ".", "..", "...", "missing", "undefined"),
+    *("", "na", "n/a", "n / a", "n.a.", "n.a", "#n/a", "<na>", "nan", "-nan", "+nan", "nat"),
+    *("null", "<null>", "(null)", "\\n", "?", "--", ".", "..", "...", "missing", "undefined"),
     *("#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"),
 )
 
